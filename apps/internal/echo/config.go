@@ -1,0 +1,82 @@
+package echo
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/grpc-lb/grpc-lb/apps/internal/admin"
+)
+
+// Config says how a server listens, how it treats connections and how it ends.
+// AddFlags fills it, Validate checks it.
+type Config struct {
+	Port  int    // serves EchoService and health; 0 picks a free one
+	Admin string // loopback host:port of the admin server; "" is none
+
+	DrainDelay   time.Duration // how long it serves on after it has said NOT_SERVING
+	DrainTimeout time.Duration // how long calls under way may then take to end
+
+	MaxConnectionAge      time.Duration // after which clients are told to reconnect; 0 is never
+	MaxConnectionAgeGrace time.Duration // how long calls on such a connection may take; 0 is unlimited
+
+	KeepaliveMinTime time.Duration // shortest ping period of a client that is admitted
+	LogLevel         slog.Level
+}
+
+// AddFlags defines a flag for each field of c, with the field's default.
+func (c *Config) AddFlags(fs *pflag.FlagSet) {
+	fs.IntVar(&c.Port, "port", 8080, "port of EchoService and health; 0 picks a free one")
+	fs.StringVar(&c.Admin, "admin", "127.0.0.1:9090", "loopback address of channelz; empty is none")
+	fs.DurationVar(&c.DrainDelay, "drain-delay", 5*time.Second,
+		"on the first signal, how long to serve on as NOT_SERVING while endpoints drain")
+	fs.DurationVar(&c.DrainTimeout, "drain-timeout", 20*time.Second,
+		"after that, how long calls under way may take before they are cut")
+	fs.DurationVar(&c.MaxConnectionAge, "max-connection-age", 0,
+		"age at which a connection is closed gracefully, so that its client looks again for servers; 0 is never")
+	fs.DurationVar(&c.MaxConnectionAgeGrace, "max-connection-age-grace", 10*time.Second,
+		"how long calls on a connection that became too old may take; 0 is unlimited")
+	fs.DurationVar(&c.KeepaliveMinTime, "keepalive-min-time", 5*time.Second,
+		"shortest keepalive period that clients may use, with or without calls under way")
+	fs.Func("log-level", "debug, info, warn or error (default info)", func(s string) error {
+		if err := c.LogLevel.UnmarshalText([]byte(s)); err != nil {
+			return errors.New("expected debug, info, warn or error")
+		}
+		return nil
+	})
+}
+
+// Validate returns one error that names every violation, in the order of the
+// fields.
+func (c *Config) Validate() error {
+	var errs []error
+	if c.Port < 0 || c.Port > 65535 {
+		errs = append(errs, fmt.Errorf("--port %d: expected 0 to 65535", c.Port))
+	}
+	if c.Admin != "" {
+		if err := admin.Check(c.Admin); err != nil {
+			errs = append(errs, fmt.Errorf("--admin: %w", err))
+		}
+	}
+	for _, f := range []struct {
+		flag  string
+		value time.Duration
+	}{
+		{"drain-delay", c.DrainDelay},
+		{"drain-timeout", c.DrainTimeout},
+		{"max-connection-age", c.MaxConnectionAge},
+		{"max-connection-age-grace", c.MaxConnectionAgeGrace},
+	} {
+		if f.value < 0 {
+			errs = append(errs, fmt.Errorf("--%s %v: expected 0s or more", f.flag, f.value))
+		}
+	}
+	// grpc-go reads 0 as its default of five minutes.
+	if c.KeepaliveMinTime <= 0 {
+		errs = append(errs, fmt.Errorf("--keepalive-min-time %v: expected more than 0s", c.KeepaliveMinTime))
+	}
+	return errors.Join(errs...)
+}

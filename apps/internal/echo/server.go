@@ -1,0 +1,131 @@
+package echo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"runtime"
+	"strconv"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+
+	"github.com/grpc-lb/grpc-lb/apps/internal/admin"
+	"github.com/grpc-lb/grpc-lb/proto/echopb"
+)
+
+const (
+	// handshakeTimeout bounds how long a peer that connects and then says
+	// nothing can hold up a graceful stop; grpc-go's own limit is two minutes.
+	handshakeTimeout = 10 * time.Second
+	// cutTimeout bounds the wait for grpc-go's Stop, which waits for handshakes.
+	cutTimeout = time.Second
+)
+
+// Run listens where cfg says and serves until the drain that the first of
+// signals starts is over. The log goes to stdout, one JSON object a line.
+func Run(ctx context.Context, cfg Config, id Identity, signals <-chan os.Signal, stdout io.Writer) error {
+	log := slog.New(slog.NewJSONHandler(stdout, &slog.HandlerOptions{Level: cfg.LogLevel}))
+	lis, err := net.Listen("tcp", net.JoinHostPort("", strconv.Itoa(cfg.Port)))
+	if err != nil {
+		return fmt.Errorf("listening on port %d: %w; choose another --port", cfg.Port, err)
+	}
+	adminAddr := ""
+	if cfg.Admin != "" {
+		a, err := admin.Start(cfg.Admin)
+		if err != nil {
+			return errors.Join(fmt.Errorf("%w; choose another --admin", err), lis.Close())
+		}
+		defer a.Close()
+		adminAddr = a.Addr().String()
+	}
+	log.Info("start", "address", lis.Addr().String(), "admin", adminAddr,
+		"from", id.Name(), "pod", id.Pod, "node", id.Node, "zone", id.Zone, "namespace", id.Namespace, "ip", id.IP,
+		"version", id.Version, "go", runtime.Version())
+	return New(cfg, id, log).Serve(ctx, lis, signals)
+}
+
+// Server is EchoService, health and reflection on one port.
+type Server struct {
+	cfg     Config
+	log     *slog.Logger
+	grpc    *grpc.Server
+	health  *health.Server
+	service *service
+}
+
+// New returns a server whose health is SERVING as soon as it serves.
+func New(cfg Config, id Identity, log *slog.Logger) *Server {
+	s := &Server{
+		cfg:     cfg,
+		log:     log,
+		health:  health.NewServer(),
+		service: &service{id: id},
+		grpc: grpc.NewServer(
+			grpc.ConnectionTimeout(handshakeTimeout),
+			grpc.StatsHandler(&connections{log: log}),
+			grpc.KeepaliveParams(keepalive.ServerParameters{
+				MaxConnectionAge:      cfg.MaxConnectionAge,
+				MaxConnectionAgeGrace: cfg.MaxConnectionAgeGrace,
+			}),
+			grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{
+				// On a connection without calls grpc-go never forgives a ping
+				// that came early and closes at the third. A peer that pings
+				// at just the admitted period is early whenever the ping
+				// before was late, so half the period is what is enforced.
+				MinTime:             cfg.KeepaliveMinTime / 2,
+				PermitWithoutStream: true,
+			}),
+		),
+	}
+	echopb.RegisterEchoServiceServer(s.grpc, s.service)
+	healthpb.RegisterHealthServer(s.grpc, s.health)
+	reflection.Register(s.grpc)
+	s.health.SetServingStatus(echopb.EchoService_ServiceDesc.ServiceName, healthpb.HealthCheckResponse_SERVING)
+	return s
+}
+
+// Serve answers calls from lis, which it closes, until Drain.Run returns, and
+// returns what that returned.
+func (s *Server) Serve(ctx context.Context, lis net.Listener, signals <-chan os.Signal) error {
+	begin := time.Now()
+	failed := make(chan error, 1)
+	go func() {
+		// After a stop Serve returns nil, which is no failure.
+		if err := s.grpc.Serve(lis); err != nil {
+			failed <- err
+		}
+	}()
+	drain := Drain{
+		Delay:        s.cfg.DrainDelay,
+		Timeout:      s.cfg.DrainTimeout,
+		NotServing:   s.health.Shutdown,
+		GracefulStop: s.grpc.GracefulStop,
+		Stop:         s.cut,
+		Log:          s.log,
+	}
+	err := drain.Run(ctx, signals, failed)
+	s.log.Info("stopped", "calls", s.service.calls.Load(), "uptime", time.Since(begin).Round(time.Millisecond).String())
+	return err
+}
+
+// cut closes every connection.
+func (s *Server) cut() {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.grpc.Stop()
+	}()
+	select {
+	case <-done:
+	case <-time.After(cutTimeout):
+	}
+}
