@@ -1,0 +1,85 @@
+package k8sresolver
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+)
+
+const resource = "endpointslices.discovery.k8s.io"
+
+// requestError is a request that failed.
+type requestError struct {
+	verb  string
+	svc   service
+	cause error
+}
+
+// Error says which request failed, why, and what to do where that is known. The
+// API server's own text of a 403 names the service account.
+func (e *requestError) Error() string {
+	hint := ""
+	switch {
+	case apierrors.IsForbidden(e.cause):
+		hint = "; a Role must grant list and watch on " + resource
+	case apierrors.IsUnauthorized(e.cause):
+		hint = "; the API server does not accept the client's token or certificate"
+	}
+	cause := e.cause
+	if call, ok := errors.AsType[*url.Error](cause); ok {
+		// Its text begins with the whole URL, of which the host is news.
+		host := call.URL
+		if u, err := url.Parse(call.URL); err == nil {
+			host = u.Host
+		}
+		cause = fmt.Errorf("no connection to the API server %s: %w", host, call.Err)
+	}
+	return fmt.Sprintf("k8sresolver: %s %s of service %q in namespace %q: %v%s", e.verb, resource, e.svc.name, e.svc.namespace, cause, hint)
+}
+
+// Unwrap hides refused connections and status 429 from the Reflector: it would
+// pause within, where neither Close nor ResolveNow reaches it. It must see an
+// expired resource version.
+func (e *requestError) Unwrap() error {
+	if utilnet.IsConnectionRefused(e.cause) || apierrors.IsTooManyRequests(e.cause) {
+		return nil
+	}
+	return e.cause
+}
+
+// silenceError says that the API server has neither answered nor refused.
+func silenceError(svc service, after time.Duration) error {
+	return fmt.Errorf("k8sresolver: watch %s of service %q in namespace %q: no answer from the API server within %v", resource, svc.name, svc.namespace, after)
+}
+
+// emptyError says why a Service has no usable endpoint.
+func emptyError(svc service, port portRef, t tally) error {
+	return fmt.Errorf("k8sresolver: service %q in namespace %q: %s", svc.name, svc.namespace, t.explain(port))
+}
+
+func (t tally) explain(port portRef) string {
+	if t.slices == 0 {
+		return "0 of 0 endpoints ready, there is no EndpointSlice: does the Service exist, with a selector?"
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d of %d endpoints ready in %d EndpointSlices", t.ready, t.endpoints+t.portless, t.slices)
+	if t.portless > 0 {
+		fmt.Fprintf(&b, ", %d without %s (TCP ports: %v)", t.portless, port.describe(), t.ports)
+	}
+	if t.fqdn > 0 {
+		fmt.Fprintf(&b, ", %d skipped because they are not IP addresses", t.fqdn)
+	}
+	return b.String()
+}
+
+func (p portRef) describe() string {
+	if p.name != "" {
+		return fmt.Sprintf("a port named %q", p.name)
+	}
+	return "one port that is the only one, has appProtocol kubernetes.io/h2c or grpc, or is named grpc*: name it in the target"
+}

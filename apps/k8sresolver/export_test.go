@@ -1,0 +1,38 @@
+package k8sresolver
+
+import (
+	"google.golang.org/grpc/resolver"
+	discoveryv1 "k8s.io/api/discovery/v1"
+)
+
+// Target is a parsed target in a form that tests can compare.
+type Target struct {
+	Service, Namespace, PortName string
+	PortNumber                   uint16
+}
+
+// ParseTarget exposes the target grammar.
+func ParseTarget(target resolver.Target) (Target, error) {
+	svc, port, err := parseTarget(target)
+	return Target{Service: svc.name, Namespace: svc.namespace, PortName: port.name, PortNumber: port.number}, err
+}
+
+// Join exposes the join of slices that were received in the order given, and the
+// error of an empty result.
+func Join(received []*discoveryv1.EndpointSlice, portName string, portNumber uint16) (resolver.State, error) {
+	all := make([]*slice, 0, len(received))
+	for i, es := range received {
+		s := trim(es)
+		s.received = uint64(i)
+		all = append(all, s)
+	}
+	port := portRef{name: portName, number: portNumber}
+	list, t := join(all, port)
+	if len(list) > 0 {
+		return state(list), nil
+	}
+	return state(list), emptyError(service{name: "echo-server", namespace: "shop"}, port, t)
+}
+
+// DiscoverNamespace exposes the namespace of targets that name none.
+var DiscoverNamespace = discoverNamespace

@@ -1,0 +1,84 @@
+package k8sresolver_test
+
+import (
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc/resolver"
+)
+
+// patience is how long a test waits for what must come.
+const patience = 10 * time.Second
+
+// recorder is a channel that keeps what the resolver tells it.
+type recorder struct {
+	resolver.ClientConn
+	told chan told
+
+	mu     sync.Mutex
+	closed bool
+	late   []told // told after the resolver was closed
+}
+
+// told is one call of the resolver: UpdateState, or ReportError when err is set.
+type told struct {
+	endpoints []string
+	err       string
+}
+
+func (r *recorder) UpdateState(s resolver.State) error {
+	r.tell(told{endpoints: describe(s)})
+	return nil
+}
+
+func (r *recorder) ReportError(err error) { r.tell(told{err: err.Error()}) }
+
+func (r *recorder) tell(what told) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		r.late = append(r.late, what)
+	}
+	r.told <- what
+}
+
+func (r *recorder) next(t *testing.T) told {
+	t.Helper()
+	select {
+	case got := <-r.told:
+		return got
+	case <-time.After(patience):
+		t.Fatalf("the resolver told nothing within %v", patience)
+		return told{}
+	}
+}
+
+func (r *recorder) wantEndpoints(t *testing.T, want ...string) {
+	t.Helper()
+	if diff := cmp.Diff(told{endpoints: want}, r.next(t), cmp.AllowUnexported(told{})); diff != "" {
+		t.Fatalf("the resolver told (-want +got):\n%s", diff)
+	}
+}
+
+func (r *recorder) wantError(t *testing.T, parts ...string) {
+	t.Helper()
+	got := r.next(t)
+	for _, want := range parts {
+		if !strings.Contains(got.err, want) {
+			t.Fatalf("the resolver told %+v, want an error with %q", got, want)
+		}
+	}
+}
+
+// wantNothing fails if the resolver told more than the test has looked at.
+func (r *recorder) wantNothing(t *testing.T) {
+	t.Helper()
+	select {
+	case got := <-r.told:
+		t.Fatalf("the resolver told %+v, want nothing", got)
+	default:
+	}
+}

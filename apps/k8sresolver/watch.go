@@ -1,0 +1,183 @@
+package k8sresolver
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/go-logr/logr"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	apiwatch "k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+)
+
+const (
+	firstDelay = 100 * time.Millisecond
+	// Without endpoints each second counts; with them the API server's recovery
+	// is not to be disturbed.
+	maxDelayBeforeSync = 3 * time.Second
+	maxDelay           = 30 * time.Second
+	// A watch that lived this long was healthy: its end is not held against it.
+	healthyAfter = 5 * time.Second
+	// gRPC asks for a new resolution with each failed connection.
+	wakeGap = time.Second
+)
+
+// watch keeps a store equal to what the API server has of one Service. It calls
+// back to nobody, so that channels can share it.
+type watch struct {
+	client rest.Interface
+	svc    service
+	store  *store
+	log    *slog.Logger
+	wake   chan struct{} // holds one token when a waiting watch shall try at once
+
+	logged string // failure that was logged last, empty when its end was logged; of run's goroutine
+}
+
+func newWatch(client rest.Interface, svc service, log *slog.Logger) *watch {
+	w := &watch{
+		client: client,
+		svc:    svc,
+		log:    log.With("service", svc.name, "namespace", svc.namespace),
+		wake:   make(chan struct{}, 1),
+	}
+	w.store = newStore(w.synced)
+	return w
+}
+
+// retryNow shortens the pause before the next attempt; while the watch is up it does
+// nothing.
+func (w *watch) retryNow() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run returns when the context is done.
+func (w *watch) run(ctx context.Context) {
+	logger := logr.FromSlogHandler(w.log.Handler())
+	reflector := cache.NewReflectorWithOptions(
+		&cache.ListWatch{ListWithContextFunc: w.list, WatchFuncWithContext: w.watch},
+		&discoveryv1.EndpointSlice{}, w.store,
+		cache.ReflectorOptions{
+			Name:            "k8sresolver",
+			TypeDescription: "EndpointSlice",
+			Logger:          &logger,
+			// Used only for a 429 within a stream; other pauses are made here,
+			// because the Reflector's do not end with the context and are not
+			// reset by success.
+			Backoff: &wait.Backoff{Duration: firstDelay, Jitter: 1},
+		})
+	ctx = logr.NewContext(ctx, logger)
+
+	for failures := 0; ctx.Err() == nil; {
+		began, syncs := time.Now(), w.store.syncCount()
+		// A streamed list that fails is followed by a plain one, whose failure
+		// is returned.
+		if err := reflector.ListAndWatchWithContext(ctx); err != nil && ctx.Err() == nil {
+			w.fail(err)
+		}
+		if w.store.syncCount() > syncs && time.Since(began) >= healthyAfter {
+			failures = 0
+		}
+		w.pause(ctx, began, w.delay(failures))
+		failures++
+	}
+}
+
+// delay returns the pause after a number of failures in a row: none after the
+// first, so that a lost watch is back at once.
+func (w *watch) delay(failures int) time.Duration {
+	if failures == 0 {
+		return 0
+	}
+	limit := maxDelay
+	if w.store.syncCount() == 0 {
+		limit = maxDelayBeforeSync
+	}
+	d := min(firstDelay<<min(failures-1, 16), limit)
+	return d/2 + rand.N(d/2)
+}
+
+func (w *watch) pause(ctx context.Context, began time.Time, d time.Duration) {
+	select {
+	case <-w.wake: // from the time when the watch was up
+	default:
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	deadline := time.Now().Add(d)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+			return
+		case <-w.wake:
+			if soon := began.Add(wakeGap); soon.Before(deadline) {
+				deadline = soon
+				timer.Reset(time.Until(soon))
+			}
+		}
+	}
+}
+
+func (w *watch) list(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
+	list, err := w.request(&opts).Do(ctx).Get()
+	if err != nil {
+		return nil, &requestError{verb: "list", svc: w.svc, cause: err}
+	}
+	return list, nil
+}
+
+func (w *watch) watch(ctx context.Context, opts metav1.ListOptions) (apiwatch.Interface, error) {
+	opts.Watch = true
+	stream, err := w.request(&opts).Watch(ctx)
+	if err != nil {
+		return nil, &requestError{verb: "watch", svc: w.svc, cause: err}
+	}
+	return stream, nil
+}
+
+func (w *watch) request(opts *metav1.ListOptions) *rest.Request {
+	opts.LabelSelector = labels.Set{discoveryv1.LabelServiceName: w.svc.name}.String()
+	return w.client.Get().
+		Namespace(w.svc.namespace).
+		Resource("endpointslices").
+		VersionedParams(opts, metav1.ParameterCodec).
+		MaxRetries(0) // run retries, and wants to know why
+}
+
+// fail makes known why an attempt failed. An expired resource version is none: the
+// next attempt begins with a whole list.
+func (w *watch) fail(err error) {
+	if apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
+		return
+	}
+	if request, ok := errors.AsType[*requestError](err); ok {
+		err = request // without the Reflector's prefix
+	}
+	w.store.fail(err)
+	if text := err.Error(); text != w.logged {
+		w.logged = text
+		w.log.Warn("cannot follow the EndpointSlices, trying again", "stale", w.store.syncCount() > 0, "err", text)
+	}
+}
+
+// synced is called by the store after each whole list.
+func (w *watch) synced() {
+	if w.logged != "" {
+		w.logged = ""
+		w.log.Info("following the EndpointSlices again")
+	}
+}
