@@ -1,0 +1,151 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	"github.com/grpc-lb/grpc-lb/apps/internal/admin"
+	"github.com/grpc-lb/grpc-lb/apps/internal/caller"
+	"github.com/grpc-lb/grpc-lb/apps/internal/echo"
+)
+
+const defaultRate = 50
+
+// options is the command line. Its Config lacks the resolvers.
+type options struct {
+	caller.Config
+	resolve  bool // the sub-command
+	version  bool
+	admin    string
+	output   string
+	logLevel slog.Level
+}
+
+const help = `Calls EchoService, logs each second who answered, and sums up at the end.
+
+  echo-client --target dns:///echo-server:8080 --lb-policy round_robin --duration 10s
+  echo-client --target dns:///echo-server:8080 --fresh-connections 200
+  echo-client resolve --target dns:///echo-server:8080
+
+Sub-command resolve prints the addresses that gRPC's resolver finds for --target.
+
+`
+
+// parse returns the command line, checked but for what caller.Config.Validate
+// checks. It prints the help to stdout and returns pflag.ErrHelp when
+// that is asked for.
+func parse(args []string, stdout io.Writer) (options, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	id := echo.IdentityFrom(os.Getenv, host, echo.Version())
+	opts := options{Config: caller.Config{Pod: id.Pod, Node: id.Node, Version: id.Version}}
+	if opts.Pod == "" {
+		opts.Pod = host
+	}
+
+	fs := pflag.NewFlagSet("echo-client", pflag.ContinueOnError)
+	fs.SetOutput(stdout)
+	fs.SortFlags = false
+	fs.Usage = func() { fmt.Fprint(stdout, help, "Flags:\n", fs.FlagUsages()) }
+	if len(args) > 0 && args[0] == "resolve" {
+		opts.resolve, args = true, args[1:]
+		opts.addResolveFlags(fs)
+	} else {
+		opts.addCallFlags(fs)
+	}
+	if err := fs.Parse(args); err != nil {
+		return opts, err
+	}
+	if fs.NArg() > 0 {
+		return opts, fmt.Errorf("unexpected argument %q: expected flags, or resolve as the first argument", fs.Arg(0))
+	}
+	for _, flag := range []string{"rate", "concurrency", "fresh-connections"} {
+		if f := fs.Lookup(flag); f != nil && f.Changed && f.Value.String() == "0" {
+			return opts, fmt.Errorf("--%s 0: expected more, or no --%[1]s", flag)
+		}
+	}
+	// The default rate gives way to the other two ways to call.
+	if (opts.Concurrency > 0 || opts.FreshConnections > 0) && !fs.Changed("rate") {
+		opts.Rate = 0
+	}
+	if opts.version {
+		return opts, nil
+	}
+	return opts, opts.check()
+}
+
+func (o *options) check() error {
+	var errs []error
+	if o.admin != "" {
+		errs = append(errs, admin.Check(o.admin))
+	}
+	switch o.output {
+	case "auto", "text", "json":
+	default:
+		errs = append(errs, fmt.Errorf("--output %q: expected auto, text or json", o.output))
+	}
+	if o.resolve && o.Timeout <= 0 {
+		errs = append(errs, fmt.Errorf("--timeout %v: expected a positive time", o.Timeout))
+	}
+	return errors.Join(errs...)
+}
+
+func (o *options) addCommonFlags(fs *pflag.FlagSet, timeout time.Duration, timeoutUsage string) {
+	fs.StringVar(&o.Target, "target", "", "whom to call: dns:///name:port, passthrough:///host:port, k8s:///service[.namespace]:port")
+	fs.DurationVar(&o.Timeout, "timeout", timeout, timeoutUsage)
+	fs.StringVar(&o.output, "output", "auto", "text, json, or auto: text on a terminal, else json")
+	fs.Func("log-level", "of the client's own log: debug, info, warn or error (default info)", func(s string) error {
+		if err := o.logLevel.UnmarshalText([]byte(s)); err != nil {
+			return errors.New("expected debug, info, warn or error")
+		}
+		return nil
+	})
+}
+
+func (o *options) addResolveFlags(fs *pflag.FlagSet) {
+	o.addCommonFlags(fs, 5*time.Second, "of the resolution")
+}
+
+func (o *options) addCallFlags(fs *pflag.FlagSet) {
+	o.addCommonFlags(fs, time.Second, "of one call")
+	fs.StringVar(&o.Policy, "lb-policy", "", "balancer: "+strings.Join(caller.Policies, ", ")+" (default pick_first)")
+	fs.StringVar(&o.ServiceConfig, "service-config", "", "gRPC service config as JSON, instead of --lb-policy")
+	fs.BoolVar(&o.NoServiceConfigLookup, "no-service-config-lookup", true, "ignore service configs that the resolver finds: no TXT look-ups")
+	fs.StringVar(&o.Authority, "authority", "", ":authority of the calls (default: from the target)")
+	fs.Float64Var(&o.Rate, "rate", defaultRate, "open loop: calls per second, issued on time whatever they take")
+	fs.IntVar(&o.Concurrency, "concurrency", 0, "closed loop: callers, each with one call at a time, instead of --rate")
+	fs.Int64Var(&o.FreshConnections, "fresh-connections", 0, "make one call on each of that many new connections, --concurrency (default 8) at a time")
+	fs.DurationVar(&o.Duration, "duration", 0, "stop after that time (default: when told to)")
+	fs.Int64Var(&o.Count, "count", 0, "stop after that many calls (default: when told to)")
+	fs.BoolVar(&o.WaitForReady, "wait-for-ready", false, "let calls wait for a connection until their timeout instead of failing at once")
+	fs.DurationVar(&o.KeepaliveTime, "keepalive-time", 30*time.Second, "ping a silent connection after that time, 0 is never")
+	fs.DurationVar(&o.KeepaliveTimeout, "keepalive-timeout", 10*time.Second, "drop a connection whose ping is not answered in that time")
+	fs.StringVar(&o.Message, "message", "hello", "what to say")
+	fs.StringVar(&o.admin, "admin", "127.0.0.1:9091", "loopback address of channelz and LoadBalancerStatsService, '' is none")
+	fs.BoolVar(&o.version, "version", false, "print the version and exit")
+}
+
+// outputs returns where the lines and the client's own log go: JSON puts both on
+// stdout, text keeps the log on stderr.
+func (o *options) outputs(stdout, stderr io.Writer) (caller.Printer, *slog.Logger) {
+	level := &slog.HandlerOptions{Level: o.logLevel}
+	if o.output == "text" || o.output == "auto" && isTerminal(stdout) {
+		return caller.Text{W: stdout}, slog.New(slog.NewTextHandler(stderr, level))
+	}
+	return caller.JSON{W: stdout}, slog.New(slog.NewJSONHandler(stdout, level))
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
