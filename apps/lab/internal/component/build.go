@@ -1,0 +1,229 @@
+package component
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"maps"
+)
+
+// Builder builds components of a checkout into a cache.
+type Builder struct {
+	Root  string // the checkout
+	Cache string // the lab's cache directory
+	// Detail receives how far a build is; it may be nil.
+	Detail func(text string)
+}
+
+// Path returns the directory of the component's programs and whether they are
+// built already.
+func (b Builder) Path(c Component) (dir string, built bool, err error) {
+	version, err := c.Version(b.Root)
+	if err != nil {
+		return "", false, err
+	}
+	key, err := c.key(b.Root, version)
+	if err != nil {
+		return "", false, err
+	}
+	dir = filepath.Join(b.Cache, "components", c.Name+"-"+key)
+	_, err = os.Stat(dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", false, err
+	}
+	return dir, err == nil, nil
+}
+
+// Build returns the directory of the component's programs, building them first
+// where they are missing. Two processes never build the same component at once.
+func (b Builder) Build(ctx context.Context, c Component) (string, error) {
+	dir, built, err := b.Path(c)
+	if err != nil || built {
+		return dir, err
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return "", fmt.Errorf("component: the cache cannot be written: %w", err)
+	}
+	unlock, err := lock(ctx, dir+".lock", func() { b.detail("waiting for another lab that builds it") })
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	if _, err := os.Stat(dir); err == nil {
+		return dir, nil
+	}
+	tmp, err := os.MkdirTemp(filepath.Dir(dir), c.Name+".tmp-")
+	if err != nil {
+		return "", fmt.Errorf("component: the cache cannot be written: %w", err)
+	}
+	defer os.RemoveAll(tmp)
+	if err := b.compile(ctx, c, tmp); err != nil {
+		return "", fmt.Errorf("component %s: %w", c.Name, err)
+	}
+	first := slices.Sorted(maps.Keys(c.Programs))[0]
+	for _, link := range c.Links {
+		if err := os.Symlink(first, filepath.Join(tmp, link)); err != nil {
+			return "", err
+		}
+	}
+	if err := os.Chmod(tmp, 0o755); err != nil {
+		return "", err
+	}
+	return dir, os.Rename(tmp, dir)
+}
+
+func (b Builder) compile(ctx context.Context, c Component, out string) error {
+	version, err := c.Version(b.Root)
+	if err != nil {
+		return err
+	}
+	names := slices.Sorted(maps.Keys(c.Programs))
+	var packages []string
+	for _, n := range names {
+		packages = append(packages, c.Programs[n])
+	}
+	total, err := b.stale(ctx, c, version, packages)
+	if err != nil {
+		return err
+	}
+	start, done := time.Now(), 0
+	for _, n := range names {
+		args := append([]string{"build", "-v"}, c.flags(version)...)
+		cmd := b.command(ctx, c, append(args, "-o", filepath.Join(out, n), c.Programs[n])...)
+		tail := &tailWriter{}
+		stderr, err := cmd.StderrPipe()
+		if err != nil {
+			return err
+		}
+		if err := cmd.Start(); err != nil {
+			return startError(ctx, err)
+		}
+		for lines := bufio.NewScanner(stderr); lines.Scan(); {
+			tail.add(lines.Text())
+			if !strings.Contains(lines.Text(), " ") {
+				done++
+				b.detail(estimate(done, total, time.Since(start)))
+			}
+		}
+		if err := cmd.Wait(); err != nil {
+			return buildError(ctx, n, err, tail)
+		}
+	}
+	return nil
+}
+
+// stale counts the packages that a build would compile; fetching the modules'
+// sources is part of it.
+func (b Builder) stale(ctx context.Context, c Component, version string, packages []string) (int, error) {
+	b.detail("reading the module's packages")
+	args := append([]string{"list", "-deps", "-f", "{{if .Stale}}{{.ImportPath}}{{end}}"}, c.flags(version)...)
+	cmd := b.command(ctx, c, append(args, packages...)...)
+	var stdout bytes.Buffer
+	cmd.Stdout = &stdout
+	tail := &tailWriter{}
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		return 0, err
+	}
+	if err := cmd.Start(); err != nil {
+		return 0, startError(ctx, err)
+	}
+	fetched := 0
+	for lines := bufio.NewScanner(stderr); lines.Scan(); {
+		tail.add(lines.Text())
+		if strings.HasPrefix(lines.Text(), "go: downloading ") {
+			fetched++
+			b.detail(fmt.Sprintf("%d modules fetched", fetched))
+		}
+	}
+	if err := cmd.Wait(); err != nil {
+		return 0, buildError(ctx, c.Name, err, tail)
+	}
+	return len(strings.Fields(stdout.String())), nil
+}
+
+func (b Builder) command(ctx context.Context, c Component, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = c.dir(b.Root)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off")
+	// The compilers are the go command's children: end them with it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	return cmd
+}
+
+func (b Builder) detail(text string) {
+	if b.Detail != nil {
+		b.Detail(text)
+	}
+}
+
+func estimate(done, total int, elapsed time.Duration) string {
+	if done > total {
+		total = done
+	}
+	left := time.Duration(float64(elapsed) / float64(done) * float64(total-done))
+	return fmt.Sprintf("%d of %d packages, about %s left", done, total, left.Round(time.Second))
+}
+
+func startError(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return fmt.Errorf("the go command cannot be run: %w: install Go and put it on PATH", err)
+}
+
+func buildError(ctx context.Context, name string, err error, tail *tailWriter) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return fmt.Errorf("go build of %s: %w; what was fetched and compiled is kept, so run again once this is mended:\n%s", name, err, tail)
+}
+
+// tailWriter keeps the last lines of a command's output.
+type tailWriter struct{ lines []string }
+
+func (t *tailWriter) add(line string) {
+	t.lines = append(t.lines, line)
+	if len(t.lines) > 12 {
+		t.lines = t.lines[1:]
+	}
+}
+
+func (t *tailWriter) String() string { return "  " + strings.Join(t.lines, "\n  ") }
+
+// lock takes an exclusive lock on a file; waiting is called once if another
+// process holds it.
+func lock(ctx context.Context, path string, waiting func()) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("component: the cache cannot be written: %w", err)
+	}
+	for first := true; ; first = false {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return func() { _ = f.Close() }, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, errors.Join(fmt.Errorf("component: locking %s: %w", path, err), f.Close())
+		}
+		if first {
+			waiting()
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(context.Cause(ctx), f.Close())
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}

@@ -1,0 +1,149 @@
+// Package component builds the programs of the built-in cluster from the nested
+// Go modules under apps/lab/components and keeps them by the hash of what they
+// were built from.
+package component
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+)
+
+// Component is one nested module and what is built from it.
+type Component struct {
+	// Name is the folder under apps/lab/components.
+	Name string
+	// Module is the module path whose version in go.mod is the component's.
+	Module string
+	// Programs maps a file's name to the package that it is built from.
+	Programs map[string]string
+	// Links are further names for the first program.
+	Links []string
+	Tags  []string
+	// LDFlags follow "-s -w"; %s is the version.
+	LDFlags []string
+}
+
+// Cluster lists what a node is made of; Images what images are built with.
+var (
+	Kubernetes = Component{
+		Name:     "kubernetes",
+		Module:   "k8s.io/kubernetes",
+		Programs: map[string]string{"kubernetes": "."},
+		Links: []string{
+			"kubeadm", "kubectl", "kubelet", "kube-apiserver",
+			"kube-controller-manager", "kube-proxy", "kube-scheduler",
+		},
+		LDFlags: []string{
+			"-X k8s.io/component-base/version.gitVersion=%[1]s",
+			"-X k8s.io/component-base/version.gitMajor=%[2]s",
+			"-X k8s.io/component-base/version.gitMinor=%[3]s",
+			"-X k8s.io/component-base/version.gitTreeState=clean",
+		},
+	}
+	Containerd = Component{
+		Name:   "containerd",
+		Module: "github.com/containerd/containerd/v2",
+		Programs: map[string]string{
+			"containerd":              "github.com/containerd/containerd/v2/cmd/containerd",
+			"containerd-shim-runc-v2": "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+			"ctr":                     "github.com/containerd/containerd/v2/cmd/ctr",
+		},
+		Tags:    []string{"no_btrfs", "no_zfs", "no_aufs", "no_devmapper"},
+		LDFlags: []string{"-X github.com/containerd/containerd/v2/version.Version=%s"},
+	}
+	Etcd = Component{
+		Name:     "etcd",
+		Module:   "go.etcd.io/etcd/server/v3",
+		Programs: map[string]string{"etcd": "go.etcd.io/etcd/server/v3"},
+	}
+	CoreDNS = Component{
+		Name:     "coredns",
+		Module:   "github.com/coredns/coredns",
+		Programs: map[string]string{"coredns": "."},
+	}
+	CNI = Component{
+		Name:   "cni",
+		Module: "github.com/containernetworking/plugins",
+		Programs: map[string]string{
+			"host-local": "github.com/containernetworking/plugins/plugins/ipam/host-local",
+			"loopback":   "github.com/containernetworking/plugins/plugins/main/loopback",
+			"portmap":    "github.com/containernetworking/plugins/plugins/meta/portmap",
+			"ptp":        "github.com/containernetworking/plugins/plugins/main/ptp",
+		},
+	}
+	Pause = Component{Name: "pause", Programs: map[string]string{"pause": "."}}
+	Ko    = Component{
+		Name:     "ko",
+		Module:   "github.com/google/ko",
+		Programs: map[string]string{"ko": "github.com/google/ko"},
+	}
+
+	Cluster = []Component{Kubernetes, Containerd, Etcd, CoreDNS, CNI, Pause}
+	Images  = []Component{Ko}
+)
+
+func (c Component) dir(root string) string {
+	return filepath.Join(root, "apps", "lab", "components", c.Name)
+}
+
+// Version returns the component's pinned version, such as "v1.37.2".
+func (c Component) Version(root string) (string, error) {
+	if c.Module == "" {
+		return "v0", nil
+	}
+	path := filepath.Join(c.dir(root), "go.mod")
+	mod, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(string(mod)) {
+		f := strings.Fields(strings.TrimPrefix(strings.TrimSpace(line), "require "))
+		if len(f) >= 2 && f[0] == c.Module {
+			return f[1], nil
+		}
+	}
+	return "", fmt.Errorf("component: %s does not require %s", path, c.Module)
+}
+
+func (c Component) flags(version string) []string {
+	ld := []string{"-s", "-w"}
+	parts := append(strings.Split(strings.TrimPrefix(version, "v"), "."), "", "")
+	for _, f := range c.LDFlags {
+		f = strings.NewReplacer("%[1]s", version, "%[2]s", parts[0], "%[3]s", parts[1], "%s", version).Replace(f)
+		ld = append(ld, f)
+	}
+	flags := []string{"-trimpath", "-buildvcs=false", "-ldflags=" + strings.Join(ld, " ")}
+	if len(c.Tags) > 0 {
+		flags = append(flags, "-tags="+strings.Join(c.Tags, ","))
+	}
+	return flags
+}
+
+// key is the content hash of everything that decides the component's bytes.
+func (c Component) key(root, version string) (string, error) {
+	files, err := filepath.Glob(filepath.Join(c.dir(root), "*"))
+	if err != nil {
+		return "", err
+	}
+	slices.Sort(files)
+	sum := sha256.New()
+	fmt.Fprintln(sum, runtime.Version(), runtime.GOOS, runtime.GOARCH, c.flags(version), c.Programs, c.Links)
+	for _, f := range files {
+		if !slices.Contains([]string{".go", ".mod", ".sum"}, filepath.Ext(f)) {
+			continue
+		}
+		data, err := os.ReadFile(f)
+		if err != nil {
+			return "", fmt.Errorf("component: %w", err)
+		}
+		fmt.Fprintln(sum, filepath.Base(f), len(data))
+		sum.Write(data)
+	}
+	return hex.EncodeToString(sum.Sum(nil))[:12], nil
+}

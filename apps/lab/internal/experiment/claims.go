@@ -1,0 +1,154 @@
+package experiment
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
+)
+
+// Claim is a sentence about strategies, decided by measurement.
+type Claim struct {
+	ID int
+	// Strategies are those it is made about; nil means all.
+	Strategies []string
+	Text       string
+	// Limit decides, with room for a machine five times slower; Goal is what a
+	// machine of its own should reach.
+	Limit func(DNS) string
+	Goal  string
+	// Evaluate decides. It is pure, and refutes what it cannot prove.
+	Evaluate func(*Facts) Verdict
+}
+
+// Verdict is the outcome of a claim.
+type Verdict struct {
+	Status   report.Status // report.Proven, Refuted or NotRun
+	Measured string
+	Reason   string // of NotRun
+}
+
+// The limits in time.
+const (
+	newPodLimit = 5 * time.Second
+	newPodGoal  = time.Second
+	// resolveInterval is grpc-go's least interval between two look-ups.
+	resolveInterval = 30 * time.Second
+	relearnMargin   = 5 * time.Second
+)
+
+// relearnLimit is how soon a dns client must see new pods once it lost one.
+func relearnLimit(d DNS) time.Duration { return resolveInterval + d.TTL + relearnMargin }
+
+// Claims lists every claim. Numbers are never given twice; the gaps are claims
+// about strategies that are not here yet.
+var Claims = []Claim{
+	{
+		ID: 1, Strategies: []string{"l4"},
+		Text:     "new connections to the ClusterIP are spread over the servers",
+		Limit:    fixed("what chance gives within 5 sigma"),
+		Evaluate: freshConnectionsSpread,
+	},
+	{
+		ID: 2, Strategies: []string{"l4"},
+		Text:     "a client stays on one server",
+		Limit:    fixed("1 server a client"),
+		Evaluate: oneServer,
+	},
+	{
+		ID: 3, Strategies: []string{"l4"},
+		Text:     "a scale-out changes nothing for connected clients",
+		Limit:    fixed("same server, no connection opened or closed"),
+		Evaluate: unmoved,
+	},
+	{
+		ID: 4, Strategies: []string{"dns"},
+		Text:     "the headless name has one A record for each ready pod",
+		Limit:    func(d DNS) string { return "within " + seconds(d.Trail()) + " (TTL and cache)" },
+		Evaluate: recordsFollow,
+	},
+	{
+		ID: 5, Strategies: []string{"dns", "k8s-api"},
+		Text:     "round_robin is even",
+		Limit:    fixed("max - min <= 1 between barriers"),
+		Evaluate: even,
+	},
+	{
+		ID: 6, Strategies: []string{"dns"},
+		Text:     "connected clients miss a scale-out",
+		Limit:    fixed("no new pod is called"),
+		Evaluate: missed,
+	},
+	{
+		ID: 7, Strategies: []string{"dns"},
+		Text:     "after an original server left they re-resolve and see the new pods",
+		Limit:    func(d DNS) string { return "within " + seconds(relearnLimit(d)) },
+		Evaluate: relearned,
+	},
+	{
+		ID: 8, Strategies: []string{"k8s-api"},
+		Text:     "the resolver gets the whole list, then watches",
+		Limit:    fixed("nothing else is requested"),
+		Evaluate: listsThenWatches,
+	},
+	{
+		ID: 9, Strategies: []string{"k8s-api"},
+		Text:     "after a scale-out every client calls every new pod",
+		Limit:    fixed("within " + seconds(newPodLimit) + " of Ready"),
+		Goal:     seconds(newPodGoal),
+		Evaluate: newPodsCalled,
+	},
+	{
+		ID:       15,
+		Text:     "the log names who answered every call",
+		Limit:    fixed("windows = summary = what the servers counted"),
+		Evaluate: accounted,
+	},
+}
+
+// Of returns the claims about a strategy.
+func Of(strategy string) []Claim {
+	var some []Claim
+	for _, c := range Claims {
+		if c.Strategies == nil || slices.Contains(c.Strategies, strategy) {
+			some = append(some, c)
+		}
+	}
+	return some
+}
+
+// Judge evaluates the claim, or says why it could not be when reason is given.
+func (c Claim) Judge(f *Facts, reason string) report.Claim {
+	v := Verdict{Status: report.NotRun, Reason: reason}
+	if reason == "" {
+		v = c.Evaluate(f)
+	}
+	return report.Claim{
+		ID: c.ID, Strategy: f.Strategy, Text: c.Text, Limit: c.Limit(f.DNS), Goal: c.Goal,
+		Status: v.Status, Measured: v.Measured, Reason: v.Reason,
+	}
+}
+
+func fixed(limit string) func(DNS) string { return func(DNS) string { return limit } }
+
+// decided proves or refutes.
+func decided(proven bool, format string, args ...any) Verdict {
+	v := Verdict{Status: report.Refuted, Measured: fmt.Sprintf(format, args...)}
+	if proven {
+		v.Status = report.Proven
+	}
+	return v
+}
+
+func notRun(format string, args ...any) Verdict {
+	return Verdict{Status: report.NotRun, Reason: fmt.Sprintf(format, args...)}
+}
+
+// seconds prints a duration as the table does: "10 s", "0.21 s".
+func seconds(d time.Duration) string {
+	if d%time.Second == 0 {
+		return fmt.Sprintf("%d s", d/time.Second)
+	}
+	return fmt.Sprintf("%.2f s", d.Seconds())
+}

@@ -1,0 +1,82 @@
+package experiment
+
+import (
+	"fmt"
+	"maps"
+
+	"github.com/grpc-lb/grpc-lb/apps/internal/spread"
+)
+
+// accounted compares three counts of the same calls that were made
+// independently: the sum of the windows, the summary, and what the servers
+// counted. A server may have counted calls whose answer came too late for the
+// client; it can have counted no more than the failed ones.
+func accounted(f *Facts) Verdict {
+	if len(f.Clients) == 0 || len(f.Servers) == 0 {
+		return notRun("the logs of %d clients and %d servers were read", len(f.Clients), len(f.Servers))
+	}
+	answered, failed := spread.Counts{}, int64(0)
+	for _, name := range keys(f.Clients) {
+		c := f.Clients[name]
+		switch {
+		case c.Trouble != "":
+			return notRun("the log of %s is not whole: %s", name, c.Trouble)
+		case c.Summary == nil:
+			return notRun("the log of %s has no summary", name)
+		}
+		if wrong := windowsEqualSummary(c); wrong != "" {
+			return decided(false, "%s: %s", name, wrong)
+		}
+		answered = answered.Plus(c.Summary.Servers)
+		failed += spread.Counts(c.Summary.Failures).Total()
+	}
+	if f.Fresh != nil {
+		answered = answered.Plus(f.Fresh.Summary.Servers)
+		failed += spread.Counts(f.Fresh.Summary.Failures).Total()
+	}
+	var counted, late int64
+	for _, name := range keys(f.Servers) {
+		s := f.Servers[name]
+		switch {
+		case s.Trouble != "":
+			return notRun("the log of %s is not whole: %s", name, s.Trouble)
+		case s.Calls == nil:
+			return notRun("%s did not log how many calls it answered", name)
+		case *s.Calls < answered[name]:
+			return decided(false, "%s counted %d calls, clients say that it answered %d", name, *s.Calls, answered[name])
+		}
+		counted += *s.Calls
+		late += *s.Calls - answered[name]
+	}
+	for name := range answered {
+		if f.Servers[name] == nil {
+			return decided(false, "clients name %q, which is no server pod of this run", name)
+		}
+	}
+	return decided(late <= failed, "%d answers in the logs of %d clients, %d counted by %d servers, %d calls failed",
+		answered.Total(), len(f.Clients), counted, len(f.Servers), failed)
+}
+
+// windowsEqualSummary returns how the sum of the windows differs, or "".
+func windowsEqualSummary(c *Client) string {
+	var all, issued int64
+	servers, failed := spread.Counts{}, spread.Counts{}
+	for i, w := range c.Windows {
+		if w.Seq != i+1 {
+			return fmt.Sprintf("window %d follows window %d", w.Seq, i)
+		}
+		if sum := spread.Counts(w.Servers).Total() + spread.Counts(w.Failures).Total(); sum != w.Calls {
+			return fmt.Sprintf("window %d names who answered or failed %d of %d calls", w.Seq, sum, w.Calls)
+		}
+		all, issued = all+w.Calls, issued+w.Issued
+		servers, failed = servers.Plus(w.Servers), failed.Plus(w.Failures)
+	}
+	s := c.Summary
+	switch {
+	case all != s.Calls || issued != s.Issued:
+		return fmt.Sprintf("the windows sum to %d calls of %d issued, the summary says %d of %d", all, issued, s.Calls, s.Issued)
+	case !maps.Equal(servers, spread.Counts{}.Plus(s.Servers)) || !maps.Equal(failed, spread.Counts{}.Plus(s.Failures)):
+		return fmt.Sprintf("the windows name %v and failures %v, the summary %v and %v", servers, failed, s.Servers, s.Failures)
+	}
+	return ""
+}

@@ -1,0 +1,252 @@
+package experiment
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
+)
+
+// Names of experiments, by which claims find their phases.
+const (
+	StartOrder       = "start-order"
+	Steady           = "steady"
+	FreshConnections = "fresh-connections"
+	ScaleOut         = "scale-out"
+	ServerLeaves     = "server-leaves"
+)
+
+// How long and how much is observed.
+const (
+	steadyTime = 10 * time.Second
+	// watchTime is the least that is waited for calls of new pods.
+	watchTime        = 10 * time.Second
+	afterwards       = 3 * time.Second // what may still fail once a server is gone
+	freshConnections = 300
+)
+
+// Experiment is one change made to a strategy in a steady state.
+type Experiment struct {
+	Name string
+	// Strategies are those it is made with; nil means all.
+	Strategies []string
+	// Steady and Change are hold and change in words.
+	Steady, Change string
+	// hold brings about and checks the steady state.
+	hold func(context.Context, *arena) error
+	// change makes the change and observe waits for what follows from it.
+	change, observe func(context.Context, *arena, *Phase) error
+	// assert says what came out. It is pure and runs when all logs are read.
+	assert func(*Facts, *Phase) []report.Finding
+	// undo is called whatever happened.
+	undo func(context.Context, *arena) error
+	// atRest experiments are made by all strategies that run side by side at the
+	// same time, so that none disturbs another.
+	atRest bool
+	// inner experiments are made while the change is in force.
+	inner []Experiment
+}
+
+// Experiments lists what is done to every strategy, in this order.
+var Experiments = []Experiment{
+	{
+		Name: StartOrder, Strategies: []string{"dns"},
+		Steady:  "all servers are ready",
+		Change:  "scale the servers to 1, restart the clients, scale the servers back",
+		hold:    func(ctx context.Context, a *arena) error { return a.serversReady(ctx, a.replicas()) },
+		change:  startBeforeServers,
+		observe: watchAdded,
+		assert:  func(f *Facts, p *Phase) []report.Finding { return []report.Finding{stayedOnFirst(f, p)} },
+		undo: func(ctx context.Context, a *arena) error {
+			if err := a.scale(ctx, serverName, a.replicas()); err != nil {
+				return err
+			}
+			if err := a.serversReady(ctx, a.replicas()); err != nil {
+				return err
+			}
+			return a.freshClients(ctx)
+		},
+	},
+	{
+		Name: FreshConnections, Strategies: []string{"l4"},
+		Steady:  "all servers are ready, the clients' last two windows are free of failures",
+		Change:  fmt.Sprintf("a Job makes %d calls, each on a connection of its own", freshConnections),
+		hold:    func(ctx context.Context, a *arena) error { return a.steady(ctx, a.replicas(), false) },
+		observe: openConnections,
+	},
+	{
+		Name:    Steady,
+		Steady:  "all servers are ready, the clients' last two windows are free of failures and name every server that they should",
+		Change:  "none",
+		hold:    func(ctx context.Context, a *arena) error { return a.steady(ctx, a.replicas(), true) },
+		observe: watchSteady,
+		assert:  func(f *Facts, p *Phase) []report.Finding { return []report.Finding{noFailures(f, p)} },
+		atRest:  true,
+	},
+	{
+		Name:   ScaleOut,
+		Steady: "all servers are ready, the clients' last two windows are free of failures",
+		Change: "scale the servers to twice as many",
+		hold:   func(ctx context.Context, a *arena) error { return a.steady(ctx, a.replicas(), false) },
+		change: func(ctx context.Context, a *arena, _ *Phase) error {
+			return a.scale(ctx, serverName, 2*a.replicas())
+		},
+		observe: func(ctx context.Context, a *arena, p *Phase) error {
+			if err := a.serversReady(ctx, 2*a.replicas()); err != nil {
+				return err
+			}
+			return alongside(ctx, func(ctx context.Context) error { return watchAdded(ctx, a, p) },
+				func(ctx context.Context) error { return lookUp(ctx, a) })
+		},
+		assert: func(f *Facts, p *Phase) []report.Finding {
+			return []report.Finding{addedAreCalled(f, p), noFailures(f, p)}
+		},
+		undo: func(ctx context.Context, a *arena) error {
+			if err := a.scale(ctx, serverName, a.replicas()); err != nil {
+				return err
+			}
+			return a.serversReady(ctx, a.replicas())
+		},
+		inner: []Experiment{{
+			Name:    ServerLeaves,
+			Steady:  "twice as many servers are ready, the clients' last two windows are free of failures",
+			Change:  "delete the original server with the most calls",
+			hold:    func(ctx context.Context, a *arena) error { return a.steady(ctx, 2*a.replicas(), false) },
+			change:  deleteBusiest,
+			observe: watchLeaving,
+			assert: func(f *Facts, p *Phase) []report.Finding {
+				return []report.Finding{noFailures(f, p), replacementIsCalled(f, p)}
+			},
+			undo: func(ctx context.Context, a *arena) error { return a.serversReady(ctx, 2*a.replicas()) },
+		}},
+	},
+}
+
+func (e Experiment) appliesTo(strategy string) bool {
+	return e.Strategies == nil || slices.Contains(e.Strategies, strategy)
+}
+
+// watchSteady looks on, and makes sure that nothing changed meanwhile.
+func watchSteady(ctx context.Context, a *arena, p *Phase) (err error) {
+	if err := pause(ctx, steadyTime); err != nil {
+		return err
+	}
+	a.record.look(func(f *Facts) {
+		if since := f.endpointsSince(); since.After(p.Begin) || !slices.Equal(f.running(), p.Clients) {
+			err = fmt.Errorf("pods changed while it was measured: servers %v became %v, clients %v became %v", p.Servers, f.readyNow(), p.Clients, f.running())
+		}
+	})
+	return err
+}
+
+// startBeforeServers gives the clients a DNS that knows one server.
+func startBeforeServers(ctx context.Context, a *arena, p *Phase) error {
+	if err := a.scale(ctx, serverName, 1); err != nil {
+		return err
+	}
+	if err := a.serversReady(ctx, 1); err != nil {
+		return err
+	}
+	if err := a.freshClients(ctx); err != nil {
+		return err
+	}
+	a.record.update(func(f *Facts) { p.Clients, p.Servers = f.running(), f.readyNow() })
+	if err := a.scale(ctx, serverName, a.replicas()); err != nil {
+		return err
+	}
+	return a.serversReady(ctx, a.replicas())
+}
+
+// watchAdded looks at new servers for longer than DNS can trail.
+func watchAdded(ctx context.Context, a *arena, p *Phase) error {
+	a.record.update(func(f *Facts) { p.Added = without(f.readyNow(), p.Servers) })
+	return pause(ctx, max(watchTime, a.facts.DNS.Trail()+2*time.Second))
+}
+
+// lookUp resolves the servers' name until it gives the ready pods, or until it
+// should have for long enough.
+func lookUp(ctx context.Context, a *arena) error {
+	if !a.strategy.ByName {
+		return nil
+	}
+	to, err := target(a.clients.Spec.Template)
+	if err != nil {
+		return err
+	}
+	for n := 1; ; n++ {
+		lines, err := a.probe(ctx, fmt.Sprintf("resolve-%d", n), []string{"resolve", to, "--timeout=5s"})
+		if ctx.Err() != nil {
+			return err
+		}
+		if err != nil {
+			a.note("%v", err) // no answer is an answer without addresses
+		}
+		var last Lookup
+		a.record.update(func(f *Facts) {
+			last = lookup(f, lines, time.Now())
+			f.Lookups = append(f.Lookups, last)
+		})
+		a.note("the name has %d addresses, %d pods are ready", len(last.Addresses), len(last.Ready))
+		if slices.Equal(last.Addresses, last.Ready) || last.At.Sub(last.Since) >= a.facts.DNS.Trail() {
+			return nil
+		}
+	}
+}
+
+// openConnections runs the clients that connect anew for each call.
+func openConnections(ctx context.Context, a *arena, p *Phase) error {
+	to, err := target(a.clients.Spec.Template)
+	if err != nil {
+		return err
+	}
+	lines, err := a.probe(ctx, FreshConnections, []string{to, fmt.Sprintf("--fresh-connections=%d", freshConnections)})
+	if err != nil {
+		return err
+	}
+	summary := summaryOf(lines)
+	if summary == nil {
+		return fmt.Errorf("job %s logged no summary in %d lines", FreshConnections, len(lines))
+	}
+	a.record.update(func(f *Facts) {
+		f.Fresh = &Fresh{Wanted: freshConnections, Summary: *summary, Servers: p.Servers}
+	})
+	return nil
+}
+
+// deleteBusiest deletes the server, of those before the scale-out, that answers
+// most: in l4 another may have no client at all.
+func deleteBusiest(ctx context.Context, a *arena, p *Phase) error {
+	a.record.update(func(f *Facts) { p.Left = busiest(f, p) })
+	if p.Left == "" {
+		return fmt.Errorf("no original server is ready")
+	}
+	return a.deletePod(ctx, p.Left)
+}
+
+// watchLeaving waits until the server is gone and replaced, and where clients
+// learn of the others only then, until they have.
+func watchLeaving(ctx context.Context, a *arena, p *Phase) error {
+	if err := a.await(ctx, shutdownTimeout, "the end of "+p.Left, func(f *Facts) string {
+		if s := f.Servers[p.Left]; s != nil && !s.Ended {
+			return "it still runs"
+		}
+		return ""
+	}); err != nil {
+		return err
+	}
+	if err := a.serversReady(ctx, 2*a.replicas()); err != nil {
+		return err
+	}
+	a.record.update(func(f *Facts) { p.Added = without(f.readyNow(), p.Servers) })
+	if a.strategy.ByName {
+		limit := time.Until(p.Change.Add(relearnLimit(a.facts.DNS)))
+		if err := a.await(ctx, limit, "the clients to see the new pods", func(f *Facts) string {
+			return unseen(f, p)
+		}); err != nil && ctx.Err() != nil {
+			return err // that they never saw them is a result
+		}
+	}
+	return pause(ctx, afterwards)
+}

@@ -1,0 +1,242 @@
+package experiment
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/grpc-lb/grpc-lb/apps/internal/caller/callerlog"
+	"github.com/grpc-lb/grpc-lb/apps/internal/spread"
+)
+
+// Facts is everything that was seen of one strategy. Times in log lines are of
+// the pods' clocks, all others of this machine's: in the built-in cluster they
+// are the same.
+type Facts struct {
+	Strategy  string
+	Namespace string
+	DNS       DNS
+	// Started is when the overlay was applied.
+	Started time.Time
+	// Clients and Servers hold the pods' logs by pod name, of the Deployments'
+	// pods that ever ran.
+	Clients map[string]*Client
+	Servers map[string]*Server
+	// Ready holds, by pod name, when a watch first said that the server is ready.
+	Ready map[string]time.Time
+	// Endpoints holds every event of the servers' EndpointSlices, in order.
+	Endpoints []EndpointEvent
+	// Phases holds the experiments by name.
+	Phases map[string]*Phase
+	// Fresh is what clients with one call a connection saw, nil without them.
+	Fresh *Fresh
+	// Lookups are the resolutions of the servers' name, in order.
+	Lookups []Lookup
+	// Requests are what the clients asked of the API server, in order;
+	// RequestsUnknown says why they are not known.
+	Requests        []Request
+	RequestsUnknown string
+}
+
+// DNS holds what decides how far the cluster's DNS trails its endpoints.
+type DNS struct {
+	// TTL is that of the records, Cache how long the cluster's DNS keeps an answer.
+	TTL, Cache time.Duration
+}
+
+// Trail is how long an old answer can be given.
+func (d DNS) Trail() time.Duration { return d.TTL + d.Cache }
+
+// Client is the log of one client pod.
+type Client struct {
+	// Started is the time of its first line.
+	Started time.Time
+	// First holds when each server answered for the first time.
+	First   map[string]time.Time
+	Windows []callerlog.Window
+	Summary *callerlog.Summary
+	// Ended says that the log was read to its end; Trouble, if not empty, why
+	// what was read cannot be all.
+	Ended   bool
+	Trouble string
+}
+
+// Server is the log of one server pod.
+type Server struct {
+	// Calls is the count that it logged when it stopped, nil before.
+	Calls   *int64
+	Ended   bool
+	Trouble string
+}
+
+// EndpointEvent is one event of an EndpointSlice watch and what all slices
+// together said after it.
+type EndpointEvent struct {
+	At time.Time
+	// Ready maps the ready pods to their addresses.
+	Ready map[string]string
+}
+
+// Phase is one experiment while it ran.
+type Phase struct {
+	// Begin is when the steady state held, Change when the change was made, End
+	// when the observation ended. What did not happen is zero.
+	Begin, Change, End time.Time
+	// NotMeasured says why the experiment came to no result.
+	NotMeasured string
+	// Clients were running and Servers ready at Begin.
+	Clients, Servers []string
+	// Added are the servers that became ready because of the change, Left is the
+	// one that was deleted.
+	Added []string
+	Left  string
+}
+
+// Fresh counts the calls of clients that made each on a new connection.
+type Fresh struct {
+	Wanted  int64
+	Summary callerlog.Summary
+	Servers []string // ready at the time
+}
+
+// Lookup is one answer of the cluster's DNS.
+type Lookup struct {
+	At        time.Time
+	Addresses []string // sorted, without ports
+	// Ready are the addresses of the ready pods at that time, sorted, and Since
+	// is when they last changed.
+	Ready []string
+	Since time.Time
+}
+
+// Request is one request of a client to the API server.
+type Request struct {
+	Pod      string
+	At       time.Time
+	Verb     string
+	Resource string // "endpointslices.discovery.k8s.io", or the path of what is no resource
+	// Streamed says that a watch was asked to begin with the whole list.
+	Streamed bool
+	Code     int
+}
+
+// NewFacts returns facts of nothing seen yet.
+func NewFacts(strategy, namespace string, dns DNS) *Facts {
+	return &Facts{
+		Strategy: strategy, Namespace: namespace, DNS: dns,
+		Clients: map[string]*Client{}, Servers: map[string]*Server{},
+		Ready: map[string]time.Time{}, Phases: map[string]*Phase{},
+	}
+}
+
+// phase returns an experiment that was measured, or why it was not.
+func (f *Facts) phase(name string) (*Phase, string) {
+	p := f.Phases[name]
+	switch {
+	case p == nil:
+		return nil, "the experiment " + name + " was not run"
+	case p.NotMeasured != "":
+		return nil, name + " was not measured: " + p.NotMeasured
+	}
+	return p, ""
+}
+
+// readyNow returns the pods that are ready by the last event, sorted.
+func (f *Facts) readyNow() []string {
+	if len(f.Endpoints) == 0 {
+		return nil
+	}
+	return keys(f.Endpoints[len(f.Endpoints)-1].Ready)
+}
+
+func keys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+// running returns the clients whose log goes on, sorted.
+func (f *Facts) running() []string {
+	var names []string
+	for _, name := range keys(f.Clients) {
+		if c := f.Clients[name]; !c.Ended && c.Summary == nil {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// between returns the windows that lie within the two moments.
+func (c *Client) between(from, to time.Time) []callerlog.Window {
+	var inside []callerlog.Window
+	for _, w := range c.Windows {
+		if !w.Start.Before(from) && !w.End.After(to) {
+			inside = append(inside, w)
+		}
+	}
+	return inside
+}
+
+// lastBefore returns the last window that ended by then, or none.
+func (c *Client) lastBefore(at time.Time) []callerlog.Window {
+	for i, w := range slices.Backward(c.Windows) {
+		if !w.End.After(at) {
+			return c.Windows[i : i+1]
+		}
+	}
+	return nil
+}
+
+// calls sums who answered.
+func calls(windows []callerlog.Window) spread.Counts {
+	sum := spread.Counts{}
+	for _, w := range windows {
+		sum = sum.Plus(w.Servers)
+	}
+	return sum
+}
+
+func failures(windows []callerlog.Window) int64 {
+	var n int64
+	for _, w := range windows {
+		n += spread.Counts(w.Failures).Total()
+	}
+	return n
+}
+
+// failed counts the failed calls, and all, of the phase's clients between its
+// begin and its end.
+func (f *Facts) failed(p *Phase) (failed, all int64) {
+	for _, name := range p.Clients {
+		windows := f.Clients[name].between(p.Begin, p.End)
+		failed += failures(windows)
+		for _, w := range windows {
+			all += w.Calls
+		}
+	}
+	return failed, all
+}
+
+// pair is one client's first call to one added server.
+type pair struct {
+	client string
+	spread.FirstCall
+}
+
+// firstCalls matches every client of the phase with every server that it added.
+// Calls after the end of the observation count as never made.
+func (f *Facts) firstCalls(p *Phase) []pair {
+	ready := map[string]time.Time{}
+	for _, server := range p.Added {
+		ready[server] = f.Ready[server]
+	}
+	var pairs []pair
+	for _, client := range p.Clients {
+		answered := map[string]time.Time{}
+		for server, at := range f.Clients[client].First {
+			if !at.After(p.End) {
+				answered[server] = at
+			}
+		}
+		for _, call := range spread.FirstCalls(ready, answered) {
+			pairs = append(pairs, pair{client, call})
+		}
+	}
+	return pairs
+}

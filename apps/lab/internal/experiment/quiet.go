@@ -1,0 +1,55 @@
+package experiment
+
+import (
+	"context"
+	"sync"
+)
+
+// quiet lets strategies that run side by side be measured at rest: what one
+// does would otherwise show in the latency of the others. Its zero value is
+// ready for use.
+type quiet struct {
+	mu      sync.Mutex
+	members int
+	waiting int
+	opened  chan struct{} // closed when all members wait; made by the first that does
+}
+
+// join makes one more strategy that the others wait for, until leave is called.
+func (q *quiet) join() (leave func()) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.members++
+	return sync.OnceFunc(func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.members--
+		q.open()
+	})
+}
+
+// wait returns when every member waits, or has left.
+func (q *quiet) wait(ctx context.Context) error {
+	q.mu.Lock()
+	if q.opened == nil {
+		q.opened = make(chan struct{})
+	}
+	opened := q.opened
+	q.waiting++
+	q.open()
+	q.mu.Unlock()
+	select {
+	case <-opened:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx) // the run ends: nobody counts any more
+	}
+}
+
+// open lets everyone go on if everyone is here. The caller holds the lock.
+func (q *quiet) open() {
+	if q.waiting > 0 && q.waiting >= q.members {
+		close(q.opened)
+		q.opened, q.waiting = nil, 0
+	}
+}

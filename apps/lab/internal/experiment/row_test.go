@@ -1,0 +1,135 @@
+package experiment_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/grpc-lb/grpc-lb/apps/internal/caller/latency"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
+)
+
+// The table's figures of three strategies that differ in what they can do.
+func TestRow(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		scene   func() *experiment.Facts
+		jain    float64
+		idle    report.Idle
+		newPods report.NewPods
+	}{
+		{
+			name: "pinned", scene: pinned, jain: 1. / 3, idle: report.Idle{Idle: 3, Servers: 6},
+			newPods: report.NewPods{Pairs: 9, WatchedSeconds: 13},
+		},
+		{
+			name: "trailing", scene: trailing, jain: 1, idle: report.Idle{Idle: 3, Servers: 6},
+			newPods: report.NewPods{Pairs: 9, WatchedSeconds: 13},
+		},
+		{
+			name: "watching", scene: watching, jain: 1, idle: report.Idle{Idle: 0, Servers: 6},
+			newPods: report.NewPods{Called: 9, Pairs: 9, SlowestSeconds: .2, WatchedSeconds: 13},
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f := test.scene()
+			histogram := latency.New()
+			histogram.Record(3 * time.Millisecond)
+			encoded, err := histogram.Encode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.Clients["c2"].Windows[5].LatencyHDR = encoded
+			f.Clients["c1"].Windows[5].Failures = map[string]int64{"Unavailable": 2}
+			f.Clients["c1"].Windows[0].Failures = map[string]int64{"Unavailable": 9} // before the steady state
+			var got report.Strategy
+			if err := experiment.Row(f, &got); err != nil {
+				t.Fatal(err)
+			}
+			if *got.Jain < test.jain-1e-4 || *got.Jain > test.jain+1e-4 {
+				t.Errorf("Jain's index is %v, want %v", *got.Jain, test.jain)
+			}
+			if diff := cmp.Diff(&test.idle, got.Idle); diff != "" {
+				t.Errorf("idle servers (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(&test.newPods, got.NewPods); diff != "" {
+				t.Errorf("new pods (-want +got):\n%s", diff)
+			}
+			if *got.FailedCalls != 2 {
+				t.Errorf("failed calls are %d, want 2: those of the experiments", *got.FailedCalls)
+			}
+			if *got.P99Millis < 2.9 || *got.P99Millis > 3.1 {
+				t.Errorf("p99 is %v ms, want 3", *got.P99Millis)
+			}
+		})
+	}
+}
+
+// A strategy that was not measured has no figures rather than zeros.
+func TestRowOfNothing(t *testing.T) {
+	var got report.Strategy
+	if err := experiment.Row(experiment.NewFacts("l4", "grpc-lb-l4", dns), &got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(report.Strategy{}, got); diff != "" {
+		t.Errorf("row (-want +got):\n%s", diff)
+	}
+}
+
+// What the experiments assert about a strategy that does it and one that does not.
+func TestFindings(t *testing.T) {
+	failing := func() *experiment.Facts {
+		f := pinned()
+		f.Clients["c1"].Windows[35].Failures = map[string]int64{"Unavailable": 3}
+		return f
+	}
+	order := func(first string, then ...string) func() *experiment.Facts {
+		return func() *experiment.Facts {
+			f := scene("dns", func(_, s int) []string {
+				if s < steadyEnd {
+					return []string{first}
+				}
+				return then
+			})
+			f.Phases[experiment.StartOrder] = &experiment.Phase{Begin: at(0), Change: at(1), End: at(20), Clients: clients, Servers: []string{"s1"}, Added: []string{"s2", "s3"}}
+			return f
+		}
+	}
+	for _, test := range []struct {
+		name, experiment string
+		scene            func() *experiment.Facts
+		want             []string
+	}{
+		{name: "steady", experiment: experiment.Steady, scene: pinned, want: []string{"yes: no call fails: 0 of 1500 failed"}},
+		{name: "scale_out_seen", experiment: experiment.ScaleOut, scene: watching, want: []string{
+			"yes: every client calls every new pod: the slowest after 0.20 s (s4 first after 0.20 s, s5 first after 0.20 s, s6 first after 0.20 s)",
+			"yes: no call fails: 0 of 2250 failed",
+		}},
+		{name: "scale_out_missed", experiment: experiment.ScaleOut, scene: trailing, want: []string{
+			"no: every client calls every new pod: never in 13 s (s4 never in 13 s, s5 never in 13 s, s6 never in 13 s)",
+			"yes: no call fails: 0 of 2250 failed",
+		}},
+		{name: "server_leaves", experiment: experiment.ServerLeaves, scene: failing, want: []string{
+			"no: no call fails: 3 of 2550 failed",
+			"no: every client calls the pod that replaced s1: never in 15 s",
+		}},
+		{name: "server_leaves_and_is_replaced", experiment: experiment.ServerLeaves, scene: watching, want: []string{
+			"yes: no call fails: 0 of 2550 failed",
+			"yes: every client calls the pod that replaced s1: the slowest after 0.20 s",
+		}},
+		{name: "start_order_stays", experiment: experiment.StartOrder, scene: order("s1", "s1"), want: []string{
+			"yes: clients that start while one server is ready stay on it: 3 clients called 0 of 2 servers that became ready later, in 19 s",
+		}},
+		{name: "start_order_spreads", experiment: experiment.StartOrder, scene: order("s1", "s1", "s2"), want: []string{
+			"no: clients that start while one server is ready stay on it: 3 clients called 1 of 2 servers that became ready later, in 19 s",
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if diff := cmp.Diff(test.want, experiment.Findings(test.experiment, test.scene())); diff != "" {
+				t.Errorf("findings (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

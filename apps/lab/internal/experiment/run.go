@@ -1,0 +1,270 @@
+package experiment
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/discovery/cached/memory"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/restmapper"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
+)
+
+// Config is what a run needs.
+type Config struct {
+	Cluster    cluster.Cluster
+	Repository *overlay.Repository
+	// Overlays are the names of the strategies to run.
+	Overlays []string
+	// Images replaces images of the rendering, see overlay.RenderWithImages. The
+	// cluster's nodes must have them.
+	Images map[string]string
+	// DNS holds the facts of the cluster's DNS.
+	DNS DNS
+	// Parallel is how many strategies run at once; 0 means all.
+	Parallel int
+	// Keep leaves the namespaces as they are.
+	Keep bool
+	// Disposable says that the cluster ends with the run: nobody waits until the
+	// namespaces are gone.
+	Disposable bool
+	// Progress is told what goes on; nil is silent.
+	Progress progress.Reporter
+}
+
+// Run measures the overlays and judges every claim about them. The error is
+// about the run as a whole: a strategy that fails is in the result. What was
+// measured before the error is in the result too.
+func Run(ctx context.Context, cfg Config) (report.Result, error) {
+	result := report.Result{
+		Started: time.Now(), Cluster: cfg.Cluster.Kind(), Machine: machine(), Versions: maps.Clone(cfg.Cluster.Versions()),
+		Strategies: []report.Strategy{}, Claims: []report.Claim{}, Experiments: []report.Experiment{},
+	}
+	strategies, err := named(cfg.Overlays)
+	if err != nil {
+		return result, err
+	}
+	runs := make([]*run, len(strategies))
+	for i, s := range strategies {
+		runs[i] = &run{cfg: cfg, strategy: s, namespace: overlay.Namespace(s.Name)}
+	}
+	err = measureAll(ctx, cfg, runs)
+	if ctx.Err() != nil {
+		err = context.Cause(ctx) // once, not for each strategy
+	}
+	for _, r := range runs {
+		s, claims, experiments := r.result()
+		result.Strategies = append(result.Strategies, s)
+		result.Claims = append(result.Claims, claims...)
+		result.Experiments = append(result.Experiments, experiments...)
+	}
+	result.Finished = time.Now()
+	return result, err
+}
+
+// measureAll renders and claims everything before anything is changed.
+func measureAll(ctx context.Context, cfg Config, runs []*run) error {
+	config, err := cfg.Cluster.RESTConfig()
+	if err != nil {
+		return fmt.Errorf("experiment: %w", err)
+	}
+	config.QPS = -1 // one user on a cluster of its own needs no throttle
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("experiment: %w", err)
+	}
+	objects, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("experiment: %w", err)
+	}
+	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(client.Discovery()))
+
+	runs = slices.DeleteFunc(slices.Clone(runs), func(r *run) bool { return r.strategy.NotRun != "" })
+	for _, r := range runs {
+		rendered, err := cfg.Repository.RenderWithImages(r.strategy.Name, cfg.Images)
+		if err != nil {
+			return fmt.Errorf("experiment: %w", err)
+		}
+		if r.objects, err = overlay.Unstructured(rendered); err != nil {
+			return fmt.Errorf("experiment: %w", err)
+		}
+	}
+	if err := eachOf(ctx, 0, runs, func(ctx context.Context, r *run) error {
+		limited, cancel := context.WithTimeout(ctx, cleanupTimeout)
+		defer cancel()
+		return claimNamespace(limited, client, r.namespace)
+	}); err != nil {
+		return fmt.Errorf("experiment: %w", err)
+	}
+	id := fmt.Sprintf("%d", time.Now().Unix())
+	var together quiet
+	return eachOf(ctx, cfg.Parallel, runs, func(ctx context.Context, r *run) error {
+		defer together.join()()
+		return r.run(ctx, &together, client, objects, mapper, id)
+	})
+}
+
+// run is one strategy from its rendering to its claims.
+type run struct {
+	cfg       Config
+	strategy  Strategy
+	namespace string
+	objects   []*unstructured.Unstructured
+
+	arena *arena
+	err   error // why the strategy did not run
+}
+
+// run measures the strategy in its namespace and deletes that whatever happens.
+// It returns an error only when the whole run is over.
+func (r *run) run(ctx context.Context, q *quiet, client kubernetes.Interface, objects dynamic.Interface, mapper *restmapper.DeferredDiscoveryRESTMapper, id string) (err error) {
+	step, detail, end := "measuring "+r.strategy.Name, func(string) {}, func(error) {}
+	if r.cfg.Progress != nil {
+		end = r.cfg.Progress.Step(step)
+		detail = func(text string) { r.cfg.Progress.Detail(step, text) }
+	}
+	defer func() { end(cmp.Or(err, r.err)) }()
+	a := newArena(r.strategy, client, r.namespace, r.cfg.DNS, q, detail)
+	r.arena = a
+	if a.servers, r.err = deployment(r.objects, serverName); r.err != nil {
+		return nil
+	}
+	if a.clients, r.err = deployment(r.objects, clientName); r.err != nil {
+		return nil
+	}
+
+	watching, stop := context.WithCancel(ctx)
+	defer func() {
+		if !r.cfg.Keep && !r.cfg.Disposable {
+			r.cleanUp(ctx, client)
+		}
+		stop()
+		for _, closed := range a.closers {
+			closed()
+		}
+		a.readers.Wait()
+	}()
+	r.err = func() error {
+		if err := a.watch(watching); err != nil {
+			return err
+		}
+		a.facts.Started = time.Now()
+		a.note("apply overlay %s to namespace %s", r.strategy.Name, r.namespace)
+		if err := apply(ctx, objects, mapper, r.objects, id); err != nil {
+			return err
+		}
+		return a.serversReady(ctx, a.replicas())
+	}()
+	if r.err == nil {
+		r.err = r.experiments(ctx)
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if r.err != nil {
+		a.note("%v", r.err)
+	}
+	return nil
+}
+
+// experiments makes all of them and gathers what only the end can tell.
+func (r *run) experiments(ctx context.Context) error {
+	a := r.arena
+	for _, e := range Experiments {
+		if e.appliesTo(r.strategy.Name) {
+			if err := a.measure(ctx, e); err != nil {
+				return err
+			}
+		}
+	}
+	account := "system:serviceaccount:" + r.namespace + ":" + a.clients.Spec.Template.Spec.ServiceAccountName
+	asked, unknown := requests(ctx, r.cfg.Cluster, account, a.facts.Started)
+	a.record.update(func(f *Facts) { f.Requests, f.RequestsUnknown = asked, unknown })
+	if r.cfg.Keep {
+		a.note("the namespace is kept: servers go on, so their count of calls is not known")
+		return nil
+	}
+	if err := a.shutdown(ctx); err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		a.note("%v", err) // the claims about the logs say what is missing
+	}
+	return nil
+}
+
+func (r *run) cleanUp(ctx context.Context, client kubernetes.Interface) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+	defer cancel()
+	r.arena.note("wait until namespace %s is deleted", r.namespace)
+	if err := deleteNamespace(ctx, client, r.namespace); err != nil {
+		r.arena.note("%v", err)
+	}
+}
+
+// result judges, when everything has ended and nothing changes the facts.
+func (r *run) result() (report.Strategy, []report.Claim, []report.Experiment) {
+	s := report.Strategy{Name: r.strategy.Name, Balancer: r.strategy.Balancer, Status: report.Ran}
+	facts := NewFacts(r.strategy.Name, r.namespace, r.cfg.DNS)
+	reason := r.strategy.NotRun
+	switch {
+	case reason != "":
+	case r.arena == nil:
+		reason = "the run ended before it"
+	case r.err != nil:
+		reason = firstLine(r.err)
+		s.Journal = r.arena.own
+	}
+	var experiments []report.Experiment
+	if reason == "" {
+		facts = r.arena.facts
+		r.arena.finish(Experiments)
+		if err := row(facts, &s); err != nil {
+			reason = err.Error()
+		}
+		s.Journal = r.arena.own
+	}
+	if reason != "" {
+		s.Status, s.Reason = report.NotRun, reason
+	}
+	if r.arena != nil {
+		for _, e := range r.arena.experiments {
+			experiments = append(experiments, *e)
+		}
+	}
+	var claims []report.Claim
+	for _, c := range Of(r.strategy.Name) {
+		claims = append(claims, c.Judge(facts, reason))
+	}
+	return s, claims, experiments
+}
+
+// eachOf calls do for every run, some at once, and returns what failed. The end
+// of one for an error does not end the others.
+func eachOf(ctx context.Context, limit int, runs []*run, do func(context.Context, *run) error) error {
+	var group errgroup.Group
+	if limit > 0 {
+		group.SetLimit(limit)
+	}
+	failed := make([]error, len(runs))
+	for i, r := range runs {
+		group.Go(func() error {
+			failed[i] = do(ctx, r)
+			return nil
+		})
+	}
+	_ = group.Wait() // its functions return nil
+	return errors.Join(failed...)
+}

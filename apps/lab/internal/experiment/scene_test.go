@@ -1,0 +1,152 @@
+package experiment_test
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/grpc-lb/grpc-lb/apps/internal/caller/callerlog"
+	"github.com/grpc-lb/grpc-lb/apps/internal/spread"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
+)
+
+// The timetable of every scene, in seconds: three clients call 50 times a second
+// from 0 to 46; three servers become six, and then one of the first three goes.
+const (
+	steadyBegin, steadyEnd = 2, 12
+	outChange, outEnd      = 13, 28
+	addedReady             = 15
+	leftChange, leftEnd    = 29, 46
+)
+
+var (
+	dns       = experiment.DNS{TTL: 5 * time.Second, Cache: 5 * time.Second}
+	originals = []string{"s1", "s2", "s3"}
+	added     = []string{"s4", "s5", "s6"}
+	clients   = []string{"c1", "c2", "c3"}
+)
+
+func at(seconds float64) time.Time {
+	return time.Date(2026, 8, 1, 10, 0, 0, 0, time.UTC).Add(time.Duration(seconds * float64(time.Second)))
+}
+
+// scene is what is seen of a strategy whose client number i calls those servers
+// in turn in the second that begins at s.
+func scene(strategy string, servers func(i, s int) []string) *experiment.Facts {
+	f := experiment.NewFacts(strategy, "grpc-lb-"+strategy, dns)
+	f.Phases = map[string]*experiment.Phase{
+		experiment.Steady: {Begin: at(steadyBegin), Change: at(steadyBegin), End: at(steadyEnd), Clients: clients, Servers: originals},
+		experiment.ScaleOut: {
+			Begin: at(outChange), Change: at(outChange), End: at(outEnd), Clients: clients, Servers: originals, Added: added,
+		},
+		experiment.ServerLeaves: {
+			Begin: at(leftChange), Change: at(leftChange), End: at(leftEnd), Clients: clients,
+			Servers: append(append([]string{}, originals...), added...), Added: []string{"s7"}, Left: "s1",
+		},
+	}
+	event := func(second float64, servers ...string) {
+		ready := map[string]string{}
+		for _, s := range servers {
+			ready[s] = "10.0.0." + s[1:]
+			if _, known := f.Ready[s]; !known {
+				f.Ready[s] = at(second)
+			}
+		}
+		f.Endpoints = append(f.Endpoints, experiment.EndpointEvent{At: at(second), Ready: ready})
+	}
+	event(-1, "s1", "s2", "s3")
+	event(addedReady, "s1", "s2", "s3", "s4", "s5", "s6")
+	event(leftChange+.1, "s2", "s3", "s4", "s5", "s6")
+	event(leftChange+2, "s2", "s3", "s4", "s5", "s6", "s7")
+
+	counted := spread.Counts{}
+	for i, name := range clients {
+		c := &experiment.Client{Started: at(0), First: map[string]time.Time{}, Ended: true, Summary: &callerlog.Summary{}}
+		turn := 0
+		sum := spread.Counts{}
+		for s := range leftEnd {
+			w := callerlog.Window{Seq: s + 1, Start: at(float64(s)), End: at(float64(s + 1)), Issued: 50, Calls: 50, Servers: map[string]int64{}, Barrier: true}
+			for range 50 {
+				choice := servers(i, s)
+				server := choice[turn%len(choice)]
+				turn++
+				w.Servers[server]++
+				if _, known := c.First[server]; !known {
+					c.First[server] = at(float64(s) + .2)
+				}
+			}
+			sum = sum.Plus(w.Servers)
+			c.Windows = append(c.Windows, w)
+		}
+		c.Summary.Calls, c.Summary.Issued, c.Summary.Servers = sum.Total(), sum.Total(), sum
+		counted = counted.Plus(sum)
+		f.Clients[name] = c
+	}
+	for _, s := range []string{"s1", "s2", "s3", "s4", "s5", "s6", "s7"} {
+		n := counted[s]
+		f.Servers[s] = &experiment.Server{Calls: &n, Ended: true}
+	}
+	return f
+}
+
+// pinned is l4: client number i stays on server number i.
+func pinned() *experiment.Facts {
+	f := scene("l4", func(i, s int) []string {
+		if i == 0 && s >= leftChange+5 {
+			return []string{"s4"}
+		}
+		return originals[i : i+1]
+	})
+	f.Fresh = &experiment.Fresh{Wanted: 300, Servers: originals, Summary: callerlog.Summary{Servers: map[string]int64{"s1": 92, "s2": 110, "s3": 98}}}
+	for s, n := range f.Fresh.Summary.Servers {
+		*f.Servers[s].Calls += n
+	}
+	return f
+}
+
+// trailing is dns: clients see the new pods only when a server left.
+func trailing() *experiment.Facts {
+	f := scene("dns", func(_, s int) []string {
+		if s >= leftChange+5 {
+			return []string{"s2", "s3", "s4", "s5", "s6"}
+		}
+		return originals
+	})
+	for _, second := range []float64{17, 19, 21.5} {
+		l := experiment.Lookup{At: at(second), Ready: addresses(6), Since: at(addedReady), Addresses: addresses(3)}
+		if second > 20 {
+			l.Addresses = addresses(6)
+		}
+		f.Lookups = append(f.Lookups, l)
+	}
+	return f
+}
+
+func addresses(n int) []string {
+	var all []string
+	for i := range n {
+		all = append(all, fmt.Sprintf("10.0.0.%d", i+1))
+	}
+	return all
+}
+
+// watching is k8s-api: clients see new pods in the second in which they are ready.
+func watching() *experiment.Facts {
+	f := scene("k8s-api", func(_, s int) []string {
+		switch {
+		case s >= leftChange+2:
+			return []string{"s2", "s3", "s4", "s5", "s6", "s7"}
+		case s >= leftChange:
+			return []string{"s2", "s3", "s4", "s5", "s6"}
+		case s >= addedReady:
+			return []string{"s1", "s2", "s3", "s4", "s5", "s6"}
+		}
+		return originals
+	})
+	for _, c := range clients {
+		f.Requests = append(f.Requests,
+			experiment.Request{Pod: c, At: at(0), Verb: "list", Resource: "endpointslices.discovery.k8s.io", Code: 200},
+			experiment.Request{Pod: c, At: at(.1), Verb: "watch", Resource: "endpointslices.discovery.k8s.io", Code: 200},
+		)
+	}
+	return f
+}

@@ -1,0 +1,4 @@
+// Package image makes the container images of the lab as docker-save archives,
+// without a network: the two programs of this repository with ko and the
+// release's settings, and the programs of the built-in cluster on an empty base.
+package image

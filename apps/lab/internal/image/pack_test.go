@@ -1,0 +1,147 @@
+package image_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
+)
+
+func write(t *testing.T, file, content string) string {
+	t.Helper()
+	file = filepath.Join(t.TempDir(), file)
+	if err := os.WriteFile(file, []byte(content), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// Two images of one program come out of one archive with the program inside,
+// the right entrypoint and user, and one common layer.
+func TestPack(t *testing.T) {
+	program := write(t, "kubernetes", "the program")
+	archive := filepath.Join(t.TempDir(), "new", "images.tar")
+	if err := image.Pack(archive,
+		image.Image{Ref: "lab.local/kube-apiserver:v1", Program: program, Entrypoint: []string{"/usr/bin/kubernetes", "--api"}},
+		image.Image{Ref: "lab.local/kube-scheduler:v1", Program: program, Entrypoint: []string{"/usr/bin/kubernetes", "--scheduler"}, User: image.NonRoot},
+	); err != nil {
+		t.Fatal(err)
+	}
+	var layers []string
+	for ref, want := range map[string]struct {
+		entrypoint []string
+		user       string
+	}{
+		"lab.local/kube-apiserver:v1": {entrypoint: []string{"/usr/bin/kubernetes", "--api"}},
+		"lab.local/kube-scheduler:v1": {entrypoint: []string{"/usr/bin/kubernetes", "--scheduler"}, user: image.NonRoot},
+	} {
+		tag, err := name.NewTag(ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		img, err := tarball.ImageFromPath(archive, &tag)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config, err := img.ConfigFile()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want.entrypoint, config.Config.Entrypoint); diff != "" {
+			t.Errorf("entrypoint of %s (-want +got):\n%s", ref, diff)
+		}
+		if config.Config.User != want.user || config.OS != "linux" {
+			t.Errorf("%s has user %q and OS %q, want %q and linux", ref, config.Config.User, config.OS, want.user)
+		}
+		all, err := img.Layers()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, layer := range all {
+			id, err := layer.DiffID()
+			if err != nil {
+				t.Fatal(err)
+			}
+			layers = append(layers, id.String())
+		}
+		if diff := cmp.Diff(map[string]string{"usr": "", "usr/bin": "", "usr/bin/kubernetes": "the program"}, files(t, mutate.Extract(img))); diff != "" {
+			t.Errorf("files of %s (-want +got):\n%s", ref, diff)
+		}
+	}
+	if len(layers) != 2 || layers[0] != layers[1] {
+		t.Errorf("layers %q, want one that both share", layers)
+	}
+}
+
+// What cannot be packed is refused by name, and no half archive is left.
+func TestPackRefuses(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		image image.Image
+	}{
+		{name: "no_such_program", image: image.Image{Ref: "lab.local/x:v1", Program: "/nowhere/x"}},
+		{name: "directory", image: image.Image{Ref: "lab.local/x:v1", Program: t.TempDir()}},
+		{name: "reference_without_tag", image: image.Image{Ref: "lab.local/x", Program: write(t, "x", "x")}},
+		{name: "relative_entrypoint", image: image.Image{Ref: "lab.local/x:v1", Program: write(t, "x", "x"), Entrypoint: []string{"x"}}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			archive := filepath.Join(t.TempDir(), "x.tar")
+			if err := image.Pack(archive, test.image); err == nil {
+				t.Error("packed, want an error")
+			}
+			if _, err := os.Stat(archive); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("stat of the archive gives %v, want that it does not exist", err)
+			}
+		})
+	}
+}
+
+// The same program gives the same bytes, so that a hash of the archive means
+// something.
+func TestPackIsReproducible(t *testing.T) {
+	program := write(t, "pause", "the program")
+	var archives [2][]byte
+	for i := range archives {
+		archive := filepath.Join(t.TempDir(), "pause.tar")
+		if err := image.Pack(archive, image.Image{Ref: "lab.local/pause:v1", Program: program}); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if archives[i], err = os.ReadFile(archive); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.Equal(archives[0], archives[1]) {
+		t.Error("two archives of one program differ")
+	}
+}
+
+func files(t *testing.T, r io.ReadCloser) map[string]string {
+	t.Helper()
+	defer func() { _ = r.Close() }()
+	all := map[string]string{}
+	for reader := tar.NewReader(r); ; {
+		header, err := reader.Next()
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, err := io.ReadAll(reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[header.Name] = string(content)
+	}
+}

@@ -1,0 +1,133 @@
+package overlay
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/pod-security-admission/api"
+	"k8s.io/pod-security-admission/policy"
+)
+
+// checkPodSecurity wants the Namespace to enforce restricted, and its pods to
+// pass it. A hostPort, and the init container of an injected sidecar, need
+// privileged: there the pods must pass restricted in everything else.
+func checkPodSecurity(r rendering) []string {
+	evaluator, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	restricted := api.LevelVersion{Level: api.LevelRestricted, Version: api.LatestVersion()}
+	want := api.LevelRestricted
+	var violations []string
+	for _, w := range workloads(r.objects) {
+		for _, result := range evaluator.EvaluatePod(restricted, &w.template.ObjectMeta, &w.template.Spec) {
+			switch {
+			case result.Allowed:
+			case result.ForbiddenReason == "hostPort":
+				want = api.LevelPrivileged
+			default:
+				violations = append(violations, fmt.Sprintf("%s: pod security restricted: %s: %s", describe(w.Object), result.ForbiddenReason, result.ForbiddenDetail))
+			}
+		}
+	}
+	for _, o := range r.objects {
+		if _, ok := o.(*corev1.Namespace); !ok {
+			continue
+		}
+		if o.GetLabels()["istio-injection"] == "enabled" {
+			want = api.LevelPrivileged
+		}
+		if level := o.GetLabels()[api.EnforceLevelLabel]; level != string(want) {
+			violations = append(violations, fmt.Sprintf("%s: enforces pod security %q, expected %q", describe(o), level, want))
+		}
+	}
+	return violations
+}
+
+// grant is the access to Kubernetes' API that a workload has.
+type grant struct {
+	Workload string
+	Rules    []rbacv1.PolicyRule
+}
+
+func (g grant) String() string {
+	var rules []string
+	for _, r := range g.Rules {
+		rules = append(rules, fmt.Sprintf("%s of %s", strings.Join(r.Verbs, "+"), strings.Join(r.Resources, "+")))
+	}
+	return fmt.Sprintf("%s (%s)", g.Workload, strings.Join(rules, ", "))
+}
+
+// grants are the overlays with a workload that may call Kubernetes' API. In all
+// others, and for all other workloads, no pod mounts a token and no role exists.
+var grants = map[string][]grant{
+	"k8s-api": {{"Deployment/echo-client", []rbacv1.PolicyRule{
+		{APIGroups: []string{"discovery.k8s.io"}, Resources: []string{"endpointslices"}, Verbs: []string{"list", "watch"}},
+	}}},
+	"linkerd": {{"DaemonSet/l5d", []rbacv1.PolicyRule{
+		{APIGroups: []string{""}, Resources: []string{"endpoints"}, Verbs: []string{"get", "list", "watch"}},
+	}}},
+}
+
+// checkTokens wants tokens and permissions exactly where grants says.
+func checkTokens(r rendering) []string {
+	var violations []string
+	var have []grant
+	bound := 0
+	for _, w := range workloads(r.objects) {
+		account := w.template.Spec.ServiceAccountName
+		rules := rulesOf(r.objects, account)
+		token := mountsToken(r.objects, w)
+		switch {
+		case token:
+			have = append(have, grant{describe(w.Object), rules})
+			bound++
+		case len(rules) > 0:
+			violations = append(violations, fmt.Sprintf("%s: has permissions and no token", describe(w.Object)))
+		}
+	}
+	if want := grants[r.name]; !reflect.DeepEqual(have, want) {
+		violations = append(violations, fmt.Sprintf("workloads that may call the API: %v, expected %v", have, want))
+	}
+	for _, o := range r.objects {
+		switch o.(type) {
+		case *rbacv1.ClusterRole, *rbacv1.ClusterRoleBinding:
+			violations = append(violations, describe(o)+": reaches beyond the namespace")
+		case *rbacv1.Role, *rbacv1.RoleBinding:
+			if bound == 0 {
+				violations = append(violations, describe(o)+": no pod mounts a token to use it")
+			}
+		}
+	}
+	return violations
+}
+
+// mountsToken follows Kubernetes' rule: the pod's word, else its account's, else yes.
+func mountsToken(objects []Object, w workload) bool {
+	if mount := w.template.Spec.AutomountServiceAccountToken; mount != nil {
+		return *mount
+	}
+	account, ok := find[*corev1.ServiceAccount](objects, w.template.Spec.ServiceAccountName)
+	return !ok || account.AutomountServiceAccountToken == nil || *account.AutomountServiceAccountToken
+}
+
+// rulesOf returns what the Roles bound to an account allow.
+func rulesOf(objects []Object, account string) []rbacv1.PolicyRule {
+	var rules []rbacv1.PolicyRule
+	for _, o := range objects {
+		binding, ok := o.(*rbacv1.RoleBinding)
+		if !ok || !slices.ContainsFunc(binding.Subjects, func(s rbacv1.Subject) bool {
+			return s.Kind == rbacv1.ServiceAccountKind && s.Name == account && s.Namespace == binding.Namespace
+		}) {
+			continue
+		}
+		if role, ok := find[*rbacv1.Role](objects, binding.RoleRef.Name); ok {
+			rules = append(rules, role.Rules...)
+		}
+	}
+	return rules
+}

@@ -1,0 +1,98 @@
+package overlay_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+)
+
+// checkout returns the checkout that the tests run in.
+func checkout(t *testing.T) *overlay.Repository {
+	t.Helper()
+	repository, err := overlay.Find(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return repository
+}
+
+// names returns the overlays on disk.
+func names(t *testing.T) []string {
+	t.Helper()
+	list, err := checkout(t).List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// render returns an overlay of the checkout as bytes.
+func render(t *testing.T, name string) []byte {
+	t.Helper()
+	rendered, err := checkout(t).Render(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rendered
+}
+
+func decode(t *testing.T, rendered []byte) []overlay.Object {
+	t.Helper()
+	objects, err := overlay.Decode(rendered)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return objects
+}
+
+// clone copies what overlays are made of into a directory of the test's own,
+// with the given files, by path, on top.
+func clone(t *testing.T, files map[string]string) *overlay.Repository {
+	t.Helper()
+	from, to := checkout(t).Root(), t.TempDir()
+	for _, dir := range []string{"base", "overlays", "argocd"} {
+		if err := os.CopyFS(filepath.Join(to, dir), os.DirFS(filepath.Join(from, dir))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, to, "go.mod", "module github.com/grpc-lb/grpc-lb\n")
+	for name, content := range files {
+		write(t, to, name, content)
+	}
+	repository, err := overlay.Find(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return repository
+}
+
+func write(t *testing.T, root, name, content string) {
+	t.Helper()
+	file := filepath.Join(root, name)
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// mutate replaces old, which must occur, by new.
+func mutate(t *testing.T, rendered []byte, old, replacement string) []byte {
+	t.Helper()
+	if !strings.Contains(string(rendered), old) {
+		t.Fatalf("the rendering holds no %q to mutate", old)
+	}
+	return []byte(strings.ReplaceAll(string(rendered), old, replacement))
+}
+
+// rejected fails the test unless err is an error that says want.
+func rejected(t *testing.T, err error, want string) {
+	t.Helper()
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got error %v, expected one with %q", err, want)
+	}
+}

@@ -1,0 +1,122 @@
+package overlay
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/json"
+	sigsyaml "sigs.k8s.io/yaml"
+)
+
+// Object is any Kubernetes object.
+type Object interface {
+	runtime.Object
+	metav1.Object
+}
+
+// Unstructured reads a rendering, in its order, without knowing its kinds.
+func Unstructured(rendered []byte) ([]*unstructured.Unstructured, error) {
+	decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(rendered), 4096)
+	var objects []*unstructured.Unstructured
+	for {
+		object := &unstructured.Unstructured{}
+		if err := decoder.Decode(object); errors.Is(err, io.EOF) {
+			return objects, nil
+		} else if err != nil {
+			return nil, fmt.Errorf("overlay: decoding object %d: %w", len(objects)+1, err)
+		}
+		if len(object.Object) > 0 {
+			objects = append(objects, object)
+		}
+	}
+}
+
+// Decode reads a rendering into Kubernetes' own types, in its order. A field
+// that a type does not have is an error.
+func Decode(rendered []byte) ([]Object, error) {
+	raw, err := Unstructured(rendered)
+	if err != nil {
+		return nil, err
+	}
+	strict := serializer.NewCodecFactory(scheme.Scheme, serializer.EnableStrict).UniversalDeserializer()
+	objects := make([]Object, 0, len(raw))
+	for _, u := range raw {
+		content, err := u.MarshalJSON()
+		if err != nil {
+			return nil, fmt.Errorf("overlay: %s %s: %w", u.GetKind(), u.GetName(), err)
+		}
+		typed, kind, err := strict.Decode(content, nil, nil)
+		if err != nil {
+			return nil, fmt.Errorf("overlay: %s %s: %w", u.GetKind(), u.GetName(), err)
+		}
+		object, ok := typed.(Object)
+		if !ok {
+			return nil, fmt.Errorf("overlay: %s %s has no metadata", u.GetKind(), u.GetName())
+		}
+		object.GetObjectKind().SetGroupVersionKind(*kind)
+		objects = append(objects, object)
+	}
+	return objects, nil
+}
+
+// describe names an object as kubectl does, "Deployment/echo-client".
+func describe(o Object) string {
+	return o.GetObjectKind().GroupVersionKind().Kind + "/" + o.GetName()
+}
+
+// find returns the object of type T with the given name.
+func find[T Object](objects []Object, name string) (T, bool) {
+	for _, o := range objects {
+		if typed, ok := o.(T); ok && typed.GetName() == name {
+			return typed, true
+		}
+	}
+	var none T
+	return none, false
+}
+
+// workload is an object that makes pods.
+type workload struct {
+	Object
+	selector *metav1.LabelSelector
+	template *corev1.PodTemplateSpec
+}
+
+func workloads(objects []Object) []workload {
+	var all []workload
+	for _, o := range objects {
+		switch t := o.(type) {
+		case *appsv1.Deployment:
+			all = append(all, workload{o, t.Spec.Selector, &t.Spec.Template})
+		case *appsv1.DaemonSet:
+			all = append(all, workload{o, t.Spec.Selector, &t.Spec.Template})
+		}
+	}
+	return all
+}
+
+func (w workload) containers() []corev1.Container {
+	return slices.Concat(w.template.Spec.InitContainers, w.template.Spec.Containers)
+}
+
+// decodeStrict reads YAML into a type of this package. Unlike encoding/json it
+// tells repoUrl from repoURL.
+func decodeStrict(content []byte, into any) error {
+	asJSON, err := sigsyaml.YAMLToJSONStrict(content)
+	if err != nil {
+		return err
+	}
+	unknown, err := json.UnmarshalStrict(asJSON, into)
+	return errors.Join(append(unknown, err)...)
+}

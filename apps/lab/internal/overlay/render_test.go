@@ -1,0 +1,197 @@
+package overlay_test
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var update = flag.Bool("update", false, "write the goldens")
+
+// What each overlay renders, reviewed in the diff of a change.
+func TestGolden(t *testing.T) {
+	known := map[string]bool{}
+	for _, name := range names(t) {
+		file := filepath.Join("testdata", "golden", name+".yaml")
+		known[file] = true
+		got := render(t, name)
+		if *update {
+			if err := os.WriteFile(file, got, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatalf("%v: run go test -run TestGolden -update", err)
+		}
+		if diff := cmp.Diff(string(want), string(got)); diff != "" {
+			t.Errorf("%s (-want +got), go test -run TestGolden -update accepts it:\n%s", name, diff)
+		}
+	}
+	files, err := filepath.Glob("testdata/golden/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if !known[file] {
+			t.Errorf("%s has no overlay", file)
+		}
+	}
+}
+
+// The library renders every overlay, and Argo CD's files, as kubectl does, and
+// kubectl warns of nothing.
+func TestKubectl(t *testing.T) {
+	repository, program := checkout(t), kubectl(t)
+	dirs := []string{"argocd"}
+	for _, name := range names(t) {
+		dirs = append(dirs, "overlays/"+name)
+	}
+	for _, dir := range dirs {
+		var stderr bytes.Buffer
+		command := exec.Command(program, "kustomize", dir)
+		command.Dir, command.Stderr = repository.Root(), &stderr
+		want, err := command.Output()
+		if err != nil || stderr.Len() > 0 {
+			t.Fatalf("kubectl kustomize %s: %v\n%s", dir, err, &stderr)
+		}
+		got, err := repository.RenderDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want), string(got)); diff != "" {
+			t.Errorf("%s (-kubectl +library):\n%s", dir, diff)
+		}
+	}
+}
+
+// kubectl returns a kubectl: the machine's, else LAB_KUBECTL, else one built
+// from the pinned Kubernetes.
+func kubectl(t *testing.T) string {
+	t.Helper()
+	if program, err := exec.LookPath("kubectl"); err == nil {
+		return program
+	}
+	if program := os.Getenv("LAB_KUBECTL"); program != "" {
+		return program
+	}
+	program := filepath.Join(t.TempDir(), "kubectl")
+	build := exec.Command("go", "build", "-o", program, "k8s.io/kubernetes/cmd/kubectl")
+	build.Dir = filepath.Join(checkout(t).Root(), "apps/lab/components/kubernetes")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("no kubectl on PATH or in LAB_KUBECTL, and building one failed: install kubectl. %v\n%s", err, out)
+	}
+	return program
+}
+
+// Other images reach every container of that name, whatever base pins, and a
+// name that matches nothing is refused.
+func TestRenderWithImages(t *testing.T) {
+	const server, client = "ghcr.io/grpc-lb/echo-server", "ghcr.io/grpc-lb/echo-client"
+	pinned := strings.NewReplacer("newTag: v0.1.0", "newTag: v0.1.0\n    digest: sha256:"+strings.Repeat("a", 64))
+	base, err := os.ReadFile(filepath.Join(checkout(t).Root(), "base/kustomization.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name    string
+		overlay string
+		files   map[string]string
+		images  map[string]string
+		want    []string // the containers' images, in order
+		err     string
+	}{
+		{
+			name:    "tag",
+			overlay: "l4",
+			images:  map[string]string{server: server + ":lab-1", client: client + ":lab-2"},
+			want:    []string{client + ":lab-2", server + ":lab-1"},
+		},
+		{
+			name:    "other_registry_with_port",
+			overlay: "dns",
+			images:  map[string]string{server: "localhost:5000/s:1"},
+			want:    []string{client + ":v0.1.0", "localhost:5000/s:1"},
+		},
+		{
+			name:    "digest",
+			overlay: "k8s-api",
+			images:  map[string]string{client: client + "@sha256:" + strings.Repeat("b", 64)},
+			want:    []string{client + "@sha256:" + strings.Repeat("b", 64), server + ":v0.1.0"},
+		},
+		{
+			name:    "base_pins_a_digest",
+			overlay: "l4",
+			files:   map[string]string{"base/kustomization.yaml": pinned.Replace(string(base))},
+			images:  map[string]string{server: server + ":lab", client: client + ":lab"},
+			want:    []string{client + ":lab", server + ":lab"},
+		},
+		{
+			name:    "another_program",
+			overlay: "linkerd",
+			images:  map[string]string{"buoyantio/linkerd": "lab.local/l5d:1"},
+			want:    []string{client + ":v0.1.0", server + ":v0.1.0", "lab.local/l5d:1", "registry.k8s.io/kubectl:v1.37.2"},
+		},
+		{
+			name:    "matches_nothing",
+			overlay: "l4",
+			images:  map[string]string{"echo-server": "lab.local/echo-server:1"},
+			err:     `no container has an image named "echo-server": it has ` + client + ":v0.1.0, " + server + ":v0.1.0",
+		},
+		{
+			name:    "neither_tag_nor_digest",
+			overlay: "l4",
+			images:  map[string]string{server: "localhost:5000/echo-server"},
+			err:     `image "localhost:5000/echo-server" has neither tag nor digest`,
+		},
+		{
+			name:    "unknown_overlay",
+			overlay: "nope",
+			err:     `overlay "nope" does not exist`,
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			repository := clone(t, test.files)
+			out, err := repository.RenderWithImages(test.overlay, test.images)
+			if test.err != "" {
+				rejected(t, err, test.err)
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.want, images(out)); diff != "" {
+				t.Errorf("images (-want +got):\n%s", diff)
+			}
+			plain, err := repository.Render(test.overlay)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(withoutImages(plain), withoutImages(out)); diff != "" {
+				t.Errorf("beside images (-plain +with images):\n%s", diff)
+			}
+		})
+	}
+}
+
+var image = regexp.MustCompile(`(?m)^ +(?:- )?image: (.+)$`)
+
+func images(rendered []byte) []string {
+	var all []string
+	for _, match := range image.FindAllSubmatch(rendered, -1) {
+		all = append(all, string(match[1]))
+	}
+	return all
+}
+
+func withoutImages(rendered []byte) string {
+	return image.ReplaceAllString(string(rendered), "")
+}

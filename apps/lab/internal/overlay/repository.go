@@ -1,0 +1,103 @@
+package overlay
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// modulePath tells this repository's go.mod from those of the modules nested in it.
+const modulePath = "github.com/grpc-lb/grpc-lb"
+
+// namespacePrefix and an overlay's name make its namespace and the name of its
+// Application.
+const namespacePrefix = "grpc-lb-"
+
+// Namespace returns the namespace of the named overlay.
+func Namespace(name string) string { return namespacePrefix + name }
+
+// Repository is a checkout of this repository.
+type Repository struct {
+	root string
+}
+
+// Find returns the checkout that dir lies in.
+func Find(dir string) (*Repository, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("overlay: finding the checkout around %q: %w", dir, err)
+	}
+	for at := abs; ; at = filepath.Dir(at) {
+		gomod, err := os.ReadFile(filepath.Join(at, "go.mod"))
+		if err == nil && declares(gomod, modulePath) {
+			return &Repository{root: at}, nil
+		}
+		if at == filepath.Dir(at) {
+			return nil, fmt.Errorf("overlay: %s is not in a checkout of %s: clone it and run this inside the clone", abs, modulePath)
+		}
+	}
+}
+
+func declares(gomod []byte, module string) bool {
+	for line := range bytes.Lines(gomod) {
+		if strings.TrimSpace(string(line)) == "module "+module {
+			return true
+		}
+	}
+	return false
+}
+
+// Root returns the checkout's directory, an absolute path.
+func (r *Repository) Root() string { return r.root }
+
+// List returns the names of the overlays, sorted.
+func (r *Repository) List() ([]string, error) {
+	entries, err := os.ReadDir(filepath.Join(r.root, "overlays"))
+	if err != nil {
+		return nil, fmt.Errorf("overlay: listing overlays: %w", err)
+	}
+	var names []string
+	for _, e := range entries {
+		if e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
+}
+
+// UnknownError says that a checkout has no overlay of the given name.
+type UnknownError struct {
+	Name  string   // what was asked for
+	Known []string // what the checkout has
+}
+
+func (e *UnknownError) Error() string {
+	return fmt.Sprintf("overlay %q does not exist: this checkout has %s", e.Name, strings.Join(e.Known, ", "))
+}
+
+// path returns the named overlay's directory, relative to the root.
+func (r *Repository) path(name string) (string, error) {
+	names, err := r.List()
+	if err != nil {
+		return "", err
+	}
+	if !slices.Contains(names, name) {
+		return "", &UnknownError{Name: name, Known: names}
+	}
+	return "overlays/" + name, nil
+}
+
+// read returns a file of the checkout. Its errors name the file as a reader of
+// the repository knows it.
+func (r *Repository) read(file string) ([]byte, error) {
+	b, err := os.ReadFile(filepath.Join(r.root, file))
+	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
+		return nil, fmt.Errorf("%s: %w", file, pathErr.Err)
+	}
+	return b, err
+}

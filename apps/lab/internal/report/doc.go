@@ -1,0 +1,3 @@
+// Package report holds the result of a run as data, the table that people read
+// and the exit code that scripts read. It does no measuring.
+package report

@@ -1,0 +1,76 @@
+// Command lab runs every load balancing strategy of this repository on a real
+// Kubernetes and proves or refutes what is claimed about it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/node"
+)
+
+// Exit codes; 0 is success.
+const (
+	exitFailed    = 1 // a claim was refuted, or a required one was not proven
+	exitUsage     = 2
+	exitNoCluster = 3
+)
+
+// exitError is an error with the exit code that it means.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e exitError) Error() string { return e.err.Error() }
+func (e exitError) Unwrap() error { return e.err }
+
+func main() {
+	node.Main() // a node's first process is this program too
+	ctx, stop := signals()
+	err := newRoot().ExecuteContext(ctx)
+	stop()
+	if err == nil {
+		return
+	}
+	fmt.Fprintln(os.Stderr, "lab: "+err.Error())
+	if e, ok := errors.AsType[exitError](err); ok {
+		os.Exit(e.code)
+	}
+	os.Exit(exitUsage) // cobra's own errors are about the command line
+}
+
+// signals returns a context that SIGINT, SIGTERM or the end of `go run` cancels;
+// a second signal ends the program at once.
+func signals() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	caught := make(chan os.Signal, 2)
+	signal.Notify(caught, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		cancel(fmt.Errorf("interrupted by %s", <-caught))
+		<-caught
+		os.Exit(exitFailed)
+	}()
+	if parent := os.Getppid(); runBy(parent, "go") {
+		// `go run` does not pass SIGTERM on, and SIGKILL cannot be.
+		go func() {
+			for os.Getppid() == parent {
+				time.Sleep(250 * time.Millisecond) //nolint:forbidigo // no event tells that a parent is gone
+			}
+			cancel(errors.New("interrupted: `go run` was ended"))
+		}()
+	}
+	return ctx, func() { cancel(nil) }
+}
+
+func runBy(pid int, program string) bool {
+	comm, err := os.ReadFile(filepath.Join("/proc", fmt.Sprint(pid), "comm"))
+	return err == nil && strings.TrimSpace(string(comm)) == program
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/builtin"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
+)
+
+func newRoot() *cobra.Command {
+	run := newRun()
+	root := &cobra.Command{
+		Use:   "lab",
+		Short: "Prove how gRPC is balanced on Kubernetes, on a real cluster",
+		Long: `lab runs the overlays of this repository on a real Kubernetes and judges every
+claim about them by measurement. Without a command it does "lab run".
+
+Exit codes: 0 nothing refuted and everything required is proven; 1 a claim was
+refuted or a required one not proven; 2 wrong usage; 3 no cluster could be had.`,
+		Example:       run.Example,
+		Args:          cobra.NoArgs,
+		RunE:          run.RunE,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.Flags().AddFlagSet(run.Flags())
+	for _, name := range []string{"only", "require", "output"} {
+		complete, _ := run.GetFlagCompletionFunc(name)
+		_ = root.RegisterFlagCompletionFunc(name, complete)
+	}
+	root.AddCommand(run, newUp(), newDown(), newStatus(), newKubectl(), newRender())
+	return root
+}
+
+// checkout is this repository and what the lab keeps for it.
+type checkout struct {
+	repository *overlay.Repository
+	dirs       builtin.Dirs
+}
+
+func findCheckout() (checkout, error) {
+	repository, err := overlay.Find(".")
+	if err != nil {
+		return checkout{}, exitError{exitUsage, err}
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return checkout{}, exitError{exitUsage, fmt.Errorf("no cache directory: %w: set XDG_CACHE_HOME or HOME", err)}
+	}
+	return checkout{repository, builtin.NewDirs(filepath.Join(cache, "grpc-lb"), repository.Root())}, nil
+}
+
+// lockCheckout also keeps every other lab from the checkout's cluster until
+// unlock is called.
+func lockCheckout() (c checkout, unlock func(), err error) {
+	if c, err = findCheckout(); err != nil {
+		return c, nil, err
+	}
+	lock, err := c.dirs.Lock()
+	if err != nil {
+		return c, nil, exitError{exitNoCluster, err}
+	}
+	return c, func() { _ = lock.Close() }, nil
+}
+
+// running returns the checkout's cluster that is up.
+func (c checkout) running() (*builtin.Cluster, error) {
+	cluster, err := builtin.Find(c.dirs)
+	if err != nil {
+		return nil, exitError{exitNoCluster, err}
+	}
+	if cluster == nil {
+		return nil, exitError{exitNoCluster, fmt.Errorf("no cluster of this checkout is up: start one with `lab up`")}
+	}
+	return cluster, nil
+}
+
+func completeOverlays(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	c, err := findCheckout()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	names, err := c.repository.List()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// newPrinter shows steps on stderr, live where that is a terminal.
+func newPrinter(steps int) *progress.Printer {
+	width := 0
+	if fd := int(os.Stderr.Fd()); term.IsTerminal(fd) {
+		if width, _, _ = term.GetSize(fd); width == 0 {
+			width = 80
+		}
+	}
+	return progress.NewPrinter(os.Stderr, steps, width)
+}
+
+// colored tells whether w takes colours; see no-color.org.
+func colored(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	_, no := os.LookupEnv("NO_COLOR")
+	return ok && !no && term.IsTerminal(int(f.Fd()))
+}
