@@ -6,18 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/builtin"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )
 
@@ -25,6 +20,7 @@ type runOptions struct {
 	only, require []string
 	output        string
 	keep          bool
+	noInstall     bool
 	up            upOptions
 }
 
@@ -48,6 +44,7 @@ down at the end.`,
 	f.StringSliceVar(&o.require, "require", nil, "fail unless every claim about these `overlays` is proven (default what this machine can run)")
 	f.StringVarP(&o.output, "output", "o", "table", "output `format`: table or json")
 	f.BoolVar(&o.keep, "keep", false, "leave the namespaces, and a cluster that this run booted, as they are")
+	f.BoolVar(&o.noInstall, "no-install", false, "install nothing beside the overlays: what needs Istio is not run on a cluster without it")
 	o.up.flags(f)
 	for _, name := range []string{"only", "require"} {
 		_ = cmd.RegisterFlagCompletionFunc(name, completeOverlays)
@@ -73,24 +70,25 @@ func run(ctx context.Context, o runOptions, stdout io.Writer) error {
 	}
 	defer lock.Close()
 
-	steps := len(component.Images) + 2 + len(o.only)
+	plan := planOf(o)
 	running, err := builtin.Find(c.dirs)
 	if err != nil {
 		return exitError{exitNoCluster, err}
 	}
 	up := c.upOptions(o.up, nil)
+	steps := plan.steps()
 	if running == nil {
 		steps += builtin.Steps()
 	}
 	p := newPrinter(steps)
-	up.Progress, up.Detached = p, o.keep
+	up.Progress, up.Detached, up.Builds = p, o.keep, plan.components()
 	booted := running == nil
 	if booted {
 		if running, err = builtin.Up(ctx, up); err != nil {
 			return exitError{exitNoCluster, err}
 		}
 	}
-	result, err := measure(ctx, c, running, o, booted && !o.keep, p)
+	result, err := plan.measure(ctx, c, running, booted && !o.keep, p)
 	if booted && !o.keep {
 		if downErr := builtin.Down(ctx, c.dirs); downErr != nil {
 			err = errors.Join(err, fmt.Errorf("taking the cluster down: %w", downErr))
@@ -110,8 +108,12 @@ func run(ctx context.Context, o runOptions, stdout io.Writer) error {
 	if err != nil {
 		return exitError{exitFailed, err}
 	}
-	if short := report.Shortcomings(result, o.require); len(short) > 0 {
-		return exitError{report.ExitCode(result, o.require), errors.New(strings.Join(short, "\nlab: "))}
+	require := o.require
+	if require == nil { // what this machine can run
+		require = slices.DeleteFunc(experiment.Runnable(), func(n string) bool { return !slices.Contains(o.only, n) || plan.unavailable[n] != "" })
+	}
+	if short := report.Shortcomings(result, require); len(short) > 0 {
+		return exitError{report.ExitCode(result, require), errors.New(strings.Join(short, "\nlab: "))}
 	}
 	return nil
 }
@@ -132,9 +134,6 @@ func (c checkout) choose(o *runOptions) error {
 	if len(o.only) == 0 {
 		o.only = known
 	}
-	if o.require == nil {
-		o.require = slices.DeleteFunc(experiment.Runnable(), func(n string) bool { return !slices.Contains(o.only, n) })
-	}
 	for _, n := range o.require {
 		if !slices.Contains(o.only, n) {
 			return fmt.Errorf("--require %s: it is not in --only %s", n, strings.Join(o.only, ","))
@@ -147,52 +146,4 @@ func (c checkout) choose(o *runOptions) error {
 		}
 	}
 	return nil
-}
-
-// measure puts the images onto the nodes and runs the experiments.
-func measure(ctx context.Context, c checkout, on *builtin.Cluster, o runOptions, disposable bool, p progress.Reporter) (report.Result, error) {
-	images, archives, err := buildImages(ctx, c, p)
-	if err != nil {
-		return report.Result{}, err
-	}
-	end := p.Step("load the images")
-	err = on.LoadImages(ctx, archives...)
-	end(err)
-	if err != nil {
-		return report.Result{}, err
-	}
-	return experiment.Run(ctx, experiment.Config{
-		Cluster: on, Repository: c.repository, Overlays: o.only, Images: images,
-		DNS:  experiment.DNS{TTL: builtin.DNSTTL * time.Second, Cache: builtin.DNSCache * time.Second},
-		Keep: o.keep, Disposable: disposable, Progress: p,
-	})
-}
-
-// buildImages returns the local image of each image name of the base, and their archives.
-func buildImages(ctx context.Context, c checkout, p progress.Reporter) (images map[string]string, archives []string, err error) {
-	b := component.Builder{Root: c.repository.Root(), Cache: c.dirs.Cache}
-	version, err := component.Ko.Version(b.Root)
-	if err != nil {
-		return nil, nil, err
-	}
-	step := "build ko " + version
-	b.Detail = func(text string) { p.Detail(step, text) }
-	end := p.Step(step)
-	ko, err := b.Build(ctx, component.Ko)
-	end(err)
-	if err != nil {
-		return nil, nil, err
-	}
-	step = "build the images"
-	end = p.Step(step)
-	built, err := image.Build(ctx, image.Config{
-		Root: b.Root, Ko: filepath.Join(ko, "ko"), Cache: filepath.Join(c.dirs.Cache, "images"), Progress: p, Step: step,
-	})
-	end(err)
-	images = map[string]string{}
-	for _, i := range built {
-		images["ghcr.io/grpc-lb/"+i.Name] = i.Ref
-		archives = append(archives, i.Archive)
-	}
-	return images, archives, err
 }

@@ -9,12 +9,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/debian"
 )
 
 // needed maps each program that a node takes from the host to its Debian package.
@@ -34,7 +34,7 @@ const (
 
 // preflight names everything that this machine lacks, each with its remedy, and
 // installs the missing packages where that is possible.
-func preflight(ctx context.Context, b component.Builder, detail func(string)) error {
+func preflight(ctx context.Context, b component.Builder, builds []component.Component, detail func(string)) error {
 	if runtime.GOOS != "linux" {
 		return fmt.Errorf("the built-in cluster needs Linux, this is %s: run the lab in a Linux virtual machine", runtime.GOOS)
 	}
@@ -42,7 +42,7 @@ func preflight(ctx context.Context, b component.Builder, detail func(string)) er
 		return fmt.Errorf("the built-in cluster needs root to make namespaces, this is user %d: run the same command with sudo", os.Geteuid())
 	}
 	var errs []error
-	if err := install(ctx, detail); err != nil {
+	if err := debian.Install(ctx, needed, detail); err != nil {
 		errs = append(errs, err)
 	}
 	if fs, err := os.ReadFile(kernelFiles); err == nil && !bytes.Contains(fs, []byte("\toverlay\n")) {
@@ -53,39 +53,14 @@ func preflight(ctx context.Context, b component.Builder, detail func(string)) er
 	if have, ok := memoryAvailable(); ok && have < memoryNeed {
 		errs = append(errs, fmt.Errorf("%.1f GiB of memory are available, the cluster needs %d: end other programs", float64(have)/gib, memoryNeed/gib))
 	}
-	errs = append(errs, checkSpace(ctx, b))
+	errs = append(errs, checkSpace(ctx, b, builds))
 	return errors.Join(errs...)
 }
 
-func install(ctx context.Context, detail func(string)) error {
-	var packages []string
-	for program, pkg := range needed {
-		if _, err := exec.LookPath(program); err != nil {
-			packages = append(packages, pkg)
-		}
-	}
-	if len(packages) == 0 {
-		return nil
-	}
-	list := strings.Join(packages, " ")
-	if _, err := exec.LookPath("apt-get"); err != nil {
-		return fmt.Errorf("missing: %s: install them with this machine's package manager", list)
-	}
-	detail("installing from Debian: " + list)
-	for _, args := range [][]string{{"update", "-q"}, append([]string{"install", "-q", "-y", "--no-install-recommends"}, packages...)} {
-		cmd := exec.CommandContext(ctx, "apt-get", args...)
-		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("installing %s: apt-get %s: %w:\n%s", list, args[0], err, lastLines(out, 5))
-		}
-	}
-	return nil
-}
-
 // checkSpace asks for room on every file system that a build writes to.
-func checkSpace(ctx context.Context, b component.Builder) error {
+func checkSpace(ctx context.Context, b component.Builder, builds []component.Component) error {
 	need, dirs := uint64(warmNeed), []string{b.Cache}
-	for _, c := range slices.Concat(component.Cluster, component.Images) {
+	for _, c := range builds {
 		_, built, err := b.Path(c)
 		if err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,17 +25,16 @@ type Options struct {
 	Dirs    Dirs
 	Nodes   int
 	APIPort int // 0 takes a free one
+	// Builds are components that will be built later: they need space too.
+	Builds []component.Component
 	// Detached clusters outlive the program; others end with it, however it ends.
 	Detached bool
 	Progress progress.Reporter
 }
 
-// The time that each step may take on a machine five times slower than the
-// usual one; a build's is that of a cold cache.
-const (
-	buildTime = time.Hour
-	bootTime  = 5 * time.Minute
-)
+// bootTime is what each step may take on a machine five times slower than the
+// usual one.
+const bootTime = 5 * time.Minute
 
 // Steps returns how many steps [Up] reports.
 func Steps() int { return 1 + len(component.Cluster) + 5 }
@@ -47,12 +47,12 @@ func Up(ctx context.Context, o Options) (_ *Cluster, err error) {
 	}
 	b := component.Builder{Root: o.Root, Cache: o.Dirs.Cache}
 	err = o.step(ctx, "check the machine", bootTime, func(ctx context.Context, detail func(string)) error {
-		return preflight(ctx, b, detail)
+		return preflight(ctx, b, slices.Concat(component.Cluster, o.Builds), detail)
 	})
 	if err != nil {
 		return nil, err
 	}
-	programs, versions, err := o.build(ctx, b)
+	programs, versions, err := b.BuildAll(ctx, component.Cluster, o.step)
 	if err != nil {
 		return nil, err
 	}
@@ -87,38 +87,7 @@ func Up(ctx context.Context, o Options) (_ *Cluster, err error) {
 
 // step runs f as one reported step with a deadline.
 func (o Options) step(ctx context.Context, name string, limit time.Duration, f func(context.Context, func(string)) error) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it took longer than %s", limit))
-	defer cancel()
-	end := o.Progress.Step(name)
-	err := f(ctx, func(text string) { o.Progress.Detail(name, text) })
-	if cause := context.Cause(ctx); cause != nil && err != nil {
-		err = cause
-	}
-	if err != nil {
-		err = fmt.Errorf("%s: %w", name, err)
-	}
-	end(err)
-	return err
-}
-
-func (o Options) build(ctx context.Context, b component.Builder) (programs, versions map[string]string, err error) {
-	programs, versions = map[string]string{}, map[string]string{}
-	for _, c := range component.Cluster {
-		version, err := c.Version(o.Root)
-		if err != nil {
-			return nil, nil, err
-		}
-		versions[c.Name] = version
-		err = o.step(ctx, strings.TrimSpace("build "+c.Name+" "+version), buildTime, func(ctx context.Context, detail func(string)) error {
-			b.Detail = detail
-			programs[c.Name], err = b.Build(ctx, c)
-			return err
-		})
-		if err != nil {
-			return nil, nil, err
-		}
-	}
-	return programs, versions, nil
+	return progress.Run(ctx, o.Progress, name, limit, f)
 }
 
 // startNodes starts the nodes' first processes and connects their networks.
@@ -274,21 +243,20 @@ func (o Options) boot(ctx context.Context, c *Cluster, nodes []*watched, program
 // plane's hold only pause: their program, which is large and on each node
 // already, is mounted over it (kubeadm.yaml).
 func (o Options) systemImages(programs, versions map[string]string) (string, error) {
-	pause := filepath.Join(programs[component.Pause.Name], "pause")
 	images := []image.Image{
-		{Ref: repository + "/pause:lab", Program: pause},
-		{Ref: repository + "/etcd:" + versions[component.Etcd.Name], Program: filepath.Join(programs[component.Etcd.Name], "etcd")},
-		{Ref: repository + "/coredns:" + versions[component.CoreDNS.Name], Program: filepath.Join(programs[component.CoreDNS.Name], "coredns")},
+		systemImage("pause:lab", filepath.Join(programs[component.Pause.Name], "pause")),
+		systemImage("etcd:"+versions[component.Etcd.Name], filepath.Join(programs[component.Etcd.Name], "etcd")),
+		systemImage("coredns:"+versions[component.CoreDNS.Name], filepath.Join(programs[component.CoreDNS.Name], "coredns")),
 	}
 	for _, p := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler"} {
-		images = append(images, image.Image{Ref: repository + "/" + p + ":" + versions[component.Kubernetes.Name], Program: pause})
+		images = append(images, systemImage(p+":"+versions[component.Kubernetes.Name], filepath.Join(programs[component.Pause.Name], "pause")))
 	}
-	// The programs' directories are named by what they were built from.
-	archive := filepath.Join(o.Dirs.Cache, "images", "system-"+shortHash(fmt.Sprint(images))+".tar")
-	if _, err := os.Stat(archive); err == nil {
-		return archive, nil
-	}
-	return archive, image.Pack(archive, images...)
+	return image.Cached(filepath.Join(o.Dirs.Cache, "images"), "system", images...)
+}
+
+func systemImage(tagged, program string) image.Image {
+	at := "/" + filepath.Base(program)
+	return image.Image{Ref: repository + "/" + tagged, Files: map[string]string{at: program}, Entrypoint: []string{at}}
 }
 
 func (o Options) writeKubeconfig(admin []byte, api string) error {

@@ -44,6 +44,35 @@ func (b Builder) Path(c Component) (dir string, built bool, err error) {
 	return dir, err == nil, nil
 }
 
+// buildTime is what one build may take on a slow machine with cold caches.
+const buildTime = time.Hour
+
+// Step runs f as one step that is reported and has a deadline; see
+// progress.Run.
+type Step func(ctx context.Context, name string, limit time.Duration, f func(ctx context.Context, detail func(string)) error) error
+
+// BuildAll builds the components one after the other, each as a step, and
+// returns their directories and versions by name.
+func (b Builder) BuildAll(ctx context.Context, all []Component, step Step) (programs, versions map[string]string, err error) {
+	programs, versions = map[string]string{}, map[string]string{}
+	for _, c := range all {
+		version, err := c.Version(b.Root)
+		if err != nil {
+			return nil, nil, err
+		}
+		versions[c.Name] = version
+		err = step(ctx, "build "+c.Name+" "+version, buildTime, func(ctx context.Context, detail func(string)) error {
+			b.Detail = detail
+			programs[c.Name], err = b.Build(ctx, c)
+			return err
+		})
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	return programs, versions, nil
+}
+
 // Build returns the directory of the component's programs, building them first
 // where they are missing. Two processes never build the same component at once.
 func (b Builder) Build(ctx context.Context, c Component) (string, error) {
@@ -67,19 +96,52 @@ func (b Builder) Build(ctx context.Context, c Component) (string, error) {
 		return "", fmt.Errorf("component: the cache cannot be written: %w", err)
 	}
 	defer os.RemoveAll(tmp)
-	if err := b.compile(ctx, c, tmp); err != nil {
+	if err := b.make(ctx, c, tmp); err != nil {
 		return "", fmt.Errorf("component %s: %w", c.Name, err)
-	}
-	first := slices.Sorted(maps.Keys(c.Programs))[0]
-	for _, link := range c.Links {
-		if err := os.Symlink(first, filepath.Join(tmp, link)); err != nil {
-			return "", err
-		}
 	}
 	if err := os.Chmod(tmp, 0o755); err != nil {
 		return "", err
 	}
 	return dir, os.Rename(tmp, dir)
+}
+
+// make fills the directory out with what the component is made of.
+func (b Builder) make(ctx context.Context, c Component, out string) error {
+	if c.Wheel != "" {
+		return b.fetchWheel(ctx, c, out)
+	}
+	if err := b.compile(ctx, c, out); err != nil {
+		return err
+	}
+	first := slices.Sorted(maps.Keys(c.Programs))[0]
+	for _, link := range c.Links {
+		if err := os.Symlink(first, filepath.Join(out, link)); err != nil {
+			return err
+		}
+	}
+	return b.copyFiles(ctx, c, out)
+}
+
+// copyFiles copies files out of the module's sources, which lie in Go's module
+// cache since the programs were compiled from them.
+func (b Builder) copyFiles(ctx context.Context, c Component, out string) error {
+	if len(c.Files) == 0 {
+		return nil
+	}
+	dir, err := b.command(ctx, c, "list", "-m", "-f", "{{.Dir}}", c.Module).Output()
+	if err != nil {
+		return startError(ctx, err)
+	}
+	for name, path := range c.Files {
+		content, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(dir)), path))
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(out, name), content, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (b Builder) compile(ctx context.Context, c Component, out string) error {

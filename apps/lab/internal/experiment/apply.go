@@ -6,57 +6,34 @@ import (
 	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/dynamic"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 )
 
-// FieldManager owns the fields that the lab applies.
-const FieldManager = "grpc-lb-lab"
+// FieldManager owns the fields that the lab changes.
+const FieldManager = kube.FieldManager
 
-// apply applies a rendering server-side: its Namespace first, marked as the
-// lab's, and what makes pods last, so that accounts and roles are there.
-func apply(ctx context.Context, client dynamic.Interface, mapper meta.RESTMapper, objects []*unstructured.Unstructured, run string) error {
+// marked returns the rendering with its Namespace marked as the lab's.
+func marked(objects []*unstructured.Unstructured, run string) []*unstructured.Unstructured {
 	objects = slices.Clone(objects)
-	slices.SortStableFunc(objects, func(a, b *unstructured.Unstructured) int { return rank(a) - rank(b) })
-	for _, object := range objects {
-		kind := object.GroupVersionKind()
-		mapping, err := mapper.RESTMapping(kind.GroupKind(), kind.Version)
-		if err != nil {
-			return fmt.Errorf("applying %s/%s: %w", kind.Kind, object.GetName(), err)
+	for i, object := range objects {
+		if object.GetKind() != "Namespace" {
+			continue
 		}
-		var resource dynamic.ResourceInterface = client.Resource(mapping.Resource)
-		if mapping.Scope.Name() == meta.RESTScopeNameNamespace {
-			resource = client.Resource(mapping.Resource).Namespace(object.GetNamespace())
+		object = object.DeepCopy()
+		annotations := object.GetAnnotations()
+		if annotations == nil {
+			annotations = map[string]string{}
 		}
-		if kind.Kind == "Namespace" {
-			object = object.DeepCopy()
-			annotations := object.GetAnnotations()
-			if annotations == nil {
-				annotations = map[string]string{}
-			}
-			annotations[MadeByLab] = run
-			object.SetAnnotations(annotations)
-		}
-		if _, err := resource.Apply(ctx, object.GetName(), object, metav1.ApplyOptions{FieldManager: FieldManager, Force: true}); err != nil {
-			return fmt.Errorf("applying %s/%s: %w", kind.Kind, object.GetName(), err)
-		}
+		annotations[MadeByLab] = run
+		object.SetAnnotations(annotations)
+		objects[i] = object
 	}
-	return nil
-}
-
-func rank(o *unstructured.Unstructured) int {
-	switch {
-	case o.GetKind() == "Namespace":
-		return 0
-	case o.GroupVersionKind().Group == "apps" || o.GroupVersionKind().Group == "batch":
-		return 2
-	default:
-		return 1
-	}
+	return objects
 }
 
 // deployment reads the named Deployment out of a rendering.
@@ -76,11 +53,16 @@ func deployment(objects []*unstructured.Unstructured, name string) (*appsv1.Depl
 	return nil, fmt.Errorf("the rendering has no Deployment/%s", name)
 }
 
-// scale sets a Deployment's replicas as kubectl scale does.
+// scale sets the replicas of one of the overlay's Deployments.
 func (a *arena) scale(ctx context.Context, name string, replicas int) error {
+	return a.scaleIn(ctx, a.facts.Namespace, name, replicas)
+}
+
+// scaleIn sets a Deployment's replicas as kubectl scale does.
+func (a *arena) scaleIn(ctx context.Context, namespace, name string, replicas int) error {
 	a.note("scale %s to %d", name, replicas)
 	patch := fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, replicas)
-	_, err := a.client.AppsV1().Deployments(a.facts.Namespace).Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: FieldManager}, "scale")
+	_, err := a.client.AppsV1().Deployments(namespace).Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: FieldManager}, "scale")
 	if err != nil {
 		return fmt.Errorf("scaling %s to %d: %w", name, replicas, err)
 	}

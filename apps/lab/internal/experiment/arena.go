@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )
 
@@ -28,8 +29,9 @@ const (
 // arena is one strategy in its own namespace.
 type arena struct {
 	strategy Strategy
-	client   kubernetes.Interface
-	facts    *Facts // guarded by record
+	kube     *kube.Client
+	client   kubernetes.Interface // kube's
+	facts    *Facts               // guarded by record
 	record   *record
 	// servers and clients are the overlay's Deployments as rendered.
 	servers, clients *appsv1.Deployment
@@ -47,10 +49,10 @@ type arena struct {
 	quiet       *quiet // shared with the other strategies
 }
 
-func newArena(s Strategy, client kubernetes.Interface, namespace string, dns DNS, q *quiet, say func(string)) *arena {
+func newArena(s Strategy, k *kube.Client, namespace string, dns DNS, q *quiet, say func(string)) *arena {
 	facts := NewFacts(s.Name, namespace, dns)
 	a := &arena{
-		strategy: s, client: client, facts: facts, record: newRecord(facts),
+		strategy: s, kube: k, client: k.Typed, facts: facts, record: newRecord(facts),
 		pods: map[string]*corev1.Pod{}, followed: map[types.UID]bool{}, say: say, quiet: q,
 	}
 	a.journal = &a.own

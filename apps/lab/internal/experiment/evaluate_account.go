@@ -30,9 +30,9 @@ func accounted(f *Facts) Verdict {
 		answered = answered.Plus(c.Summary.Servers)
 		failed += spread.Counts(c.Summary.Failures).Total()
 	}
-	if f.Fresh != nil {
-		answered = answered.Plus(f.Fresh.Summary.Servers)
-		failed += spread.Counts(f.Fresh.Summary.Failures).Total()
+	for _, s := range f.probes() {
+		answered = answered.Plus(s.Servers)
+		failed += spread.Counts(s.Failures).Total()
 	}
 	var counted, late int64
 	for _, name := range keys(f.Servers) {

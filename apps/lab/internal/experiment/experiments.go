@@ -16,6 +16,8 @@ const (
 	FreshConnections = "fresh-connections"
 	ScaleOut         = "scale-out"
 	ServerLeaves     = "server-leaves"
+	ThroughSidecar   = "through-sidecar"
+	ControlPlaneAway = "control-plane-away"
 )
 
 // How long and how much is observed.
@@ -77,6 +79,14 @@ var Experiments = []Experiment{
 		observe: openConnections,
 	},
 	{
+		Name: ThroughSidecar, Strategies: []string{"istio"},
+		Steady:  "all servers are ready, the clients' last two windows are free of failures and name every server",
+		Change:  fmt.Sprintf("Jobs make %d calls each: one for each client with a sidecar, and one without", sidecarCalls),
+		hold:    func(ctx context.Context, a *arena) error { return a.steady(ctx, a.replicas(), true) },
+		observe: callThroughSidecars,
+		assert:  func(f *Facts, _ *Phase) []report.Finding { return []report.Finding{encrypted(f)} },
+	},
+	{
 		Name:    Steady,
 		Steady:  "all servers are ready, the clients' last two windows are free of failures and name every server that they should",
 		Change:  "none",
@@ -121,6 +131,16 @@ var Experiments = []Experiment{
 			},
 			undo: func(ctx context.Context, a *arena) error { return a.serversReady(ctx, 2*a.replicas()) },
 		}},
+	},
+	{
+		Name: ControlPlaneAway, Strategies: []string{"istio"},
+		Steady:  "all servers are ready, the clients' last two windows are free of failures and name every server",
+		Change:  "scale istiod to 0 and kill it",
+		hold:    func(ctx context.Context, a *arena) error { return a.steady(ctx, a.replicas(), true) },
+		change:  killControlPlane,
+		observe: watchControlPlaneAway,
+		assert:  func(f *Facts, p *Phase) []report.Finding { return []report.Finding{noFailures(f, p)} },
+		undo:    restoreControlPlane,
 	},
 }
 

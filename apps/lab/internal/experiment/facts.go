@@ -30,6 +30,15 @@ type Facts struct {
 	Phases map[string]*Phase
 	// Fresh is what clients with one call a connection saw, nil without them.
 	Fresh *Fresh
+	// Sidecars are the clients whose calls were counted by their sidecars too,
+	// and Bare is the one that was given none, nil without them.
+	Sidecars []Sidecar
+	Bare     *callerlog.Summary
+	// Handshakes holds, by server, the TLS handshakes that its sidecar counted.
+	Handshakes map[string]int64
+	// Differs lists how the rendering differs from l4's in more than it may, nil
+	// where that was not looked for.
+	Differs *[]string
 	// Lookups are the resolutions of the servers' name, in order.
 	Lookups []Lookup
 	// Requests are what the clients asked of the API server, in order;
@@ -97,6 +106,30 @@ type Fresh struct {
 	Wanted  int64
 	Summary callerlog.Summary
 	Servers []string // ready at the time
+}
+
+// Sidecar is a client and what its sidecar counted meanwhile.
+type Sidecar struct {
+	Client  string
+	Summary callerlog.Summary
+	// Sent holds the calls that the proxy sent, by server pod, or by address
+	// where no server has that.
+	Sent map[string]int64
+}
+
+// probes returns the summaries of the clients that ran as Jobs.
+func (f *Facts) probes() []callerlog.Summary {
+	var all []callerlog.Summary
+	if f.Fresh != nil {
+		all = append(all, f.Fresh.Summary)
+	}
+	if f.Bare != nil {
+		all = append(all, *f.Bare)
+	}
+	for _, s := range f.Sidecars {
+		all = append(all, s.Summary)
+	}
+	return all
 }
 
 // Lookup is one answer of the cluster's DNS.

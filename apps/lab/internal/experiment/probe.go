@@ -3,9 +3,11 @@ package experiment
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -20,32 +22,39 @@ const probeName = "echo-client-probe"
 // probe runs the client once, as a Job in the cluster because the host can dial
 // no ClusterIP, and returns what it logged.
 func (a *arena) probe(ctx context.Context, name string, args []string) ([]callerlog.Line, error) {
-	a.note("run Job %s: echo-client %s", name, strings.Join(args, " "))
-	jobs := a.client.BatchV1().Jobs(a.facts.Namespace)
-	if _, err := jobs.Create(ctx, job(name, a.clients.Spec.Template, args), metav1.CreateOptions{FieldManager: FieldManager}); err != nil {
-		return nil, fmt.Errorf("creating Job %s: %w", name, err)
+	ended, err := a.runJob(ctx, probeTimeout, job(name, a.clients.Spec.Template, args))
+	if err != nil {
+		return nil, err
 	}
-	var ended *corev1.Pod
-	if err := a.await(ctx, probeTimeout, "Job "+name, func(*Facts) string {
+	lines, err := a.jobLog(ctx, name, ended)
+	return lines, errors.Join(err, a.deleteJob(ctx, name))
+}
+
+// runJob creates the Job and returns its pod once the client in it has ended.
+func (a *arena) runJob(ctx context.Context, limit time.Duration, j *batchv1.Job) (ended *corev1.Pod, err error) {
+	pod := j.Spec.Template.Spec
+	a.note("run Job %s: echo-client %s", j.Name, strings.Join(pod.Containers[containerOf(pod, clientName)].Args, " "))
+	if _, err := a.client.BatchV1().Jobs(a.facts.Namespace).Create(ctx, j, metav1.CreateOptions{FieldManager: FieldManager}); err != nil {
+		return nil, fmt.Errorf("creating Job %s: %w", j.Name, err)
+	}
+	return ended, a.await(ctx, limit, "Job "+j.Name, func(*Facts) string {
 		for _, p := range a.pods {
-			if p.Labels[batchv1.JobNameLabel] == name && (p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed) {
+			if p.Labels[batchv1.JobNameLabel] == j.Name && exit(p, clientName) != nil {
 				ended = p
 				return ""
 			}
 		}
-		return "its pod has not ended"
-	}); err != nil {
-		return nil, err
-	}
+		return "its client has not ended"
+	})
+}
+
+// jobLog reads what the client of an ended Job logged.
+func (a *arena) jobLog(ctx context.Context, name string, ended *corev1.Pod) ([]callerlog.Line, error) {
 	raw, err := a.client.CoreV1().Pods(a.facts.Namespace).GetLogs(ended.Name, &corev1.PodLogOptions{Container: clientName}).DoRaw(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("reading the log of Job %s: %w", name, err)
 	}
-	background := metav1.DeletePropagationBackground
-	if err := jobs.Delete(ctx, name, metav1.DeleteOptions{PropagationPolicy: &background}); err != nil {
-		return nil, fmt.Errorf("deleting Job %s: %w", name, err)
-	}
-	if ended.Status.Phase == corev1.PodFailed {
+	if exit(ended, clientName).ExitCode != 0 {
 		return nil, fmt.Errorf("job %s failed: %s", name, strings.TrimSpace(string(raw)))
 	}
 	var lines []callerlog.Line
@@ -58,17 +67,35 @@ func (a *arena) probe(ctx context.Context, name string, args []string) ([]caller
 	return lines, nil
 }
 
+func (a *arena) deleteJob(ctx context.Context, name string) error {
+	background := metav1.DeletePropagationBackground
+	if err := a.client.BatchV1().Jobs(a.facts.Namespace).Delete(ctx, name, metav1.DeleteOptions{PropagationPolicy: &background}); err != nil {
+		return fmt.Errorf("deleting Job %s: %w", name, err)
+	}
+	return nil
+}
+
+// exit returns how the container ended, nil while it has not.
+func exit(p *corev1.Pod, container string) *corev1.ContainerStateTerminated {
+	for _, s := range p.Status.ContainerStatuses {
+		if s.Name == container {
+			return s.State.Terminated
+		}
+	}
+	return nil
+}
+
+func containerOf(pod corev1.PodSpec, name string) int {
+	return slices.IndexFunc(pod.Containers, func(c corev1.Container) bool { return c.Name == name })
+}
+
 // job is the client's pod with other arguments and labels of its own.
 func job(name string, template corev1.PodTemplateSpec, args []string) *batchv1.Job {
 	pod := *template.DeepCopy()
 	pod.Labels = map[string]string{nameLabel: probeName}
 	pod.Spec.RestartPolicy = corev1.RestartPolicyNever
 	pod.Spec.TopologySpreadConstraints = nil // they count the Deployment's pods
-	for i := range pod.Spec.Containers {
-		if pod.Spec.Containers[i].Name == clientName {
-			pod.Spec.Containers[i].Args = args
-		}
-	}
+	pod.Spec.Containers[containerOf(pod.Spec, clientName)].Args = args
 	never := int32(0)
 	return &batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: pod.Labels},
@@ -78,9 +105,10 @@ func job(name string, template corev1.PodTemplateSpec, args []string) *batchv1.J
 
 // target returns the client's argument that says whom it calls.
 func target(template corev1.PodTemplateSpec) (string, error) {
-	for _, c := range template.Spec.Containers {
-		if i := slices.IndexFunc(c.Args, func(a string) bool { return strings.HasPrefix(a, "--target=") }); c.Name == clientName && i >= 0 {
-			return c.Args[i], nil
+	if c := containerOf(template.Spec, clientName); c >= 0 {
+		args := template.Spec.Containers[c].Args
+		if i := slices.IndexFunc(args, func(a string) bool { return strings.HasPrefix(a, "--target=") }); i >= 0 {
+			return args[i], nil
 		}
 	}
 	return "", fmt.Errorf("deployment %s has no container %s with an argument --target=…", clientName, clientName)

@@ -11,12 +11,10 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/client-go/discovery/cached/memory"
-	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/restmapper"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/istio"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
@@ -33,6 +31,11 @@ type Config struct {
 	Images map[string]string
 	// DNS holds the facts of the cluster's DNS.
 	DNS DNS
+	// Unavailable says of strategies why they cannot run here.
+	Unavailable map[string]string
+	// Istio is installed where a strategy needs it and the cluster has none; nil
+	// installs nothing.
+	Istio *istio.Istio
 	// Parallel is how many strategies run at once; 0 means all.
 	Parallel int
 	// Keep leaves the namespaces as they are.
@@ -58,6 +61,7 @@ func Run(ctx context.Context, cfg Config) (report.Result, error) {
 	}
 	runs := make([]*run, len(strategies))
 	for i, s := range strategies {
+		s.NotRun = cmp.Or(s.NotRun, cfg.Unavailable[s.Name])
 		runs[i] = &run{cfg: cfg, strategy: s, namespace: overlay.Namespace(s.Name)}
 	}
 	err = measureAll(ctx, cfg, runs)
@@ -80,17 +84,15 @@ func measureAll(ctx context.Context, cfg Config, runs []*run) error {
 	if err != nil {
 		return fmt.Errorf("experiment: %w", err)
 	}
-	config.QPS = -1 // one user on a cluster of its own needs no throttle
-	client, err := kubernetes.NewForConfig(config)
+	client, err := kube.New(config)
 	if err != nil {
 		return fmt.Errorf("experiment: %w", err)
 	}
-	objects, err := dynamic.NewForConfig(config)
-	if err != nil {
-		return fmt.Errorf("experiment: %w", err)
+	for _, r := range runs {
+		if r.differs, err = differs(cfg.Repository, r.strategy.Name); err != nil {
+			return fmt.Errorf("experiment: %w", err)
+		}
 	}
-	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(client.Discovery()))
-
 	runs = slices.DeleteFunc(slices.Clone(runs), func(r *run) bool { return r.strategy.NotRun != "" })
 	for _, r := range runs {
 		rendered, err := cfg.Repository.RenderWithImages(r.strategy.Name, cfg.Images)
@@ -104,7 +106,7 @@ func measureAll(ctx context.Context, cfg Config, runs []*run) error {
 	if err := eachOf(ctx, 0, runs, func(ctx context.Context, r *run) error {
 		limited, cancel := context.WithTimeout(ctx, cleanupTimeout)
 		defer cancel()
-		return claimNamespace(limited, client, r.namespace)
+		return claimNamespace(limited, client.Typed, r.namespace)
 	}); err != nil {
 		return fmt.Errorf("experiment: %w", err)
 	}
@@ -112,7 +114,7 @@ func measureAll(ctx context.Context, cfg Config, runs []*run) error {
 	var together quiet
 	return eachOf(ctx, cfg.Parallel, runs, func(ctx context.Context, r *run) error {
 		defer together.join()()
-		return r.run(ctx, &together, client, objects, mapper, id)
+		return r.run(ctx, &together, client, id)
 	})
 }
 
@@ -122,14 +124,33 @@ type run struct {
 	strategy  Strategy
 	namespace string
 	objects   []*unstructured.Unstructured
+	differs   *[]string // see Facts.Differs
 
-	arena *arena
-	err   error // why the strategy did not run
+	arena     *arena
+	err       error  // why the strategy did not run
+	installed string // what this run put beside the overlay
+}
+
+// differs compares a strategy that claims to be l4's files with l4.
+func differs(repository *overlay.Repository, strategy string) (*[]string, error) {
+	if !slices.ContainsFunc(Of(strategy), func(c Claim) bool { return c.Static }) {
+		return nil, nil
+	}
+	l4, err := repository.Render("l4")
+	if err != nil {
+		return nil, err
+	}
+	own, err := repository.Render(strategy)
+	if err != nil {
+		return nil, err
+	}
+	all, err := overlay.DifferencesInKind(l4, own)
+	return &all, err
 }
 
 // run measures the strategy in its namespace and deletes that whatever happens.
 // It returns an error only when the whole run is over.
-func (r *run) run(ctx context.Context, q *quiet, client kubernetes.Interface, objects dynamic.Interface, mapper *restmapper.DeferredDiscoveryRESTMapper, id string) (err error) {
+func (r *run) run(ctx context.Context, q *quiet, client *kube.Client, id string) (err error) {
 	step, detail, end := "measuring "+r.strategy.Name, func(string) {}, func(error) {}
 	if r.cfg.Progress != nil {
 		end = r.cfg.Progress.Step(step)
@@ -157,15 +178,21 @@ func (r *run) run(ctx context.Context, q *quiet, client kubernetes.Interface, ob
 		a.readers.Wait()
 	}()
 	r.err = func() error {
+		if err := r.prepare(ctx, client); err != nil {
+			return err
+		}
 		if err := a.watch(watching); err != nil {
 			return err
 		}
 		a.facts.Started = time.Now()
 		a.note("apply overlay %s to namespace %s", r.strategy.Name, r.namespace)
-		if err := apply(ctx, objects, mapper, r.objects, id); err != nil {
+		if err := client.Apply(ctx, marked(r.objects, id)...); err != nil {
 			return err
 		}
-		return a.serversReady(ctx, a.replicas())
+		if err := a.serversReady(ctx, a.replicas()); err != nil {
+			return err
+		}
+		return a.injected()
 	}()
 	if r.err == nil {
 		r.err = r.experiments(ctx)
@@ -205,11 +232,39 @@ func (r *run) experiments(ctx context.Context) error {
 	return nil
 }
 
-func (r *run) cleanUp(ctx context.Context, client kubernetes.Interface) {
+// prepare installs what the strategy needs beside its overlay and the cluster
+// does not have.
+func (r *run) prepare(ctx context.Context, client *kube.Client) error {
+	if r.strategy.Sidecar == "" || r.cfg.Istio == nil {
+		return nil
+	}
+	there, err := istio.Installed(ctx, client)
+	if err != nil || there {
+		return err
+	}
+	if r.installed, err = r.cfg.Istio.Describe(); err != nil {
+		return err
+	}
+	r.arena.note("install %s", r.installed)
+	begin := time.Now()
+	err = r.cfg.Istio.Install(ctx, client)
+	r.arena.note("istiod was ready after %s", seconds(time.Since(begin).Round(10*time.Millisecond)))
+	return err
+}
+
+func (r *run) cleanUp(ctx context.Context, client *kube.Client) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
+	if r.installed != "" {
+		defer func() {
+			r.arena.note("remove Istio")
+			if err := r.cfg.Istio.Remove(ctx, client); err != nil {
+				r.arena.note("%v", err)
+			}
+		}()
+	}
 	r.arena.note("wait until namespace %s is deleted", r.namespace)
-	if err := deleteNamespace(ctx, client, r.namespace); err != nil {
+	if err := deleteNamespace(ctx, client.Typed, r.namespace); err != nil {
 		r.arena.note("%v", err)
 	}
 }
@@ -236,6 +291,7 @@ func (r *run) result() (report.Strategy, []report.Claim, []report.Experiment) {
 		}
 		s.Journal = r.arena.own
 	}
+	s.Note, facts.Differs = r.installed, r.differs
 	if reason != "" {
 		s.Status, s.Reason = report.NotRun, reason
 	}

@@ -19,6 +19,10 @@ type Strategy struct {
 	// ByName says that the clients learn the servers from DNS, when they start
 	// and when they lose one: what they know depends on the moment.
 	ByName bool
+	// Sidecar is the container that the cluster must inject into every pod.
+	Sidecar string
+	// LacksSidecar says what it means that it did not.
+	LacksSidecar string
 }
 
 // Strategies lists every strategy in the order of the table.
@@ -44,9 +48,11 @@ var Strategies = []Strategy{
 		NotRun:   "needs the image buoyantio/linkerd:1.7.5, which this lab does not build",
 	},
 	{
-		Name:     "istio",
-		Balancer: "Envoy sidecar of each client",
-		NotRun:   "Istio is not installed",
+		Name:         "istio",
+		Balancer:     "Envoy sidecar of each client",
+		EveryServer:  true,
+		Sidecar:      sidecarName,
+		LacksSidecar: "Istio is not installed",
 	},
 }
 

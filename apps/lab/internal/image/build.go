@@ -11,8 +11,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
 )
 
 // Programs are what this repository releases: the name of the image and the
@@ -27,10 +25,8 @@ type Config struct {
 	Ko string
 	// Cache keeps the archives by the hash of what they were built from.
 	Cache string
-	// Progress is told what goes on; nil is silent.
-	Progress progress.Reporter
-	// Step is the step of Progress that the building belongs to.
-	Step string
+	// Detail is told what goes on; nil is silent.
+	Detail func(text string)
 }
 
 // Built is one image.
@@ -96,8 +92,8 @@ func build(ctx context.Context, cfg Config, built Built, tag string) error {
 }
 
 func (c Config) detail(text string) {
-	if c.Progress != nil {
-		c.Progress.Detail(c.Step, text)
+	if c.Detail != nil {
+		c.Detail(text)
 	}
 }
 

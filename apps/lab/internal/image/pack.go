@@ -2,14 +2,17 @@ package image
 
 import (
 	"archive/tar"
-	"bytes"
 	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -23,22 +26,49 @@ import (
 // runAsNonRoot cannot be checked against a name.
 const NonRoot = "65532:65532"
 
-// Image is one program on an empty base.
+// Image is some files on an empty base.
 type Image struct {
 	// Ref is the name and tag that a manifest uses.
 	Ref string
-	// Program is the file on this machine. Images that share a program share
-	// the layer too, so that it is stored and imported once.
-	Program string
-	// Entrypoint is the program's absolute path in the image and its first
-	// arguments. The default is the file's name in the root directory.
+	// Files maps absolute paths in the image to files on this machine. Images
+	// with the same content share the layer, so that it is stored and imported
+	// once.
+	Files map[string]string
+	// Links maps absolute paths in the image to what they point to.
+	Links map[string]string
+	// Dirs are absolute paths of directories that every user may write to.
+	Dirs []string
+	// Entrypoint is a program's absolute path in the image and its first
+	// arguments.
 	Entrypoint []string
 	// User is "uid:gid"; empty is root.
 	User string
 }
 
+// Cached returns an archive of the images as Pack writes it, packed only where
+// the cache has none of the same content. The content is told by the files'
+// paths, sizes and times.
+func Cached(cache, name string, images ...Image) (archivePath string, err error) {
+	sum := sha256.New()
+	for _, i := range images {
+		fmt.Fprintln(sum, i)
+		for _, path := range slices.Sorted(maps.Keys(i.Files)) {
+			info, err := os.Stat(i.Files[path])
+			if err != nil {
+				return "", fmt.Errorf("image: packing %s: %w", i.Ref, err)
+			}
+			fmt.Fprintln(sum, path, info.Size(), info.ModTime().UnixNano())
+		}
+	}
+	archivePath = filepath.Join(cache, name+"-"+hex.EncodeToString(sum.Sum(nil))[:12]+".tar")
+	if _, err := os.Stat(archivePath); err == nil {
+		return archivePath, nil
+	}
+	return archivePath, Pack(archivePath, images...)
+}
+
 // Pack writes the images into one docker-save archive at archivePath. The same
-// programs give the same bytes.
+// files give the same bytes.
 func Pack(archivePath string, images ...Image) error {
 	built := map[name.Reference]v1.Image{}
 	layers := map[string]v1.Layer{}
@@ -47,25 +77,7 @@ func Pack(archivePath string, images ...Image) error {
 		if err != nil {
 			return fmt.Errorf("image: reference %q: want name:tag: %w", i.Ref, err)
 		}
-		if len(i.Entrypoint) == 0 {
-			i.Entrypoint = []string{"/" + filepath.Base(i.Program)}
-		}
-		key := i.Program + " " + i.Entrypoint[0]
-		if layers[key] == nil {
-			if layers[key], err = layer(i.Program, i.Entrypoint[0]); err != nil {
-				return fmt.Errorf("image: packing %s: %w", i.Ref, err)
-			}
-		}
-		img, err := mutate.AppendLayers(emptyBase(i.User), layers[key])
-		if err != nil {
-			return fmt.Errorf("image: packing %s: %w", i.Ref, err)
-		}
-		config, err := img.ConfigFile()
-		if err != nil {
-			return fmt.Errorf("image: packing %s: %w", i.Ref, err)
-		}
-		config.Config.Entrypoint = i.Entrypoint
-		if built[ref], err = mutate.ConfigFile(img, config); err != nil {
+		if built[ref], err = i.build(layers); err != nil {
 			return fmt.Errorf("image: packing %s: %w", i.Ref, err)
 		}
 	}
@@ -74,11 +86,39 @@ func Pack(archivePath string, images ...Image) error {
 	})
 }
 
+// build makes the image, with a layer that another one made where it can.
+func (i Image) build(layers map[string]v1.Layer) (v1.Image, error) {
+	if len(i.Entrypoint) == 0 || !path.IsAbs(i.Entrypoint[0]) {
+		return nil, fmt.Errorf("entrypoint %q does not begin with an absolute path", i.Entrypoint)
+	}
+	entries, err := i.entries()
+	if err != nil {
+		return nil, err
+	}
+	key := fmt.Sprint(i.Files, i.Links, i.Dirs)
+	if layers[key] == nil {
+		open := func() (io.ReadCloser, error) { return stream(entries), nil }
+		if layers[key], err = tarball.LayerFromOpener(open, tarball.WithCompressionLevel(gzip.BestSpeed), tarball.WithCompressedCaching); err != nil {
+			return nil, err
+		}
+	}
+	img, err := mutate.AppendLayers(emptyBase(i.User), layers[key])
+	if err != nil {
+		return nil, err
+	}
+	config, err := img.ConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	config.Config.Entrypoint = i.Entrypoint
+	return mutate.ConfigFile(img, config)
+}
+
 // emptyBase is an image without files for this machine's architecture.
 func emptyBase(user string) v1.Image {
 	config := &v1.ConfigFile{
 		OS: "linux", Architecture: runtime.GOARCH,
-		Config: v1.Config{User: user, Env: []string{"PATH=/"}},
+		Config: v1.Config{User: user, Env: []string{"PATH=/usr/local/bin:/usr/bin:/bin:/"}},
 		RootFS: v1.RootFS{Type: "layers"},
 	}
 	img, err := mutate.ConfigFile(empty.Image, config)
@@ -88,54 +128,90 @@ func emptyBase(user string) v1.Image {
 	return img
 }
 
-// layer holds one file, with no owner and no times of this machine.
-func layer(program, target string) (v1.Layer, error) {
-	if !path.IsAbs(target) {
-		return nil, fmt.Errorf("entrypoint %q is not an absolute path", target)
-	}
-	info, err := os.Stat(program)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", program)
-	}
-	var header bytes.Buffer
-	w := tar.NewWriter(&header)
-	for dir := range parents(target) {
-		if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: dir, Mode: 0o755}); err != nil {
-			return nil, err
+// entry is one member of a layer.
+type entry struct {
+	tar.Header
+	file string // whose content it has, or ""
+}
+
+// entries lists the layer's members, directories before what they hold, with no
+// owner and no times of this machine.
+func (i Image) entries() ([]entry, error) {
+	members := map[string]entry{}
+	add := func(target string, e entry) error {
+		if !path.IsAbs(target) || path.Clean(target) != target {
+			return fmt.Errorf("%q is not a clean absolute path", target)
 		}
+		for dir := path.Dir(target); dir != "/"; dir = path.Dir(dir) {
+			if _, known := members[dir]; !known {
+				members[dir] = entry{Header: tar.Header{Typeflag: tar.TypeDir, Mode: 0o755}}
+			}
+		}
+		members[target] = e
+		return nil
 	}
-	if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: strings.TrimPrefix(target, "/"), Mode: 0o755, Size: info.Size()}); err != nil {
-		return nil, err
-	}
-	// The program is streamed between the header and the padding, since it can
-	// be large; two empty blocks end an archive.
-	padding := make([]byte, (512-info.Size()%512)%512+1024)
-	open := func() (io.ReadCloser, error) {
-		file, err := os.Open(program)
+	for target, file := range i.Files {
+		info, err := os.Stat(file)
 		if err != nil {
 			return nil, err
 		}
-		return struct {
-			io.Reader
-			io.Closer
-		}{io.MultiReader(bytes.NewReader(header.Bytes()), file, bytes.NewReader(padding)), file}, nil
+		if !info.Mode().IsRegular() {
+			return nil, fmt.Errorf("%s is not a regular file", file)
+		}
+		if err := add(target, entry{tar.Header{Typeflag: tar.TypeReg, Mode: 0o755, Size: info.Size()}, file}); err != nil {
+			return nil, err
+		}
 	}
-	return tarball.LayerFromOpener(open, tarball.WithCompressionLevel(gzip.BestSpeed), tarball.WithCompressedCaching)
+	for target, to := range i.Links {
+		if err := add(target, entry{Header: tar.Header{Typeflag: tar.TypeSymlink, Mode: 0o777, Linkname: to}}); err != nil {
+			return nil, err
+		}
+	}
+	for _, dir := range i.Dirs {
+		if err := add(dir, entry{Header: tar.Header{Typeflag: tar.TypeDir, Mode: 0o1777}}); err != nil {
+			return nil, err
+		}
+	}
+	var all []entry
+	for _, target := range slices.Sorted(maps.Keys(members)) {
+		e := members[target]
+		e.Name = strings.TrimPrefix(target, "/")
+		if e.Typeflag == tar.TypeDir {
+			e.Name += "/"
+		}
+		all = append(all, e)
+	}
+	return all, nil
 }
 
-// parents yields the directories above an absolute path, outermost first.
-func parents(target string) func(yield func(string) bool) {
-	return func(yield func(string) bool) {
-		parts := strings.Split(strings.Trim(path.Dir(target), "/"), "/")
-		for i := range parts {
-			if dir := strings.Join(parts[:i+1], "/"); dir != "" && !yield(dir+"/") {
+// stream reads the members as a tar archive. The files are copied while they
+// are read, since they can be large.
+func stream(entries []entry) io.ReadCloser {
+	r, w := io.Pipe()
+	go func() {
+		out := tar.NewWriter(w)
+		for _, e := range entries {
+			if err := e.copyTo(out); err != nil {
+				w.CloseWithError(err)
 				return
 			}
 		}
+		w.CloseWithError(out.Close())
+	}()
+	return r
+}
+
+func (e entry) copyTo(out *tar.Writer) error {
+	if err := out.WriteHeader(&e.Header); err != nil || e.file == "" {
+		return err
 	}
+	file, err := os.Open(e.file)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = file.Close() }()
+	_, err = io.Copy(out, file)
+	return err
 }
 
 // replace writes a file under a temporary name and renames it, so that nobody

@@ -32,8 +32,8 @@ func TestPack(t *testing.T) {
 	program := write(t, "kubernetes", "the program")
 	archive := filepath.Join(t.TempDir(), "new", "images.tar")
 	if err := image.Pack(archive,
-		image.Image{Ref: "lab.local/kube-apiserver:v1", Program: program, Entrypoint: []string{"/usr/bin/kubernetes", "--api"}},
-		image.Image{Ref: "lab.local/kube-scheduler:v1", Program: program, Entrypoint: []string{"/usr/bin/kubernetes", "--scheduler"}, User: image.NonRoot},
+		image.Image{Ref: "lab.local/kube-apiserver:v1", Files: map[string]string{"/usr/bin/kubernetes": program}, Entrypoint: []string{"/usr/bin/kubernetes", "--api"}},
+		image.Image{Ref: "lab.local/kube-scheduler:v1", Files: map[string]string{"/usr/bin/kubernetes": program}, Entrypoint: []string{"/usr/bin/kubernetes", "--scheduler"}, User: image.NonRoot},
 	); err != nil {
 		t.Fatal(err)
 	}
@@ -89,10 +89,12 @@ func TestPackRefuses(t *testing.T) {
 		name  string
 		image image.Image
 	}{
-		{name: "no_such_program", image: image.Image{Ref: "lab.local/x:v1", Program: "/nowhere/x"}},
-		{name: "directory", image: image.Image{Ref: "lab.local/x:v1", Program: t.TempDir()}},
-		{name: "reference_without_tag", image: image.Image{Ref: "lab.local/x", Program: write(t, "x", "x")}},
-		{name: "relative_entrypoint", image: image.Image{Ref: "lab.local/x:v1", Program: write(t, "x", "x"), Entrypoint: []string{"x"}}},
+		{name: "no_such_program", image: image.Image{Ref: "lab.local/x:v1", Files: map[string]string{"/x": "/nowhere/x"}, Entrypoint: []string{"/x"}}},
+		{name: "directory", image: image.Image{Ref: "lab.local/x:v1", Files: map[string]string{"/x": t.TempDir()}, Entrypoint: []string{"/x"}}},
+		{name: "reference_without_tag", image: image.Image{Ref: "lab.local/x", Files: map[string]string{"/x": write(t, "x", "x")}, Entrypoint: []string{"/x"}}},
+		{name: "no_entrypoint", image: image.Image{Ref: "lab.local/x:v1", Files: map[string]string{"/x": write(t, "x", "x")}}},
+		{name: "relative_file", image: image.Image{Ref: "lab.local/x:v1", Files: map[string]string{"x": write(t, "x", "x")}, Entrypoint: []string{"/x"}}},
+		{name: "relative_entrypoint", image: image.Image{Ref: "lab.local/x:v1", Files: map[string]string{"/x": write(t, "x", "x")}, Entrypoint: []string{"x"}}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			archive := filepath.Join(t.TempDir(), "x.tar")
@@ -113,7 +115,7 @@ func TestPackIsReproducible(t *testing.T) {
 	var archives [2][]byte
 	for i := range archives {
 		archive := filepath.Join(t.TempDir(), "pause.tar")
-		if err := image.Pack(archive, image.Image{Ref: "lab.local/pause:v1", Program: program}); err != nil {
+		if err := image.Pack(archive, image.Image{Ref: "lab.local/pause:v1", Files: map[string]string{"/pause": program}, Entrypoint: []string{"/pause"}}); err != nil {
 			t.Fatal(err)
 		}
 		var err error

@@ -14,24 +14,35 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/kustomize/api/types"
 	"sigs.k8s.io/yaml"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
 )
 
 // istio changes nothing but the namespace and the Namespace's labels.
 func TestIstioEqualsL4(t *testing.T) {
-	if diff := differsFromL4(t, render(t, "istio")); diff != "" {
-		t.Errorf("(-l4 +istio):\n%s", diff)
+	l4, istio := render(t, "l4"), render(t, "istio")
+	service := "\n---\napiVersion: v1\nkind: Service\nmetadata:\n  name: more\n"
+	for _, test := range []struct {
+		name  string
+		istio []byte
+		want  []string
+	}{
+		{name: "as_it_is", istio: istio},
+		{name: "another_rate", istio: mutate(t, istio, "--rate=50", "--rate=51"), want: []string{"Deployment/echo-client differs"}},
+		{name: "another_name", istio: mutate(t, istio, "kind: PodDisruptionBudget\nmetadata:\n", "kind: PodDisruptionBudget\nmetadata:\n  generateName: x\n"), want: []string{"PodDisruptionBudget/echo-server differs"}},
+		{name: "one_more", istio: append(bytes.Clone(istio), service...), want: []string{"Service/more is added"}},
+		{name: "none", want: []string{"Deployment/echo-client is missing", "Deployment/echo-server is missing", "Namespace is missing", "PodDisruptionBudget/echo-server is missing", "Service/echo-server is missing", "ServiceAccount/echo-client is missing", "ServiceAccount/echo-server is missing"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := overlay.DifferencesInKind(l4, test.istio)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("differences (-want +got):\n%s", diff)
+			}
+		})
 	}
-	mutated := mutate(t, render(t, "istio"), "--rate=50", "--rate=51")
-	if differsFromL4(t, mutated) == "" {
-		t.Error("another rate was not seen")
-	}
-}
-
-func differsFromL4(t *testing.T, istio []byte) string {
-	t.Helper()
-	_, l4, _ := strings.Cut(string(render(t, "l4")), "\n---\n") // without the Namespace, which comes first
-	_, rest, _ := strings.Cut(string(istio), "\n---\n")
-	return cmp.Diff(l4, strings.ReplaceAll(rest, "namespace: grpc-lb-istio", "namespace: grpc-lb-l4"))
 }
 
 // Every patch and every images: entry changes what is rendered: kustomize says

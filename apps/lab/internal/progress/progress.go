@@ -2,6 +2,12 @@
 // terminal, plain lines elsewhere.
 package progress
 
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
 // Reporter receives what long work is doing. Its methods are safe for
 // concurrent use.
 type Reporter interface {
@@ -9,4 +15,21 @@ type Reporter interface {
 	Step(name string) (end func(err error))
 	// Detail says how far the running step is, such as "312 of 1,204 packages, 2m left".
 	Detail(step, text string)
+}
+
+// Run runs f as one step of r, which ends after limit. Its error names the step
+// and, if the context ended it, the cause of that.
+func Run(ctx context.Context, r Reporter, name string, limit time.Duration, f func(ctx context.Context, detail func(string)) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it took longer than %s", limit))
+	defer cancel()
+	end := r.Step(name)
+	err := f(ctx, func(text string) { r.Detail(name, text) })
+	if cause := context.Cause(ctx); cause != nil && err != nil {
+		err = cause
+	}
+	if err != nil {
+		err = fmt.Errorf("%s: %w", name, err)
+	}
+	end(err)
+	return err
 }

@@ -45,6 +45,8 @@ type Strategy struct {
 	Status   Status `json:"status"`
 	// Reason says why the strategy did not run.
 	Reason string `json:"reason,omitempty"`
+	// Note says what the lab put beside the overlay, stand-ins by name.
+	Note string `json:"note,omitempty"`
 	// Spread is who answered each client in the steady state.
 	Spread []ClientSpread `json:"spread,omitempty"`
 	// Jain is the lowest of the clients' fairness indices, idle servers counted.

@@ -21,8 +21,19 @@ type Style struct {
 
 // Table writes the strategies as a table and the claims below it.
 func Table(w io.Writer, r Result, style Style) error {
-	_, err := io.WriteString(w, strategies(r.Strategies, style)+"\n\n"+claims(r.Claims, style))
+	_, err := io.WriteString(w, strategies(r.Strategies, style)+"\n"+notes(r.Strategies)+"\n"+claims(r.Claims, style))
 	return err
+}
+
+// notes says what was beside the overlays.
+func notes(rows []Strategy) string {
+	var b strings.Builder
+	for _, s := range rows {
+		if s.Note != "" {
+			fmt.Fprintf(&b, "%s: %s.\n", s.Name, s.Note)
+		}
+	}
+	return b.String()
 }
 
 func strategies(rows []Strategy, style Style) string {

@@ -1,0 +1,103 @@
+package experiment
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/grpc-lb/grpc-lb/apps/internal/spread"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
+)
+
+// fairEnough is the least Jain's index of a balancer that picks at random, as
+// least request does; turns would give 1.
+const fairEnough = 0.95
+
+// asL4 wants that nothing but what may differ does.
+func asL4(f *Facts) Verdict {
+	if f.Differs == nil {
+		return notRun("the renderings were not compared")
+	}
+	if len(*f.Differs) > 0 {
+		return decided(false, "%s", strings.Join(*f.Differs, ", "))
+	}
+	return decided(true, "all other objects are equal, byte for byte of their content")
+}
+
+// balancedBySidecar wants every proxied client to call every server about
+// evenly, its proxy to have counted the same, and the client without a proxy to
+// stay on one server: then it is the proxy that balances.
+func balancedBySidecar(f *Facts) Verdict {
+	p, why := f.phase(ThroughSidecar)
+	switch {
+	case p == nil:
+		return notRun("%s", why)
+	case len(p.Servers) < 2:
+		return notRun("only %d server was ready: nothing to spread over", len(p.Servers))
+	case len(f.Sidecars) == 0 || f.Bare == nil:
+		return notRun("%d clients with and no client without a sidecar were measured", len(f.Sidecars))
+	}
+	least := 1.0
+	for _, s := range f.Sidecars {
+		counts := spread.Counts(s.Summary.Servers).With(p.Servers...)
+		least = min(least, counts.Jain())
+		switch {
+		case counts.Total() != sidecarCalls:
+			return decided(false, "%d of %d calls of %s were answered", counts.Total(), sidecarCalls, s.Client)
+		case len(counts.Idle()) > 0:
+			return decided(false, "%s did not call %s", s.Client, strings.Join(counts.Idle(), ", "))
+		case !maps.Equal(counts, spread.Counts(s.Sent).With(p.Servers...)):
+			return decided(false, "%s was answered by %v, its proxy sent to %v", s.Client, counts, s.Sent)
+		}
+	}
+	bare := spread.Counts(f.Bare.Servers)
+	if len(bare.Servers()) != 1 {
+		return decided(false, "a client without a sidecar was answered by %d servers: it is not the sidecar that balances", len(bare.Servers()))
+	}
+	return decided(least >= fairEnough, "%d clients: Jain >= %.3f over %d servers, their proxies counted the same %d calls each; without a sidecar %d calls to 1 server",
+		len(f.Sidecars), least, len(p.Servers), sidecarCalls, bare.Total())
+}
+
+func balancedWithoutControlPlane(f *Facts) Verdict {
+	p, why := f.phase(ControlPlaneAway)
+	if p == nil {
+		return notRun("%s", why)
+	}
+	if len(p.Servers) < 2 || len(p.Clients) == 0 {
+		return notRun("%d clients called %d servers", len(p.Clients), len(p.Servers))
+	}
+	least, total := 1.0, int64(0)
+	for _, name := range p.Clients {
+		windows := f.Clients[name].between(p.Change, p.End)
+		counts := calls(windows).With(p.Servers...)
+		switch {
+		case failures(windows) > 0:
+			return decided(false, "%d calls of %s failed", failures(windows), name)
+		case len(counts.Idle()) > 0:
+			return decided(false, "%s did not call %s", name, strings.Join(counts.Idle(), ", "))
+		}
+		least, total = min(least, counts.Jain()), total+counts.Total()
+	}
+	return decided(least >= fairEnough, "%d calls of %d clients in %s: Jain >= %.3f over %d servers, none failed",
+		total, len(p.Clients), seconds(p.End.Sub(p.Change).Round(100*time.Millisecond)), least, len(p.Servers))
+}
+
+// encrypted looks at the servers' proxies: a connection with TLS began with a
+// handshake that they counted.
+func encrypted(f *Facts) report.Finding {
+	var all int64
+	plain := []string{}
+	for _, server := range slices.Sorted(maps.Keys(f.Handshakes)) {
+		all += f.Handshakes[server]
+		if f.Handshakes[server] == 0 {
+			plain = append(plain, server)
+		}
+	}
+	measured := fmt.Sprintf("the proxies of %d servers counted %d TLS handshakes", len(f.Handshakes), all)
+	if len(plain) > 0 {
+		measured += ", none at " + strings.Join(plain, ", ")
+	}
+	return report.Finding{Text: "the calls reach the servers' proxies encrypted", Holds: len(f.Handshakes) > 0 && len(plain) == 0, Measured: measured}
+}

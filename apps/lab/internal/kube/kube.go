@@ -1,0 +1,158 @@
+// Package kube does to a Kubernetes, of any kind, what takes more than one call
+// of its API: apply and delete what was rendered, wait, and run a command in a pod.
+package kube
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/discovery/cached/memory"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/restmapper"
+)
+
+// FieldManager owns the fields that the lab applies.
+const FieldManager = "grpc-lb-lab"
+
+// Client talks to one cluster.
+type Client struct {
+	Typed   kubernetes.Interface
+	objects dynamic.Interface
+	mapper  *restmapper.DeferredDiscoveryRESTMapper
+	config  *rest.Config
+}
+
+// New returns a client that sets itself no limit of requests: the lab is one
+// user on a cluster of its own.
+func New(config *rest.Config) (*Client, error) {
+	config = rest.CopyConfig(config)
+	config.QPS = -1
+	typed, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("kube: %w", err)
+	}
+	objects, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("kube: %w", err)
+	}
+	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(typed.Discovery()))
+	return &Client{Typed: typed, objects: objects, mapper: mapper, config: config}, nil
+}
+
+// Resource returns the API's collection that holds such objects.
+func (c *Client) Resource(o *unstructured.Unstructured) (dynamic.ResourceInterface, error) {
+	kind := o.GroupVersionKind()
+	mapping, err := c.mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	if err != nil {
+		return nil, err
+	}
+	if mapping.Scope.Name() == meta.RESTScopeNameNamespace {
+		return c.objects.Resource(mapping.Resource).Namespace(o.GetNamespace()), nil
+	}
+	return c.objects.Resource(mapping.Resource), nil
+}
+
+// Apply applies objects server-side: first what others need, last what makes
+// pods. It waits until kinds that are defined here are served.
+func (c *Client) Apply(ctx context.Context, objects ...*unstructured.Unstructured) error {
+	for _, o := range ordered(objects) {
+		if err := c.apply(ctx, o); err != nil {
+			return fmt.Errorf("applying %s/%s: %w", o.GetKind(), o.GetName(), err)
+		}
+	}
+	return nil
+}
+
+func (c *Client) apply(ctx context.Context, o *unstructured.Unstructured) error {
+	for {
+		resource, err := c.Resource(o)
+		if err == nil {
+			_, err = resource.Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: FieldManager, Force: true})
+		}
+		// A kind is not served for a moment after its definition.
+		if !meta.IsNoMatchError(err) && !(apierrors.IsNotFound(err) && o.GetNamespace() == "") {
+			return err
+		}
+		c.mapper.Reset()
+		if err := pause(ctx, 200*time.Millisecond); err != nil {
+			return fmt.Errorf("the API does not serve %s: %w", o.GroupVersionKind(), err)
+		}
+	}
+}
+
+// Delete deletes objects, last what others need, and does not wait for their
+// end. What is not there is deleted already.
+func (c *Client) Delete(ctx context.Context, objects ...*unstructured.Unstructured) error {
+	var errs []error
+	for _, o := range slices.Backward(ordered(objects)) {
+		resource, err := c.Resource(o)
+		if err == nil {
+			err = resource.Delete(ctx, o.GetName(), metav1.DeleteOptions{})
+		}
+		if err != nil && !apierrors.IsNotFound(err) && !meta.IsNoMatchError(err) {
+			errs = append(errs, fmt.Errorf("deleting %s/%s: %w", o.GetKind(), o.GetName(), err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func ordered(objects []*unstructured.Unstructured) []*unstructured.Unstructured {
+	objects = slices.Clone(objects)
+	slices.SortStableFunc(objects, func(a, b *unstructured.Unstructured) int { return cmp.Compare(rank(a), rank(b)) })
+	return objects
+}
+
+func rank(o *unstructured.Unstructured) int {
+	switch group := o.GroupVersionKind().Group; {
+	case o.GetKind() == "Namespace", o.GetKind() == "CustomResourceDefinition":
+		return 0
+	case group == "apps", group == "batch":
+		return 2
+	case group == "admissionregistration.k8s.io":
+		return 3 // it would refuse what it judges until its server runs
+	default:
+		return 1
+	}
+}
+
+// Available waits until a Deployment's newest generation has all its replicas
+// available, or until the context ends.
+func (c *Client) Available(ctx context.Context, namespace, name string) error {
+	why := "it is not there"
+	for {
+		d, err := c.Typed.AppsV1().Deployments(namespace).Get(ctx, name, metav1.GetOptions{})
+		switch {
+		case apierrors.IsNotFound(err):
+		case err != nil && ctx.Err() == nil:
+			return fmt.Errorf("deployment %s: %w", name, err)
+		case err == nil:
+			want := *d.Spec.Replicas
+			if d.Status.ObservedGeneration == d.Generation && d.Status.UpdatedReplicas == want && d.Status.Replicas == want && d.Status.AvailableReplicas == want {
+				return nil
+			}
+			why = fmt.Sprintf("%d of %d replicas are available", d.Status.AvailableReplicas, want)
+		}
+		if err := pause(ctx, 100*time.Millisecond); err != nil {
+			return fmt.Errorf("deployment %s: %s: %w", name, why, err)
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
