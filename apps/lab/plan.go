@@ -1,19 +1,24 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/argocd"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/builtin"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/debian"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/istio"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )
@@ -21,12 +26,15 @@ import (
 // imageTime is what building or loading images may take.
 const imageTime = 30 * time.Minute
 
+// clearTime is what removing Argo CD and what it made may take.
+const clearTime = 2 * time.Minute
+
 // plan is what a run builds and installs on a running cluster before it
 // measures.
 type plan struct {
 	options runOptions
-	// mesh says that Istio is part of it.
-	mesh bool
+	// mesh says that Istio is part of it, gitops that Argo CD is.
+	mesh, gitops bool
 	// unavailable says of strategies why they cannot be run here, once that is
 	// known.
 	unavailable map[string]string
@@ -34,11 +42,12 @@ type plan struct {
 	images   map[string]string // see experiment.Config
 	archives []string
 	istio    *istio.Istio
+	argocd   *argocd.ArgoCD
 	versions map[string]string
 }
 
 func planOf(o runOptions) *plan {
-	p := &plan{options: o, unavailable: map[string]string{}, images: map[string]string{}, versions: map[string]string{}}
+	p := &plan{options: o, gitops: o.deploy == argocd.Name, unavailable: map[string]string{}, images: map[string]string{}, versions: map[string]string{}}
 	p.mesh = !o.noInstall && slices.ContainsFunc(experiment.Strategies, func(s experiment.Strategy) bool {
 		return s.Sidecar != "" && slices.Contains(o.only, s.Name)
 	})
@@ -46,30 +55,126 @@ func planOf(o runOptions) *plan {
 }
 
 func (p *plan) components() []component.Component {
+	all := slices.Clone(component.Images)
 	if p.mesh {
-		return slices.Concat(component.Images, component.Mesh)
+		all = append(all, component.Mesh...)
 	}
-	return component.Images
+	if p.gitops {
+		all = append(all, component.GitOps...)
+	}
+	return all
+}
+
+// runnable returns the strategies of the plan that this machine can run, and
+// Argo CD where it is part of it.
+func (p *plan) runnable() []string {
+	var names []string
+	if p.gitops {
+		names = append(names, argocd.Name)
+	}
+	for _, s := range experiment.Strategies {
+		if s.NotRun == "" && p.unavailable[s.Name] == "" && slices.Contains(p.options.only, s.Name) && (s.Sidecar == "" || p.mesh) {
+			names = append(names, s.Name)
+		}
+	}
+	return names
 }
 
 // steps counts the steps that measure reports: a build of each component, the
-// images, their loading, and a step for each strategy.
-func (p *plan) steps() int { return len(p.components()) + 2 + len(p.options.only) }
+// images, their loading, what Argo CD does and a step for each strategy.
+func (p *plan) steps() int {
+	n := len(p.components()) + 2 + len(p.options.only)
+	if p.gitops {
+		n += argocd.Steps
+	}
+	return n
+}
 
 // measure builds what is missing, puts the images onto the nodes and runs the
 // experiments.
-func (p *plan) measure(ctx context.Context, c checkout, on *builtin.Cluster, disposable bool, r progress.Reporter) (report.Result, error) {
+func (p *plan) measure(ctx context.Context, c checkout, on *builtin.Cluster, disposable bool, r progress.Reporter) (result report.Result, err error) {
+	b := component.Builder{Root: c.repository.Root(), Cache: c.dirs.Cache}
+	if err := p.build(ctx, b, on, r); err != nil {
+		return result, err
+	}
+	config, err := on.RESTConfig()
+	if err != nil {
+		return result, err
+	}
+	client, err := kube.New(config)
+	if err != nil {
+		return result, err
+	}
+	if err := argocd.Clear(ctx, client); err != nil {
+		return result, fmt.Errorf("removing what an earlier run left: %w", err)
+	}
+	measured := experiment.Config{
+		Cluster: on, Repository: c.repository, Overlays: p.options.only, Images: p.images,
+		Unavailable: p.unavailable, Istio: p.istio,
+		DNS:  experiment.DNS{TTL: builtin.DNSTTL * time.Second, Cache: builtin.DNSCache * time.Second},
+		Keep: p.options.keep, Disposable: disposable, Progress: r,
+	}
+	if !p.gitops {
+		result, err = experiment.Run(ctx, measured)
+		maps.Copy(result.Versions, p.versions)
+		return result, err
+	}
+
+	if !p.options.keep && !disposable {
+		defer func() { err = errors.Join(err, p.clear(ctx, client)) }()
+	}
+	started := time.Now()
+	deployer, claims, experiments, err := p.try(ctx, b.Root, client, r)
+	if err != nil {
+		return result, err
+	}
+	measured.Deployer = deployer
+	result, err = experiment.Run(ctx, measured)
+	if err == nil && p.options.keep {
+		err = deployer.Restore(ctx)
+	}
+	result.Started = started
+	result.Claims, result.Experiments = append(result.Claims, claims...), append(experiments, result.Experiments...)
+	maps.Copy(result.Versions, p.versions)
+	return result, err
+}
+
+// try lets Argo CD deploy everything and judges what it does.
+func (p *plan) try(ctx context.Context, root string, client *kube.Client, r progress.Reporter) (*argocd.Deployer, []report.Claim, []report.Experiment, error) {
+	dir, err := os.MkdirTemp("", "grpc-lb-git-")
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	defer os.RemoveAll(dir)
+	unable := map[string]string{}
+	for _, s := range experiment.Strategies {
+		if why := cmp.Or(s.NotRun, p.unavailable[s.Name]); why != "" && s.Sidecar == "" {
+			unable[s.Name] = why
+		}
+	}
+	return p.argocd.Try(ctx, argocd.Config{Kube: client, Root: root, Dir: dir, Images: p.images, Unable: unable}, r)
+}
+
+// clear removes Argo CD with time of its own, since the run may be over.
+func (p *plan) clear(ctx context.Context, client *kube.Client) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), clearTime)
+	defer cancel()
+	return argocd.Clear(ctx, client)
+}
+
+// build makes the programs and images that are missing and puts the images onto
+// the nodes.
+func (p *plan) build(ctx context.Context, b component.Builder, on *builtin.Cluster, r progress.Reporter) error {
 	step := func(ctx context.Context, name string, limit time.Duration, f func(context.Context, func(string)) error) error {
 		return progress.Run(ctx, r, name, limit, f)
 	}
-	b := component.Builder{Root: c.repository.Root(), Cache: c.dirs.Cache}
 	if err := p.buildImages(ctx, b, step); err != nil {
-		return report.Result{}, err
+		return err
 	}
 	if p.mesh {
 		if err := p.buildMesh(ctx, b, step); err != nil {
 			if ctx.Err() != nil {
-				return report.Result{}, err
+				return err
 			}
 			for _, s := range experiment.Strategies {
 				if s.Sidecar != "" {
@@ -78,19 +183,14 @@ func (p *plan) measure(ctx context.Context, c checkout, on *builtin.Cluster, dis
 			}
 		}
 	}
-	if err := step(ctx, "load the images", imageTime, func(ctx context.Context, _ func(string)) error {
-		return on.LoadImages(ctx, p.archives...)
-	}); err != nil {
-		return report.Result{}, err
+	if p.gitops {
+		if err := p.buildGitOps(ctx, b, step); err != nil {
+			return err
+		}
 	}
-	result, err := experiment.Run(ctx, experiment.Config{
-		Cluster: on, Repository: c.repository, Overlays: p.options.only, Images: p.images,
-		Unavailable: p.unavailable, Istio: p.istio,
-		DNS:  experiment.DNS{TTL: builtin.DNSTTL * time.Second, Cache: builtin.DNSCache * time.Second},
-		Keep: p.options.keep, Disposable: disposable, Progress: r,
+	return step(ctx, "load the images", imageTime, func(ctx context.Context, _ func(string)) error {
+		return on.LoadImages(ctx, p.archives...)
 	})
-	maps.Copy(result.Versions, p.versions)
-	return result, err
 }
 
 // buildImages builds the images of this repository's programs.
@@ -128,6 +228,25 @@ func (p *plan) buildMesh(ctx context.Context, b component.Builder, step componen
 		return fmt.Errorf("packing Istio's images: %w", err)
 	}
 	p.istio, p.archives = built, append(p.archives, archive)
+	maps.Copy(p.versions, versions)
+	return nil
+}
+
+// buildGitOps builds Argo CD and packs its images.
+func (p *plan) buildGitOps(ctx context.Context, b component.Builder, step component.Step) error {
+	if err := debian.Install(ctx, argocd.Needs, func(string) {}); err != nil {
+		return err
+	}
+	programs, versions, err := b.BuildAll(ctx, component.GitOps, step)
+	if err != nil {
+		return err
+	}
+	p.argocd = &argocd.ArgoCD{Programs: programs, Versions: versions}
+	archive, err := p.argocd.Archive(ctx, imageCache(b))
+	if err != nil {
+		return fmt.Errorf("packing Argo CD's images: %w", err)
+	}
+	p.archives = append(p.archives, archive)
 	maps.Copy(p.versions, versions)
 	return nil
 }

@@ -11,8 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/argocd"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/builtin"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )
 
@@ -21,6 +21,8 @@ type runOptions struct {
 	output        string
 	keep          bool
 	noInstall     bool
+	deploy        string
+	dirty         bool
 	up            upOptions
 }
 
@@ -35,6 +37,7 @@ down at the end.`,
 		Example: `  go run ./apps/lab                          # everything, on a cluster of its own
   go run ./apps/lab run --only dns,k8s-api   # two strategies
   go run ./apps/lab run -o json >result.json # for a program
+  go run ./apps/lab run --deploy argocd      # synced by Argo CD, which is judged too
   go run ./apps/lab up && go run ./apps/lab run --keep && go run ./apps/lab kubectl get pods -A`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), o, cmd.OutOrStdout()) },
@@ -44,11 +47,14 @@ down at the end.`,
 	f.StringSliceVar(&o.require, "require", nil, "fail unless every claim about these `overlays` is proven (default what this machine can run)")
 	f.StringVarP(&o.output, "output", "o", "table", "output `format`: table or json")
 	f.BoolVar(&o.keep, "keep", false, "leave the namespaces, and a cluster that this run booted, as they are")
+	f.StringVar(&o.deploy, "deploy", "apply", "`means` of deploying the overlays: apply, or argocd to sync argocd/ by Argo CD and judge that too")
+	f.BoolVar(&o.dirty, "dirty", false, "with --deploy argocd: sync uncommitted changes too")
 	f.BoolVar(&o.noInstall, "no-install", false, "install nothing beside the overlays: what needs Istio is not run on a cluster without it")
 	o.up.flags(f)
 	for _, name := range []string{"only", "require"} {
 		_ = cmd.RegisterFlagCompletionFunc(name, completeOverlays)
 	}
+	_ = cmd.RegisterFlagCompletionFunc("deploy", cobra.FixedCompletions([]string{"apply", argocd.Name}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -57,9 +63,17 @@ func run(ctx context.Context, o runOptions, stdout io.Writer) error {
 	if o.output != "table" && o.output != "json" {
 		return exitError{exitUsage, fmt.Errorf("--output %q: expected table or json", o.output)}
 	}
+	if o.deploy != "apply" && o.deploy != argocd.Name {
+		return exitError{exitUsage, fmt.Errorf("--deploy %q: expected apply or argocd", o.deploy)}
+	}
 	c, err := findCheckout()
 	if err != nil {
 		return err
+	}
+	if o.deploy == argocd.Name && !o.dirty {
+		if err := argocd.CheckClean(ctx, c.repository.Root()); err != nil {
+			return exitError{exitUsage, err}
+		}
 	}
 	if err := c.choose(&o); err != nil {
 		return exitError{exitUsage, err}
@@ -110,7 +124,7 @@ func run(ctx context.Context, o runOptions, stdout io.Writer) error {
 	}
 	require := o.require
 	if require == nil { // what this machine can run
-		require = slices.DeleteFunc(experiment.Runnable(), func(n string) bool { return !slices.Contains(o.only, n) || plan.unavailable[n] != "" })
+		require = plan.runnable()
 	}
 	if short := report.Shortcomings(result, require); len(short) > 0 {
 		return exitError{report.ExitCode(result, require), errors.New(strings.Join(short, "\nlab: "))}

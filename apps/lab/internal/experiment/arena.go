@@ -24,6 +24,7 @@ const (
 	shutdownTimeout = 60 * time.Second
 	undoTimeout     = 60 * time.Second
 	cleanupTimeout  = 90 * time.Second
+	deployTimeout   = 3 * time.Minute
 )
 
 // arena is one strategy in its own namespace.

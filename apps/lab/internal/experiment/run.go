@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/istio"
@@ -36,6 +38,8 @@ type Config struct {
 	// Istio is installed where a strategy needs it and the cluster has none; nil
 	// installs nothing.
 	Istio *istio.Istio
+	// Deployer deploys the overlays; nil applies them as kubectl does.
+	Deployer Deployer
 	// Parallel is how many strategies run at once; 0 means all.
 	Parallel int
 	// Keep leaves the namespaces as they are.
@@ -45,6 +49,14 @@ type Config struct {
 	Disposable bool
 	// Progress is told what goes on; nil is silent.
 	Progress progress.Reporter
+}
+
+// Deployer brings overlays onto the cluster by other means than applying them.
+type Deployer interface {
+	// Deploy returns when all of the strategy's overlay is on the cluster.
+	Deploy(ctx context.Context, strategy string) error
+	// Release lets changes stand from then on that the deployer would undo.
+	Release(ctx context.Context, strategy string) error
 }
 
 // Run measures the overlays and judges every claim about them. The error is
@@ -185,8 +197,7 @@ func (r *run) run(ctx context.Context, q *quiet, client *kube.Client, id string)
 			return err
 		}
 		a.facts.Started = time.Now()
-		a.note("apply overlay %s to namespace %s", r.strategy.Name, r.namespace)
-		if err := client.Apply(ctx, marked(r.objects, id)...); err != nil {
+		if err := r.deploy(ctx, client, id); err != nil {
 			return err
 		}
 		if err := a.serversReady(ctx, a.replicas()); err != nil {
@@ -223,6 +234,11 @@ func (r *run) experiments(ctx context.Context) error {
 		a.note("the namespace is kept: servers go on, so their count of calls is not known")
 		return nil
 	}
+	if d := r.cfg.Deployer; d != nil {
+		if err := d.Release(ctx, r.strategy.Name); err != nil {
+			return err
+		}
+	}
 	if err := a.shutdown(ctx); err != nil {
 		if ctx.Err() != nil {
 			return err
@@ -230,6 +246,23 @@ func (r *run) experiments(ctx context.Context) error {
 		a.note("%v", err) // the claims about the logs say what is missing
 	}
 	return nil
+}
+
+// deploy brings the overlay onto the cluster and marks its namespace.
+func (r *run) deploy(ctx context.Context, client *kube.Client, id string) error {
+	if r.cfg.Deployer == nil {
+		r.arena.note("apply overlay %s to namespace %s", r.strategy.Name, r.namespace)
+		return client.Apply(ctx, marked(r.objects, id)...)
+	}
+	r.arena.note("let Argo CD sync overlay %s to namespace %s", r.strategy.Name, r.namespace)
+	limited, cancel := context.WithTimeoutCause(ctx, deployTimeout, fmt.Errorf("not in %s", deployTimeout))
+	defer cancel()
+	if err := r.cfg.Deployer.Deploy(limited, r.strategy.Name); err != nil {
+		return err
+	}
+	mark := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, MadeByLab, id)
+	_, err := client.Typed.CoreV1().Namespaces().Patch(ctx, r.namespace, types.MergePatchType, mark, metav1.PatchOptions{FieldManager: FieldManager})
+	return err
 }
 
 // prepare installs what the strategy needs beside its overlay and the cluster

@@ -5,7 +5,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,21 +28,26 @@ const (
 	handshakes = "listener.0.0.0.0_15006.ssl.handshake"
 )
 
-// injected returns why the strategy's sidecars cannot be seen, or nil.
-func (a *arena) injected() (err error) {
+// injected returns an error unless every pod got the strategy's sidecar.
+func (a *arena) injected() error {
 	if a.strategy.Sidecar == "" {
 		return nil
 	}
+	lacking := ""
 	a.record.look(func(*Facts) {
 		for _, name := range keys(a.pods) {
 			spec := a.pods[name].Spec
-			spec.Containers = append(spec.Containers, spec.InitContainers...) // a native sidecar is an init container
+			spec.Containers = slices.Concat(spec.Containers, spec.InitContainers) // a native sidecar is an init container
 			if containerOf(spec, a.strategy.Sidecar) < 0 {
-				err = fmt.Errorf("%s: pod %s got no container %s", a.strategy.LacksSidecar, name, a.strategy.Sidecar)
+				lacking = name
 			}
 		}
 	})
-	return err
+	if lacking == "" {
+		return nil
+	}
+	a.note("pod %s got no container %s", lacking, a.strategy.Sidecar)
+	return errors.New(a.strategy.LacksSidecar)
 }
 
 // callThroughSidecars runs as many clients as the overlay has, each with a

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -155,4 +156,21 @@ func pause(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+}
+
+// Pod returns the name of the one ready pod with those labels.
+func (c *Client) Pod(ctx context.Context, namespace, selector string) (string, error) {
+	pods, err := c.Typed.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
+	if err != nil {
+		return "", err
+	}
+	for _, p := range pods.Items {
+		ready := slices.ContainsFunc(p.Status.Conditions, func(s corev1.PodCondition) bool {
+			return s.Type == corev1.PodReady && s.Status == corev1.ConditionTrue
+		})
+		if ready && p.DeletionTimestamp == nil {
+			return p.Name, nil
+		}
+	}
+	return "", fmt.Errorf("none of %d pods %s in %s is ready", len(pods.Items), selector, namespace)
 }

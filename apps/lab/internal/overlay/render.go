@@ -31,7 +31,7 @@ func (r *Repository) RenderDir(dir string) ([]byte, error) {
 	if _, err := r.Sources(dir); err != nil {
 		return nil, fmt.Errorf("rendering %s: %w", dir, err)
 	}
-	out, err := build(filesys.MakeFsOnDisk(), filepath.Join(r.root, dir))
+	out, err := Build(filesys.MakeFsOnDisk(), filepath.Join(r.root, dir))
 	if err != nil {
 		return nil, fmt.Errorf("rendering %s: %s", dir, r.relative(err))
 	}
@@ -75,7 +75,7 @@ func (r *Repository) RenderWithImages(name string, images map[string]string) ([]
 	if err := memory.WriteFile("/outer/kustomization.yaml", content); err != nil {
 		return nil, fmt.Errorf("overlay: writing the outer kustomization: %w", err)
 	}
-	out, err := build(memory, "/outer")
+	out, err := Build(memory, "/outer")
 	if err != nil {
 		return nil, fmt.Errorf("rendering %s with other images: %s", dir, oneLine(err))
 	}
@@ -85,7 +85,8 @@ func (r *Repository) RenderWithImages(name string, images map[string]string) ([]
 	return out, nil
 }
 
-func build(files filesys.FileSystem, dir string) ([]byte, error) {
+// Build renders a directory as kubectl does, with no check of its own.
+func Build(files filesys.FileSystem, dir string) ([]byte, error) {
 	options := krusty.MakeDefaultOptions()
 	options.Reorder = krusty.ReorderOptionUnspecified // as the CLI: its default sorts
 	resources, err := krusty.MakeKustomizer(options).Run(files, dir)

@@ -27,12 +27,14 @@ func Shortcomings(r Result, required []string) []string {
 	}
 	for _, name := range required {
 		i := slices.IndexFunc(r.Strategies, func(s Strategy) bool { return s.Name == name })
+		proven := slices.ContainsFunc(r.Claims, func(c Claim) bool { return c.Strategy == name && c.Status == Proven })
 		switch {
+		case i < 0 && proven: // claims that are about no strategy
 		case i < 0:
 			lines = append(lines, fmt.Sprintf("strategy %s is required but was not part of the run", name))
 		case r.Strategies[i].Status != Ran:
 			lines = append(lines, fmt.Sprintf("strategy %s is required but was not run: %s", name, r.Strategies[i].Reason))
-		case !slices.ContainsFunc(r.Claims, func(c Claim) bool { return c.Strategy == name && c.Status == Proven }):
+		case !proven:
 			lines = append(lines, fmt.Sprintf("strategy %s is required but no claim about it is proven", name))
 		}
 	}

@@ -1,0 +1,211 @@
+package argocd
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+)
+
+// rootName is the app of apps.
+const rootName = "grpc-lb"
+
+// Config says what is deployed by Argo CD.
+type Config struct {
+	Kube *kube.Client
+	// Root is the checkout, Dir an empty directory for the copy.
+	Root, Dir string
+	// Images replaces images of base, name to reference.
+	Images map[string]string
+	// Unable says of overlays why their pods cannot run here: their Applications
+	// are only wanted to be Synced.
+	Unable map[string]string
+}
+
+// site is Argo CD on a cluster with the checkout's copy.
+type site struct {
+	kube   *kube.Client
+	source *source
+	unable map[string]string // by Application
+	note   func(format string, args ...any)
+
+	rendered map[string]*unstructured.Unstructured // what argocd/ renders: Applications by name
+	applied  time.Time                             // when root was
+	first    firstSync
+}
+
+// open installs Argo CD and its repository, and reads what argocd/ holds.
+func (a *ArgoCD) open(ctx context.Context, cfg Config, note func(string, ...any)) (*site, error) {
+	s := &site{kube: cfg.Kube, note: note, unable: map[string]string{}, rendered: map[string]*unstructured.Unstructured{}}
+	for name, why := range cfg.Unable {
+		s.unable[overlay.Namespace(name)] = why
+	}
+	note("install Argo CD %s", a.tag())
+	begin := time.Now()
+	if err := a.Install(ctx, cfg.Kube); err != nil {
+		return nil, err
+	}
+	note("Argo CD was ready after %s", time.Since(begin).Round(10*time.Millisecond))
+	var err error
+	if s.source, err = a.newSource(ctx, cfg.Kube, cfg.Dir, cfg.Root, cfg.Images, note); err != nil {
+		return nil, err
+	}
+	if _, err := s.source.publish(ctx, "main"); err != nil {
+		return nil, err
+	}
+	rendered, err := overlay.Build(filesys.MakeFsOnDisk(), filepath.Join(cfg.Dir, "argocd"))
+	if err != nil {
+		return nil, fmt.Errorf("argocd: rendering argocd/: %w", err)
+	}
+	objects, err := overlay.Unstructured(rendered)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range objects {
+		if o.GetKind() == "Application" {
+			s.rendered[o.GetName()] = o
+		}
+	}
+	return s, nil
+}
+
+// apps returns the names of the Applications in argocd/, able those whose pods
+// can run.
+func (s *site) apps() []string {
+	var names []string
+	for name := range s.rendered {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (s *site) able() []string {
+	return slices.DeleteFunc(s.apps(), func(name string) bool { return s.unable[name] != "" })
+}
+
+// applyRoot does what argocd/root.yaml tells a user to do.
+func (s *site) applyRoot(ctx context.Context) error {
+	content, err := os.ReadFile(filepath.Join(s.source.dir, "argocd/root.yaml"))
+	if err != nil {
+		return fmt.Errorf("argocd: %w", err)
+	}
+	objects, err := overlay.Unstructured(content)
+	if err != nil {
+		return fmt.Errorf("argocd: root.yaml: %w", err)
+	}
+	s.note("kubectl apply -n argocd -f argocd/root.yaml")
+	s.applied = time.Now()
+	return s.kube.Apply(ctx, objects...)
+}
+
+// automate turns automatic syncs of an Application off, or on as it is in git.
+func (s *site) automate(ctx context.Context, name string, on bool) error {
+	policy := "null"
+	if on {
+		policy = `{"prune":true,"selfHeal":true}`
+	}
+	s.note("automatic syncs of %s: %t", name, on)
+	return s.patch(ctx, application(name), `{"spec":{"syncPolicy":{"automated":`+policy+`}}}`)
+}
+
+// deleteApp deletes an Application and waits until it and its namespace are gone.
+func (s *site) deleteApps(ctx context.Context, names ...string) error {
+	resource, err := applications(s.kube)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		s.note("delete Application %s", name)
+		if err := resource.Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
+			return fmt.Errorf("deleting Application %s: %w", name, err)
+		}
+	}
+	return s.await(ctx, func(ctx context.Context) (string, error) {
+		var left []string
+		for _, name := range names {
+			a, err := s.app(ctx, name)
+			if err != nil {
+				return "", err
+			}
+			n, err := s.get(ctx, Resource{Version: "v1", Kind: "Namespace", Name: name})
+			if err != nil {
+				return "", err
+			}
+			if a != nil {
+				left = append(left, "Application "+name)
+			}
+			if n != nil {
+				left = append(left, "namespace "+name)
+			}
+		}
+		if len(left) > 0 {
+			return "still there: " + strings.Join(left, ", "), nil
+		}
+		return "", nil
+	})
+}
+
+// deleteAll deletes every Application, root first without what it made so that
+// it brings none back.
+func (s *site) deleteAll(ctx context.Context) error {
+	resource, err := applications(s.kube)
+	if err != nil {
+		return err
+	}
+	list, err := resource.List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, o := range list.Items {
+		if o.GetName() != rootName {
+			names = append(names, o.GetName())
+			continue
+		}
+		if err := s.patch(ctx, application(rootName), `{"metadata":{"finalizers":null}}`); err != nil {
+			return err
+		}
+		if err := resource.Delete(ctx, rootName, metav1.DeleteOptions{}); err != nil {
+			return err
+		}
+	}
+	return s.deleteApps(ctx, names...)
+}
+
+// Deployer lets strategies be deployed by Argo CD, an Application each. It
+// implements experiment.Deployer.
+type Deployer struct{ site *site }
+
+// Deploy applies the strategy's Application and waits until it is Synced and
+// Healthy.
+func (d *Deployer) Deploy(ctx context.Context, strategy string) error {
+	name := overlay.Namespace(strategy)
+	if err := d.site.kube.Apply(ctx, d.site.rendered[name]); err != nil {
+		return err
+	}
+	return d.site.until(ctx, []string{name}, (*App).fine)
+}
+
+// Restore lets root bring every Application back as it is in git.
+func (d *Deployer) Restore(ctx context.Context) error {
+	if err := d.site.automate(ctx, rootName, true); err != nil {
+		return err
+	}
+	return d.site.refresh(ctx, "normal", rootName)
+}
+
+// Release stops Argo CD from undoing what is changed by hand.
+func (d *Deployer) Release(ctx context.Context, strategy string) error {
+	return d.site.automate(ctx, overlay.Namespace(strategy), false)
+}
