@@ -105,7 +105,7 @@ func (p *plan) measure(ctx context.Context, c checkout, on *builtin.Cluster, dis
 	if err != nil {
 		return result, err
 	}
-	if err := argocd.Clear(ctx, client); err != nil {
+	if err := p.clear(ctx, client); err != nil {
 		return result, fmt.Errorf("removing what an earlier run left: %w", err)
 	}
 	measured := experiment.Config{
@@ -121,15 +121,22 @@ func (p *plan) measure(ctx context.Context, c checkout, on *builtin.Cluster, dis
 	}
 
 	if !p.options.keep && !disposable {
-		defer func() { err = errors.Join(err, p.clear(ctx, client)) }()
+		defer func() { err = errors.Join(err, p.clear(context.WithoutCancel(ctx), client)) }()
 	}
 	started := time.Now()
 	deployer, claims, experiments, err := p.try(ctx, b.Root, client, r)
-	if err != nil {
+	if err != nil && len(claims) == 0 {
 		return result, err
 	}
+	if err != nil { // what was judged is worth reading
+		for _, name := range p.options.only {
+			measured.Unavailable[name] = "Argo CD did not let go of it"
+		}
+	}
 	measured.Deployer = deployer
+	failed := err
 	result, err = experiment.Run(ctx, measured)
+	err = errors.Join(failed, err)
 	if err == nil && p.options.keep {
 		err = deployer.Restore(ctx)
 	}
@@ -155,9 +162,8 @@ func (p *plan) try(ctx context.Context, root string, client *kube.Client, r prog
 	return p.argocd.Try(ctx, argocd.Config{Kube: client, Root: root, Dir: dir, Images: p.images, Unable: unable}, r)
 }
 
-// clear removes Argo CD with time of its own, since the run may be over.
 func (p *plan) clear(ctx context.Context, client *kube.Client) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), clearTime)
+	ctx, cancel := context.WithTimeoutCause(ctx, clearTime, fmt.Errorf("not in %s", clearTime))
 	defer cancel()
 	return argocd.Clear(ctx, client)
 }

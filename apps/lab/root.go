@@ -35,7 +35,7 @@ refuted or a required one not proven; 2 wrong usage; 3 no cluster could be had.`
 		complete, _ := run.GetFlagCompletionFunc(name)
 		_ = root.RegisterFlagCompletionFunc(name, complete)
 	}
-	root.AddCommand(run, newUp(), newDown(), newStatus(), newKubectl(), newRender())
+	root.AddCommand(run, newUp(), newDown(), newStatus(), newKubectl(), newArgoCD(), newRender())
 	return root
 }
 

@@ -44,7 +44,7 @@ down at the end.`,
 	}
 	f := cmd.Flags()
 	f.StringSliceVar(&o.only, "only", nil, "run only these `overlays` (default all)")
-	f.StringSliceVar(&o.require, "require", nil, "fail unless every claim about these `overlays` is proven (default what this machine can run)")
+	f.StringSliceVar(&o.require, "require", nil, "fail unless every claim about these `overlays` is proven (default what this machine can run; with --keep none, since servers that are kept do not say what they counted)")
 	f.StringVarP(&o.output, "output", "o", "table", "output `format`: table or json")
 	f.BoolVar(&o.keep, "keep", false, "leave the namespaces, and a cluster that this run booted, as they are")
 	f.StringVar(&o.deploy, "deploy", "apply", "`means` of deploying the overlays: apply, or argocd to sync argocd/ by Argo CD and judge that too")
@@ -123,7 +123,7 @@ func run(ctx context.Context, o runOptions, stdout io.Writer) error {
 		return exitError{exitFailed, err}
 	}
 	require := o.require
-	if require == nil { // what this machine can run
+	if require == nil && !o.keep {
 		require = plan.runnable()
 	}
 	if short := report.Shortcomings(result, require); len(short) > 0 {
@@ -138,10 +138,14 @@ func (c checkout) choose(o *runOptions) error {
 	if err != nil {
 		return err
 	}
-	for _, names := range [][]string{o.only, o.require} {
-		for _, n := range names {
-			if !slices.Contains(known, n) {
-				return fmt.Errorf("unknown overlay %q: expected one of %s", n, strings.Join(known, ", "))
+	requirable := slices.Clone(known)
+	if o.deploy == argocd.Name {
+		requirable = append(requirable, argocd.Name)
+	}
+	for _, given := range []struct{ names, known []string }{{o.only, known}, {o.require, requirable}} {
+		for _, n := range given.names {
+			if !slices.Contains(given.known, n) {
+				return fmt.Errorf("unknown overlay %q: expected one of %s", n, strings.Join(given.known, ", "))
 			}
 		}
 	}
@@ -149,7 +153,7 @@ func (c checkout) choose(o *runOptions) error {
 		o.only = known
 	}
 	for _, n := range o.require {
-		if !slices.Contains(o.only, n) {
+		if n != argocd.Name && !slices.Contains(o.only, n) {
 			return fmt.Errorf("--require %s: it is not in --only %s", n, strings.Join(o.only, ","))
 		}
 	}

@@ -2,6 +2,7 @@ package argocd
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -9,7 +10,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 
@@ -78,6 +78,21 @@ func (a *App) fine() string {
 	return a.problem()
 }
 
+// waiting says what keeps the Application from waiting for the health of what it
+// applied, or "".
+func (a *App) waiting() string {
+	o := a.Status.OperationState
+	if o.Phase != "Running" || !strings.Contains(o.Message, "waiting for healthy state") {
+		return a.problem()
+	}
+	for _, r := range o.SyncResult.Resources {
+		if r.Status != synced {
+			return fmt.Sprintf("%s: %s %s is %s: %s", a.Metadata.Name, r.Kind, r.Name, r.Status, oneLine(r.Message))
+		}
+	}
+	return ""
+}
+
 // problem says in a line what Argo CD says.
 func (a *App) problem() string {
 	says := fmt.Sprintf("%s is %s and %s", a.Metadata.Name, orUnknown(a.Status.Sync.Status), orUnknown(a.Status.Health.Status))
@@ -121,8 +136,12 @@ func (s *site) app(ctx context.Context, name string) (*App, error) {
 	if err != nil {
 		return nil, fmt.Errorf("application %s: %w", name, err)
 	}
+	content, err := o.MarshalJSON()
+	if err != nil {
+		return nil, fmt.Errorf("application %s: %w", name, err)
+	}
 	a := &App{}
-	return a, runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, a)
+	return a, json.Unmarshal(content, a)
 }
 
 // until waits for a condition of Applications: missing says what is missing, or

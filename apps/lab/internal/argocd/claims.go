@@ -31,6 +31,8 @@ type Claim struct {
 }
 
 const (
+	// firstClaim is what all others start from.
+	firstClaim = 20
 	// healLimit is for what Argo CD does on its own or on a refresh.
 	healLimit = time.Minute
 	undoLimit = 3 * time.Minute
@@ -39,7 +41,7 @@ const (
 // Claims lists every claim in the order in which they are tried.
 var Claims = []Claim{
 	{
-		ID: 20, Text: "every Application becomes Synced and Healthy", Change: "apply root.yaml",
+		ID: firstClaim, Text: "every Application becomes Synced and Healthy", Change: "apply root.yaml",
 		Limit: 150 * time.Second, Goal: 30 * time.Second, try: syncEverything,
 	},
 	{
@@ -116,6 +118,9 @@ func (a *ArgoCD) Try(ctx context.Context, cfg Config, r progress.Reporter) (*Dep
 		s.source.note = s.note
 		var judged report.Claim
 		judged, broken = s.judge(ctx, c, broken)
+		if c.ID == firstClaim && judged.Status != report.Proven && broken == "" {
+			broken = fmt.Sprintf("claim %d is not proven: what follows starts from it", c.ID)
+		}
 		if judged.Status == report.NotRun {
 			e.Status, e.Reason = report.NotMeasured, judged.Reason
 		}

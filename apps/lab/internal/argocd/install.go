@@ -38,8 +38,9 @@ type ArgoCD struct {
 	Programs, Versions map[string]string
 }
 
-// waited are the Deployments that must be available.
-var waited = []string{"argocd-redis", "argocd-repo-server", "argocd-server", "git"}
+// waited are the Deployments that a sync needs. The API server is not among
+// them, which is for people.
+var waited = []string{"argocd-redis", "argocd-repo-server", "git"}
 
 // Install applies Argo CD and returns when it works. The nodes must have the
 // images.
@@ -95,7 +96,16 @@ func Clear(ctx context.Context, k *kube.Client) error {
 		}
 	}
 	namespace := Resource{Version: "v1", Kind: "Namespace", Name: Namespace}.object()
-	return k.Delete(ctx, append(objects, namespace)...)
+	if err := k.Delete(ctx, append(objects, namespace)...); err != nil {
+		return fmt.Errorf("argocd: %w", err)
+	}
+	return s.await(ctx, func(ctx context.Context) (string, error) {
+		_, err := k.Typed.CoreV1().Namespaces().Get(ctx, Namespace, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return "", nil
+		}
+		return "namespace " + Namespace + " is being deleted", err
+	})
 }
 
 // manifests renders Argo CD's own manifests.

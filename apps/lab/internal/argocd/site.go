@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
@@ -129,6 +130,15 @@ func (s *site) deleteApps(ctx context.Context, names ...string) error {
 		s.note("delete Application %s", name)
 		if err := resource.Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
 			return fmt.Errorf("deleting Application %s: %w", name, err)
+		}
+		// The deletion would wait for a sync that waits for what never comes.
+		if a, err := s.app(ctx, name); err != nil {
+			return err
+		} else if a != nil && a.Status.OperationState.Phase == "Running" {
+			s.note("end the sync of %s", name)
+			if err := s.patch(ctx, application(name), `{"status":{"operationState":{"phase":"Terminating"}}}`); err != nil && !apierrors.IsNotFound(err) {
+				return fmt.Errorf("ending the sync of Application %s: %w", name, err)
+			}
 		}
 	}
 	return s.await(ctx, func(ctx context.Context) (string, error) {

@@ -64,6 +64,13 @@ func (a *ArgoCD) newSource(ctx context.Context, k *kube.Client, dir, root string
 	if _, err := git(ctx, dir, "init", "--quiet", "--initial-branch=main"); err != nil {
 		return nil, err
 	}
+	changes, err := git(ctx, root, "status", "--porcelain")
+	if err != nil {
+		return nil, err
+	}
+	if changes != "" {
+		head += " with uncommitted changes"
+	}
 	note("copy the files of %s into a repository of its own", head)
 	if err := s.pointAtItself(ctx, images); err != nil {
 		return nil, err

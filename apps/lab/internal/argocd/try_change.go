@@ -86,7 +86,11 @@ func editIsHealed(ctx context.Context, s *site) (string, error) {
 		return "", err
 	}
 	healed := since(begin)
-	return fmt.Sprintf("3 clients again after %s, Healthy after %s", healed, since(begin)), s.until(ctx, []string{l4App}, (*App).fine)
+	if err := s.kube.Available(ctx, l4App, "echo-client"); err != nil {
+		return "", err
+	}
+	measured := fmt.Sprintf("3 wanted again after %s, all run after %s", healed, since(begin))
+	return measured, s.until(ctx, []string{l4App}, (*App).fine)
 }
 
 // replicas waits until a Deployment wants that many.

@@ -48,15 +48,10 @@ func syncEverything(ctx context.Context, s *site) (string, error) {
 	}
 	measured := fmt.Sprintf("root and %d Applications after %s", len(s.able()), since(s.applied))
 	for _, name := range slices.Sorted(maps.Keys(s.unable)) {
-		if err := s.until(ctx, []string{name}, func(a *App) string {
-			if a.Status.Sync.Status != synced {
-				return a.problem()
-			}
-			return ""
-		}); err != nil {
+		if err := s.until(ctx, []string{name}, (*App).waiting); err != nil {
 			return "", err
 		}
-		measured += fmt.Sprintf("; %s is Synced, its health was not run: %s", name, s.unable[name])
+		measured += fmt.Sprintf("; %s is applied and waits for its pods, not run: %s", name, s.unable[name])
 	}
 	return measured, nil
 }

@@ -221,6 +221,53 @@ func TestClaims(t *testing.T) {
 		{name: "15_no_logs", claim: 15, scene: watching, want: report.NotRun, change: func(f *experiment.Facts) {
 			f.Clients = map[string]*experiment.Client{}
 		}},
+
+		{name: "13_same", claim: 13, scene: sidecars, want: report.Proven},
+		{name: "13_differs", claim: 13, scene: sidecars, want: report.Refuted, change: func(f *experiment.Facts) {
+			f.Differs = &[]string{"Deployment/echo-client differs"}
+		}},
+		{name: "13_not_compared", claim: 13, scene: sidecars, want: report.NotRun, change: func(f *experiment.Facts) { f.Differs = nil }},
+
+		{name: "14_balanced", claim: 14, scene: sidecars, want: report.Proven},
+		{name: "14_a_call_failed", claim: 14, scene: sidecars, want: report.Refuted, change: func(f *experiment.Facts) {
+			f.Sidecars[0].Summary.Servers["s1"]--
+			f.Sidecars[0].Sent["s1"]--
+		}},
+		{name: "14_a_server_is_idle", claim: 14, scene: sidecars, want: report.Refuted, change: func(f *experiment.Facts) {
+			f.Sidecars[1].Summary.Servers = map[string]int64{"s1": 500, "s2": 500}
+			f.Sidecars[1].Sent = map[string]int64{"s1": 500, "s2": 500}
+		}},
+		{name: "14_uneven", claim: 14, scene: sidecars, want: report.Refuted, change: func(f *experiment.Facts) {
+			f.Sidecars[1].Summary.Servers = map[string]int64{"s1": 600, "s2": 300, "s3": 100}
+			f.Sidecars[1].Sent = map[string]int64{"s1": 600, "s2": 300, "s3": 100}
+		}},
+		{name: "14_proxy_counted_more", claim: 14, scene: sidecars, want: report.Refuted, change: func(f *experiment.Facts) { f.Sidecars[0].Sent["s2"]++ }},
+		{name: "14_proxy_counted_none", claim: 14, scene: sidecars, want: report.Refuted, change: func(f *experiment.Facts) { f.Sidecars[0].Sent = nil }},
+		{name: "14_balanced_without_a_sidecar_too", claim: 14, scene: sidecars, want: report.Refuted, change: func(f *experiment.Facts) {
+			f.Bare.Servers = map[string]int64{"s1": 500, "s2": 500}
+		}},
+		{name: "14_no_client_without_a_sidecar", claim: 14, scene: sidecars, want: report.NotRun, change: func(f *experiment.Facts) { f.Bare = nil }},
+		{name: "14_single_server", claim: 14, scene: sidecars, want: report.NotRun, change: func(f *experiment.Facts) {
+			f.Phases[experiment.ThroughSidecar].Servers = []string{"s1"}
+		}},
+
+		{name: "15_with_jobs", claim: 15, scene: sidecars, want: report.Proven},
+		{name: "15_a_job_is_not_counted", claim: 15, scene: sidecars, want: report.Refuted, change: func(f *experiment.Facts) { f.Bare = nil }},
+
+		{name: "16_goes_on", claim: 16, scene: sidecars, want: report.Proven},
+		{name: "16_pinned", claim: 16, scene: sidecars, want: report.Refuted, change: func(f *experiment.Facts) {
+			for _, w := range f.Clients["c1"].Windows {
+				clear(w.Servers)
+				w.Servers["s1"] = 50
+			}
+		}},
+		{name: "16_a_call_fails", claim: 16, scene: sidecars, want: report.Refuted, change: func(f *experiment.Facts) {
+			f.Clients["c1"].Windows[steadyBegin+3].Failures = map[string]int64{"Unavailable": 1}
+		}},
+		{name: "16_no_call", claim: 16, scene: sidecars, want: report.Refuted, change: func(f *experiment.Facts) { f.Clients["c2"].Windows = nil }},
+		{name: "16_not_measured", claim: 16, scene: sidecars, want: report.NotRun, change: func(f *experiment.Facts) {
+			f.Phases[experiment.ControlPlaneAway].NotMeasured = "1 pods of istiod were there meanwhile"
+		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := test.scene()
@@ -244,6 +291,13 @@ func TestJudgeWithReason(t *testing.T) {
 	got := claim(t, 4).Judge(trailing(), "Istio is not installed")
 	if got.Status != report.NotRun || got.Reason != "Istio is not installed" || got.Limit != "within 10 s (TTL and cache)" {
 		t.Errorf("judged %+v, want not run with its reason and limit", got)
+	}
+}
+
+// A claim about the files alone needs no cluster.
+func TestJudgeStaticWithReason(t *testing.T) {
+	if got := claim(t, 13).Judge(sidecars(), "Istio is not installed"); got.Status != report.Proven {
+		t.Errorf("judged %+v, want proven", got)
 	}
 }
 

@@ -13,6 +13,8 @@ var (
 	IngestServer   = ingestServer
 	Row            = row
 	Findings       = findings
+	SentTo         = sentTo
+	Counter        = counter
 )
 
 // Quiet gives tests the meeting of strategies.

@@ -122,6 +122,16 @@ func TestFindings(t *testing.T) {
 		{name: "start_order_stays", experiment: experiment.StartOrder, scene: order("s1", "s1"), want: []string{
 			"yes: clients that start while one server is ready stay on it: 3 clients called 0 of 2 servers that became ready later, in 19 s",
 		}},
+		{name: "encrypted", experiment: experiment.ThroughSidecar, scene: sidecars, want: []string{
+			"yes: the calls reach the servers' proxies encrypted: the proxies of 3 servers counted 19 TLS handshakes",
+		}},
+		{name: "plain_at_one_server", experiment: experiment.ThroughSidecar, scene: func() *experiment.Facts {
+			f := sidecars()
+			f.Handshakes["s2"] = 0
+			return f
+		}, want: []string{
+			"no: the calls reach the servers' proxies encrypted: the proxies of 3 servers counted 12 TLS handshakes, none at s2",
+		}},
 		{name: "start_order_spreads", experiment: experiment.StartOrder, scene: order("s1", "s1", "s2"), want: []string{
 			"no: clients that start while one server is ready stay on it: 3 clients called 1 of 2 servers that became ready later, in 19 s",
 		}},

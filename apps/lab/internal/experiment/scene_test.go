@@ -150,3 +150,25 @@ func watching() *experiment.Facts {
 	}
 	return f
 }
+
+// sidecars is istio: every client calls all servers through its proxy, and one
+// without a proxy stays on one.
+func sidecars() *experiment.Facts {
+	f := scene("istio", func(int, int) []string { return originals })
+	steady := *f.Phases[experiment.Steady]
+	f.Phases[experiment.ThroughSidecar], f.Phases[experiment.ControlPlaneAway] = &steady, &steady
+	f.Differs = &[]string{}
+	for _, name := range []string{"p1", "p2", "p3"} {
+		f.Sidecars = append(f.Sidecars, experiment.Sidecar{
+			Client:  name,
+			Summary: callerlog.Summary{Servers: map[string]int64{"s1": 340, "s2": 330, "s3": 330}},
+			Sent:    map[string]int64{"s1": 340, "s2": 330, "s3": 330},
+		})
+	}
+	f.Bare = &callerlog.Summary{Servers: map[string]int64{"s2": 1000}}
+	f.Handshakes = map[string]int64{"s1": 6, "s2": 7, "s3": 6}
+	for s, n := range map[string]int64{"s1": 3 * 340, "s2": 3*330 + 1000, "s3": 3 * 330} {
+		*f.Servers[s].Calls += n
+	}
+	return f
+}

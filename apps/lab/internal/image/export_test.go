@@ -1,0 +1,4 @@
+package image
+
+// What only tests outside of the package reach for.
+var ParseLDD = parseLDD
