@@ -58,7 +58,7 @@ func (a *ArgoCD) open(ctx context.Context, cfg Config, note func(string, ...any)
 	}
 	note("Argo CD was ready after %s", time.Since(begin).Round(10*time.Millisecond))
 	var err error
-	if s.source, err = a.newSource(ctx, cfg.Kube, cfg.Dir, cfg.Root, cfg.Images, note); err != nil {
+	if s.source, err = newSource(ctx, cfg.Kube, cfg.Dir, cfg.Root, cfg.Images, note); err != nil {
 		return nil, err
 	}
 	if _, err := s.source.publish(ctx, "main"); err != nil {

@@ -12,7 +12,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
+	"sigs.k8s.io/kustomize/api/types"
+	"sigs.k8s.io/yaml"
+
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 )
 
@@ -37,17 +39,16 @@ func CheckClean(ctx context.Context, root string) error {
 
 // source is a git repository of its own with a copy of the checkout's files.
 type source struct {
-	dir       string
-	kustomize string // the program
-	kube      *kube.Client
-	note      func(format string, args ...any)
+	dir  string
+	kube *kube.Client
+	note func(format string, args ...any)
 }
 
 // newSource copies the checkout's files, tracked and, where they are to be
 // part of it, new ones, into an empty directory, and points the copy at itself:
 // to its own URL and to images that the nodes have.
-func (a *ArgoCD) newSource(ctx context.Context, k *kube.Client, dir, root string, images map[string]string, note func(string, ...any)) (*source, error) {
-	s := &source{dir: dir, kustomize: filepath.Join(a.Programs[component.Kustomize.Name], "kustomize"), kube: k, note: note}
+func newSource(ctx context.Context, k *kube.Client, dir, root string, images map[string]string, note func(string, ...any)) (*source, error) {
+	s := &source{dir: dir, kube: k, note: note}
 	head, err := git(ctx, root, "rev-parse", "--short", "HEAD")
 	if err != nil {
 		return nil, err
@@ -108,17 +109,38 @@ func (s *source) pointAtItself(ctx context.Context, images map[string]string) er
 			return err
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(images)) {
-		// base names the image by its last part, and the registry once.
-		set := filepath.Base(name) + "=" + images[name]
-		s.note("in the copy alone: kustomize edit set image %s in base", set)
-		edit := exec.CommandContext(ctx, s.kustomize, "edit", "set", "image", set)
-		edit.Dir = filepath.Join(s.dir, "base")
-		if out, err := edit.CombinedOutput(); err != nil {
-			return fmt.Errorf("argocd: kustomize edit set image %s: %w: %s", set, err, strings.TrimSpace(string(out)))
-		}
+	return s.setImages(images)
+}
+
+// setImages does what `kustomize edit set image` does to base.
+func (s *source) setImages(images map[string]string) error {
+	const file = "base/kustomization.yaml"
+	path := filepath.Join(s.dir, file)
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("argocd: %w", err)
 	}
-	return nil
+	var k types.Kustomization
+	if err := k.Unmarshal(content); err != nil {
+		return fmt.Errorf("argocd: %s: %w", file, err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(images)) {
+		i := slices.IndexFunc(k.Images, func(i types.Image) bool { return i.NewName == name })
+		if i < 0 {
+			return fmt.Errorf("argocd: %s names no image %s", file, name)
+		}
+		to := images[name]
+		tag := strings.LastIndexByte(to, ':')
+		if tag <= strings.LastIndexByte(to, '/') {
+			return fmt.Errorf("argocd: image %q has no tag", to)
+		}
+		k.Images[i].NewName, k.Images[i].NewTag = to[:tag], to[tag+1:]
+		s.note("in the copy alone: image %s becomes %s in %s", name, to, file)
+	}
+	if content, err = yaml.Marshal(k); err != nil {
+		return fmt.Errorf("argocd: %s: %w", file, err)
+	}
+	return os.WriteFile(path, content, 0o644)
 }
 
 // url reads the repository's URL from the one place that gives it.

@@ -1,0 +1,233 @@
+package argocd_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/argocd"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func git(t *testing.T, dir string, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "git", args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_CONFIG_NOSYSTEM=1")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("git %v: %v: %s", args, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// checkout is a repository with the real argocd/, base/ and overlays/ committed.
+func checkout(t *testing.T) string {
+	t.Helper()
+	repository, err := overlay.Find(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := t.TempDir()
+	for _, dir := range []string{"argocd", "base", "overlays"} {
+		if err := os.CopyFS(filepath.Join(root, dir), os.DirFS(filepath.Join(repository.Root(), dir))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	git(t, root, "init", "--quiet")
+	git(t, root, "add", "--all")
+	git(t, root, "-c", "user.name=x", "-c", "user.email=x@localhost", "commit", "--quiet", "--message=x")
+	return root
+}
+
+func write(t *testing.T, file, content string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A checkout whose HEAD is not what lies in it is refused by its first file.
+func TestCheckClean(t *testing.T) {
+	root := checkout(t)
+	if err := argocd.CheckClean(t.Context(), root); err != nil {
+		t.Errorf("a clean checkout: %v", err)
+	}
+	write(t, filepath.Join(root, "new.yaml"), "x")
+	if err := argocd.CheckClean(t.Context(), root); !errors.Is(err, argocd.ErrDirty) || !strings.Contains(err.Error(), "new.yaml") {
+		t.Errorf("a new file: error %v, want %v and its name", err, argocd.ErrDirty)
+	}
+	if err := argocd.CheckClean(t.Context(), t.TempDir()); err == nil || errors.Is(err, argocd.ErrDirty) {
+		t.Errorf("no repository: error %v, want git's own", err)
+	}
+}
+
+// The copy differs from the checkout in the repository's URL and the images, and
+// in nothing else; the checkout is not touched. Each change is noted.
+func TestCopy(t *testing.T) {
+	root, dir := checkout(t), t.TempDir()
+	if err := os.Remove(filepath.Join(root, "overlays/l4/README.md")); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(root, "base/new.yaml"), "new")
+	var notes []string
+	images := map[string]string{"ghcr.io/grpc-lb/echo-server": "lab.local/echo-server:1", "ghcr.io/grpc-lb/echo-client": "lab.local/echo-client:2"}
+	if err := argocd.Copy(t.Context(), dir, root, images, func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }); err != nil {
+		t.Fatal(err)
+	}
+	var differ []string
+	for _, file := range strings.Fields(git(t, dir, "ls-files")) {
+		was, err := os.ReadFile(filepath.Join(root, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if is, err := os.ReadFile(filepath.Join(dir, file)); err != nil || string(is) != string(was) {
+			differ = append(differ, file)
+		}
+	}
+	if diff := cmp.Diff([]string{"argocd/repository.yaml", "argocd/root.yaml", "base/kustomization.yaml"}, differ); diff != "" {
+		t.Errorf("files that differ (-want +got):\n%s", diff)
+	}
+	if got := git(t, dir, "status", "--porcelain"); got != "" {
+		t.Errorf("not committed in the copy: %s", got)
+	}
+	if got := git(t, root, "status", "--porcelain"); got != "D overlays/l4/README.md\n?? base/new.yaml" {
+		t.Errorf("the checkout's status is %q, want what it was", got)
+	}
+	if len(notes) != 5 {
+		t.Errorf("notes %q, want one for the copy and one for each of four changes", notes)
+	}
+	for file, want := range map[string]string{
+		"argocd/repository.yaml":  "url: " + argocd.RepoURL,
+		"argocd/root.yaml":        "repoURL: " + argocd.RepoURL,
+		"base/kustomization.yaml": "newName: lab.local/echo-server\n  newTag: \"1\"",
+		"base/new.yaml":           "new",
+	} {
+		if content, err := os.ReadFile(filepath.Join(dir, file)); err != nil || !strings.Contains(string(content), want) {
+			t.Errorf("%s of the copy has no %q: %v\n%s", file, want, err, content)
+		}
+	}
+}
+
+// An image that base does not name, and one without a tag, are refused by name.
+func TestCopyRefusesImages(t *testing.T) {
+	for image, to := range map[string]string{"ghcr.io/grpc-lb/another": "lab.local/another:1", "ghcr.io/grpc-lb/echo-server": "localhost:5000/echo-server"} {
+		err := argocd.Copy(t.Context(), t.TempDir(), checkout(t), map[string]string{image: to}, func(string, ...any) {})
+		if err == nil || !strings.Contains(err.Error(), image) && !strings.Contains(err.Error(), to) {
+			t.Errorf("%s to %s: error %v, want one that names it", image, to, err)
+		}
+	}
+}
+
+// What Argo CD says is read as it writes it.
+func TestSays(t *testing.T) {
+	const app = `{"metadata":{"name":"grpc-lb-dns"},"status":{"sync":{"status":"%s","revision":"abc"},"health":{"status":"%s"},"conditions":[%s],"operationState":{"phase":"%s","message":"%s","syncResult":{"resources":[{"kind":"DaemonSet","name":"l5d","status":"%s","message":"done"}]}},"reconciledAt":"2026-08-01T10:00:00Z"}}`
+	for _, test := range []struct {
+		name                   string
+		args                   []any
+		fine, waiting, refused string // a part, "" for none
+	}{
+		{name: "fine", args: []any{"Synced", "Healthy", "", "Succeeded", "", "Synced"}, waiting: "Synced and Healthy"},
+		{name: "drifted", args: []any{"OutOfSync", "Healthy", "", "Succeeded", "", "Synced"}, fine: "OutOfSync and Healthy", waiting: "OutOfSync"},
+		{name: "broken", args: []any{"Unknown", "Healthy", `{"type":"ComparisonError","message":"no\n such file"}`, "", "", ""}, fine: "ComparisonError: no such file", waiting: "no such file", refused: "such file"},
+		{name: "waiting", args: []any{"OutOfSync", "Missing", "", "Running", "waiting for healthy state of apps/DaemonSet/l5d", "Synced"}, fine: "OutOfSync and Missing; its sync is Running"},
+		{name: "failing", args: []any{"OutOfSync", "Missing", "", "Running", "waiting for healthy state of apps/DaemonSet/l5d", "SyncFailed"}, fine: "Missing", waiting: "DaemonSet l5d is SyncFailed: done"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			fine, waiting, refusal, err := argocd.Says(fmt.Sprintf(app, test.args...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for what, texts := range map[string][2]string{"fine": {fine, test.fine}, "waiting": {waiting, test.waiting}} {
+				if (texts[0] == "") != (texts[1] == "") || !strings.Contains(texts[0], texts[1]) {
+					t.Errorf("%s: %q, want %q", what, texts[0], texts[1])
+				}
+			}
+			if !strings.Contains(refusal, test.refused) {
+				t.Errorf("refusal %q, want %q", refusal, test.refused)
+			}
+		})
+	}
+}
+
+// install is the shape of Argo CD's own manifest: one Deployment of each name.
+func install(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	var all strings.Builder
+	for _, name := range []string{"dex-server", "notifications-controller", "applicationset-controller", "redis", "repo-server", "server"} {
+		image := "quay.io/argoproj/argocd:v3"
+		if name == "redis" {
+			image = "public.ecr.aws/docker/library/redis:8"
+		}
+		fmt.Fprintf(&all, "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: argocd-%s}\nspec: {template: {spec: {containers: [{name: x, image: %q, imagePullPolicy: Always, env: [{name: A, value: b}]}]}}}\n", name, image)
+	}
+	write(t, filepath.Join(dir, "install.yaml"), all.String())
+	return dir
+}
+
+// What is installed runs images that the nodes have, and nothing that pulls.
+func TestManifests(t *testing.T) {
+	a := &argocd.ArgoCD{Programs: map[string]string{component.ArgoCD.Name: install(t)}, Versions: map[string]string{component.ArgoCD.Name: "v3.2.11"}}
+	objects, err := a.Manifests()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, o := range objects {
+		if o.GetNamespace() != argocd.Namespace && o.GetKind() != "Namespace" {
+			t.Errorf("%s %s is in namespace %q, want %s", o.GetKind(), o.GetName(), o.GetNamespace(), argocd.Namespace)
+		}
+		if o.GetKind() != "Deployment" {
+			continue
+		}
+		var d appsv1.Deployment
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, &d); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range append(d.Spec.Template.Spec.InitContainers, d.Spec.Template.Spec.Containers...) {
+			got[d.Name] = c.Image
+			if c.ImagePullPolicy != corev1.PullNever {
+				t.Errorf("%s pulls %s", d.Name, c.ImagePullPolicy)
+			}
+		}
+	}
+	want := map[string]string{
+		"argocd-redis": "lab.local/redis:v3.2.11", "argocd-repo-server": "lab.local/argocd:v3.2.11",
+		"argocd-server": "lab.local/argocd:v3.2.11", "git": "lab.local/argocd:v3.2.11",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("images by Deployment (-want +got):\n%s", diff)
+	}
+}
+
+// Numbers are given once, over the claims about strategies too.
+func TestClaimsAreNumberedOnce(t *testing.T) {
+	known := map[int]bool{}
+	for _, c := range experiment.Claims {
+		known[c.ID] = true
+	}
+	for _, c := range argocd.Claims {
+		if known[c.ID] {
+			t.Errorf("claim %d is declared twice", c.ID)
+		}
+		known[c.ID] = true
+		if c.Text == "" || c.Change == "" || c.Limit == 0 {
+			t.Errorf("claim %d lacks its text, change or limit", c.ID)
+		}
+	}
+}

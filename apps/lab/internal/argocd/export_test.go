@@ -1,0 +1,27 @@
+package argocd
+
+import (
+	"context"
+	"encoding/json"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+// What only tests outside of the package reach for.
+const RepoURL = repoURL
+
+func (a *ArgoCD) Manifests() ([]*unstructured.Unstructured, error) { return a.manifests() }
+
+// Copy makes the copy of a checkout without a cluster.
+func Copy(ctx context.Context, dir, root string, images map[string]string, note func(string, ...any)) error {
+	_, err := newSource(ctx, nil, dir, root, images, note)
+	return err
+}
+
+// Says reads an Application and returns what keeps it from being fine, what
+// keeps it from waiting, and what it is refused for.
+func Says(raw string) (fine, waiting, refusal string, err error) {
+	a := &App{}
+	err = json.Unmarshal([]byte(raw), a)
+	return a.fine(), a.waiting(), a.refusal(), err
+}
