@@ -95,14 +95,14 @@ func (a *App) waiting() string {
 
 // problem says in a line what Argo CD says.
 func (a *App) problem() string {
-	says := fmt.Sprintf("%s is %s and %s", a.Metadata.Name, orUnknown(a.Status.Sync.Status), orUnknown(a.Status.Health.Status))
+	says := []string{fmt.Sprintf("%s is %s and %s", a.Metadata.Name, orUnknown(a.Status.Sync.Status), orUnknown(a.Status.Health.Status))}
 	for _, c := range a.Status.Conditions {
-		says += fmt.Sprintf("; %s: %.300s", c.Type, oneLine(c.Message))
+		says = append(says, fmt.Sprintf("%s: %.300s", c.Type, oneLine(c.Message)))
 	}
 	if o := a.Status.OperationState; o.Phase != "" && o.Phase != "Succeeded" {
-		says += fmt.Sprintf("; its sync is %s: %.200s", o.Phase, oneLine(o.Message))
+		says = append(says, fmt.Sprintf("its sync is %s: %.200s", o.Phase, oneLine(o.Message)))
 	}
-	return says
+	return strings.Join(says, "; ")
 }
 
 func orUnknown(status string) string {

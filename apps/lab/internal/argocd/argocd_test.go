@@ -90,7 +90,7 @@ func TestCopy(t *testing.T) {
 		t.Fatal(err)
 	}
 	var differ []string
-	for _, file := range strings.Fields(git(t, dir, "ls-files")) {
+	for file := range strings.FieldsSeq(git(t, dir, "ls-files")) {
 		was, err := os.ReadFile(filepath.Join(root, file))
 		if err != nil {
 			t.Fatal(err)

@@ -73,7 +73,7 @@ func newSource(ctx context.Context, k *kube.Client, dir, root string, images map
 		head += " with uncommitted changes"
 	}
 	note("copy the files of %s into a repository of its own", head)
-	if err := s.pointAtItself(ctx, images); err != nil {
+	if err := s.pointAtItself(images); err != nil {
 		return nil, err
 	}
 	return s, s.commit(ctx, "copy of "+head)
@@ -99,7 +99,7 @@ func copyFile(from, to string) error {
 
 // pointAtItself makes the only changes that a fork makes: the repository's URL,
 // where argocd/ names it, and the images of base.
-func (s *source) pointAtItself(ctx context.Context, images map[string]string) error {
+func (s *source) pointAtItself(images map[string]string) error {
 	url, err := s.url()
 	if err != nil {
 		return err
@@ -155,7 +155,7 @@ func (s *source) url() (string, error) {
 			return url, nil
 		}
 	}
-	return "", fmt.Errorf("argocd: %s has no line url:", file)
+	return "", fmt.Errorf("argocd: %s names no url", file)
 }
 
 // edit replaces a text in a file of the copy. That it is not there is an error.

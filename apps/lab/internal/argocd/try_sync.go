@@ -46,14 +46,14 @@ func syncEverything(ctx context.Context, s *site) (string, error) {
 	if err := s.until(ctx, append(s.able(), rootName), (*App).fine); err != nil {
 		return "", err
 	}
-	measured := fmt.Sprintf("root and %d Applications after %s", len(s.able()), since(s.applied))
+	measured := []string{fmt.Sprintf("root and %d Applications after %s", len(s.able()), since(s.applied))}
 	for _, name := range slices.Sorted(maps.Keys(s.unable)) {
 		if err := s.until(ctx, []string{name}, (*App).waiting); err != nil {
 			return "", err
 		}
-		measured += fmt.Sprintf("; %s is applied and waits for its pods, not run: %s", name, s.unable[name])
+		measured = append(measured, fmt.Sprintf("%s is applied and waits for its pods, not run: %s", name, s.unable[name]))
 	}
-	return measured, nil
+	return strings.Join(measured, "; "), nil
 }
 
 // watchFirst looks at the watched Application's servers until its clients are

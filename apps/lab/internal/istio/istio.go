@@ -26,8 +26,9 @@ import (
 )
 
 const (
-	// Namespace is where istiod runs, Deployment its name.
-	Namespace  = "istio-system"
+	// Namespace is where istiod runs.
+	Namespace = "istio-system"
+	// Deployment is istiod's name.
 	Deployment = "istiod"
 
 	injector   = "istio-sidecar-injector"

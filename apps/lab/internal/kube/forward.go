@@ -29,7 +29,7 @@ func (c *Client) Forward(ctx context.Context, namespace, pod string, port int) (
 	go func() { done <- forwarder.ForwardPorts() }()
 	stop = func() {
 		cancel()
-		<-done
+		_ = <-done // that it was cancelled
 	}
 	select {
 	case err := <-done:

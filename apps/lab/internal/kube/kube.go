@@ -82,7 +82,8 @@ func (c *Client) apply(ctx context.Context, o *unstructured.Unstructured) error 
 			_, err = resource.Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: FieldManager, Force: true})
 		}
 		// A kind is not served for a moment after its definition.
-		if !meta.IsNoMatchError(err) && !(apierrors.IsNotFound(err) && o.GetNamespace() == "") {
+		unserved := meta.IsNoMatchError(err) || apierrors.IsNotFound(err) && o.GetNamespace() == ""
+		if !unserved {
 			return err
 		}
 		c.mapper.Reset()

@@ -12,11 +12,11 @@ import (
 // another in more than the namespace and the Namespace's labels, a line for
 // each object; none if it does not.
 func DifferencesInKind(one, other []byte) ([]string, error) {
-	left, err := comparable(one)
+	left, err := alike(one)
 	if err != nil {
 		return nil, err
 	}
-	right, err := comparable(other)
+	right, err := alike(other)
 	if err != nil {
 		return nil, err
 	}
@@ -38,9 +38,9 @@ func DifferencesInKind(one, other []byte) ([]string, error) {
 	return all, nil
 }
 
-// comparable returns a rendering's objects by kind and name, without what two
+// alike returns a rendering's objects by kind and name, without what two
 // overlays may differ in.
-func comparable(rendered []byte) (map[string]map[string]any, error) {
+func alike(rendered []byte) (map[string]map[string]any, error) {
 	objects, err := Unstructured(rendered)
 	if err != nil {
 		return nil, err
