@@ -26,10 +26,14 @@ func (c *Client) Forward(ctx context.Context, namespace, pod string, port int) (
 		cancel()
 		return 0, nil, fmt.Errorf("kube: %w", err)
 	}
-	go func() { done <- forwarder.ForwardPorts() }()
+	go func() {
+		done <- forwarder.ForwardPorts()
+		close(done)
+	}()
 	stop = func() {
 		cancel()
-		_ = <-done // that it was cancelled
+		for range done { // its end is waited for
+		}
 	}
 	select {
 	case err := <-done:
