@@ -14,6 +14,9 @@ import (
 // ErrNone says that the cluster has no Argo CD.
 var ErrNone = errors.New("no Argo CD is on this cluster: run `lab run --deploy argocd --keep`")
 
+// noUI says why the API server has no pages.
+const noUI = "not run: its sources need argo-ui, which is on GitHub and in no package registry"
+
 // Access is how a person reaches Argo CD.
 type Access struct {
 	Password string // of the user admin
@@ -29,5 +32,5 @@ func Look(ctx context.Context, k *kube.Client) (Access, error) {
 	if err != nil {
 		return Access{}, fmt.Errorf("argocd: reading the admin's password: %w", err)
 	}
-	return Access{Password: string(secret.Data["password"]), UI: "not built: the lab's Argo CD has the API and the CLI alone"}, nil
+	return Access{Password: string(secret.Data["password"]), UI: noUI}, nil
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
@@ -170,6 +171,9 @@ func (s *site) deleteApps(ctx context.Context, names ...string) error {
 // it brings none back.
 func (s *site) deleteAll(ctx context.Context) error {
 	resource, err := applications(s.kube)
+	if meta.IsNoMatchError(err) {
+		return nil // the installation did not come so far
+	}
 	if err != nil {
 		return err
 	}

@@ -55,6 +55,10 @@ func New(config *rest.Config) (*Client, error) {
 func (c *Client) Resource(o *unstructured.Unstructured) (dynamic.ResourceInterface, error) {
 	kind := o.GroupVersionKind()
 	mapping, err := c.mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	if meta.IsNoMatchError(err) { // it may have been defined since
+		c.mapper.Reset()
+		mapping, err = c.mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -86,27 +90,47 @@ func (c *Client) apply(ctx context.Context, o *unstructured.Unstructured) error 
 		if !unserved {
 			return err
 		}
-		c.mapper.Reset()
 		if err := pause(ctx, 200*time.Millisecond); err != nil {
 			return fmt.Errorf("the API does not serve %s: %w", o.GroupVersionKind(), err)
 		}
 	}
 }
 
-// Delete deletes objects, last what others need, and does not wait for their
-// end. What is not there is deleted already.
+// Delete deletes objects, last what others need, and returns when they are gone.
+// What is not there is deleted already.
 func (c *Client) Delete(ctx context.Context, objects ...*unstructured.Unstructured) error {
 	var errs []error
+	deleted := map[*unstructured.Unstructured]dynamic.ResourceInterface{}
 	for _, o := range slices.Backward(ordered(objects)) {
 		resource, err := c.Resource(o)
 		if err == nil {
+			deleted[o] = resource
 			err = resource.Delete(ctx, o.GetName(), metav1.DeleteOptions{})
 		}
 		if err != nil && !apierrors.IsNotFound(err) && !meta.IsNoMatchError(err) {
 			errs = append(errs, fmt.Errorf("deleting %s/%s: %w", o.GetKind(), o.GetName(), err))
 		}
 	}
+	for o, resource := range deleted {
+		if err := gone(ctx, resource, o.GetName()); err != nil {
+			errs = append(errs, fmt.Errorf("%s/%s is still being deleted: %w", o.GetKind(), o.GetName(), err))
+		}
+	}
 	return errors.Join(errs...)
+}
+
+// gone returns when the object is not there; what cannot be asked for, because
+// its kind is gone too, is not.
+func gone(ctx context.Context, resource dynamic.ResourceInterface, name string) error {
+	for {
+		_, err := resource.Get(ctx, name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		if err := pause(ctx, 100*time.Millisecond); err != nil {
+			return err
+		}
+	}
 }
 
 func ordered(objects []*unstructured.Unstructured) []*unstructured.Unstructured {
