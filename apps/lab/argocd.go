@@ -1,12 +1,9 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
-	"syscall"
 
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/tools/clientcmd"
@@ -53,14 +50,14 @@ without a login ("--core").`,
 				return exitError{exitFailed, err}
 			}
 			if len(args) == 0 {
-				return show(cmd.Context(), cmd.OutOrStdout(), access)
+				return show(cmd.OutOrStdout(), access)
 			}
 			return exitError{exitNoCluster, c.argocdCLI(cluster, args)}
 		},
 	}
 }
 
-func show(_ context.Context, w io.Writer, a argocd.Access) error {
+func show(w io.Writer, a argocd.Access) error {
 	_, err := fmt.Fprintf(w, `Argo CD runs in namespace %s.
 CLI       go run ./apps/lab argocd app list
 API       go run ./apps/lab kubectl -n %s port-forward service/argocd-server 8080:443
@@ -73,14 +70,6 @@ UI        %s
 // argocdCLI becomes Argo CD's CLI, which takes Argo CD's namespace from its
 // kubeconfig.
 func (c checkout) argocdCLI(cluster *builtin.Cluster, args []string) error {
-	b := component.Builder{Root: c.repository.Root(), Cache: c.dirs.Cache}
-	dir, built, err := b.Path(component.ArgoCD)
-	if err == nil && !built {
-		err = fmt.Errorf("argocd is not built for this checkout's pins: run `lab run --deploy argocd`")
-	}
-	if err != nil {
-		return err
-	}
 	config, err := clientcmd.LoadFromFile(cluster.Kubeconfig())
 	if err != nil {
 		return err
@@ -92,6 +81,5 @@ func (c checkout) argocdCLI(cluster *builtin.Cluster, args []string) error {
 	if err := clientcmd.WriteToFile(*config, kubeconfig); err != nil {
 		return err
 	}
-	env := append(os.Environ(), "KUBECONFIG="+kubeconfig, "ARGOCD_OPTS=--core")
-	return fmt.Errorf("argocd: %w", syscall.Exec(filepath.Join(dir, "argocd"), append([]string{"argocd"}, args...), env))
+	return c.become(component.ArgoCD, "argocd", args, "KUBECONFIG="+kubeconfig, "ARGOCD_OPTS=--core")
 }

@@ -26,17 +26,22 @@ func newKubectl() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			b := component.Builder{Root: c.repository.Root(), Cache: c.dirs.Cache}
-			dir, built, err := b.Path(component.Kubernetes)
-			if err == nil && !built {
-				err = fmt.Errorf("kubectl is not built for this checkout's pins: run `lab down` and `lab up`")
-			}
-			if err != nil {
-				return exitError{exitNoCluster, err}
-			}
-			env := append(os.Environ(), "KUBECONFIG="+cluster.Kubeconfig())
-			err = syscall.Exec(filepath.Join(dir, "kubectl"), append([]string{"kubectl"}, args...), env)
-			return exitError{exitNoCluster, fmt.Errorf("kubectl: %w", err)}
+			return exitError{exitNoCluster, c.become(component.Kubernetes, "kubectl", args, "KUBECONFIG="+cluster.Kubeconfig())}
 		},
 	}
+}
+
+// become replaces this process by a program of the cluster's components, with
+// more variables in its environment. It returns only when it could not.
+func (c checkout) become(of component.Component, program string, args []string, env ...string) error {
+	b := component.Builder{Root: c.repository.Root(), Cache: c.dirs.Cache}
+	dir, built, err := b.Path(of)
+	if err != nil {
+		return err
+	}
+	if !built {
+		return fmt.Errorf("%s is not built for this checkout's pins: `lab run` what needs it once more", program)
+	}
+	err = syscall.Exec(filepath.Join(dir, program), append([]string{program}, args...), append(os.Environ(), env...))
+	return fmt.Errorf("%s: %w", program, err)
 }

@@ -1,0 +1,4 @@
+package kube
+
+// What only tests outside of the package reach for.
+var Ordered = ordered

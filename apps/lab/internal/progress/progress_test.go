@@ -1,0 +1,55 @@
+package progress_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
+)
+
+// recorder notes how each step ended.
+type recorder struct{ ended []error }
+
+func (r *recorder) Step(string) func(error) {
+	return func(err error) { r.ended = append(r.ended, err) }
+}
+func (r *recorder) Detail(step, text string) {}
+
+// A step's error names the step and why it ended: its own, its deadline's or the
+// caller's.
+func TestRun(t *testing.T) {
+	wait := func(ctx context.Context, _ func(string)) error { <-ctx.Done(); return ctx.Err() }
+	for _, test := range []struct {
+		name string
+		do   func(context.Context, func(string)) error
+		stop error
+		want string // "" for none
+	}{
+		{name: "done", do: func(context.Context, func(string)) error { return nil }},
+		{name: "failed", do: func(context.Context, func(string)) error { return errors.New("no room") }, want: "build x: no room"},
+		{name: "too_long", do: wait, want: "build x: it took longer than 1m0s"},
+		{name: "interrupted", do: wait, stop: errors.New("interrupted by interrupt"), want: "build x: interrupted by interrupt"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, stop := context.WithCancelCause(t.Context())
+				defer stop(nil)
+				if test.stop != nil {
+					time.AfterFunc(time.Second, func() { stop(test.stop) })
+				}
+				r := &recorder{}
+				err := progress.Run(ctx, r, "build x", time.Minute, test.do)
+				if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+					t.Errorf("error %v, want %q", err, test.want)
+				}
+				if len(r.ended) != 1 || !errors.Is(err, r.ended[0]) {
+					t.Errorf("the step ended with %v, want once with %v", r.ended, err)
+				}
+			})
+		})
+	}
+}
