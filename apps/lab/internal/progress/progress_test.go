@@ -17,7 +17,7 @@ type recorder struct{ ended []error }
 func (r *recorder) Step(string) func(error) {
 	return func(err error) { r.ended = append(r.ended, err) }
 }
-func (r *recorder) Detail(step, text string) {}
+func (r *recorder) Detail(string, string) {}
 
 // A step's error names the step and why it ended: its own, its deadline's or the
 // caller's.
