@@ -15,6 +15,10 @@ import (
 // least request does; turns would give 1.
 const fairEnough = 0.95
 
+// mostAnswered is the least share of calls that are answered where something is
+// taken away that must not be missed; a slow machine misses some deadlines.
+const mostAnswered = 0.95
+
 // asL4 wants that nothing but what may differ does.
 func asL4(f *Facts) Verdict {
 	if f.Differs == nil {
@@ -45,7 +49,7 @@ func balancedBySidecar(f *Facts) Verdict {
 		least = min(least, counts.Jain())
 		switch {
 		case counts.Total() != sidecarCalls:
-			return decided(false, "%d of %d calls of %s were answered", counts.Total(), sidecarCalls, s.Client)
+			return decided(false, "%d of %d calls of %s were answered, failures %v", counts.Total(), sidecarCalls, s.Client, s.Summary.Failures)
 		case len(counts.Idle()) > 0:
 			return decided(false, "%s did not call %s", s.Client, strings.Join(counts.Idle(), ", "))
 		case !maps.Equal(counts, spread.Counts(s.Sent).With(p.Servers...)):
@@ -68,20 +72,18 @@ func balancedWithoutControlPlane(f *Facts) Verdict {
 	if len(p.Servers) < 2 || len(p.Clients) == 0 {
 		return notRun("%d clients called %d servers", len(p.Clients), len(p.Servers))
 	}
-	least, total := 1.0, int64(0)
+	least, answered, failed := 1.0, int64(0), int64(0)
 	for _, name := range p.Clients {
 		windows := f.Clients[name].between(p.Change, p.End)
 		counts := calls(windows).With(p.Servers...)
-		switch {
-		case failures(windows) > 0:
-			return decided(false, "%d calls of %s failed", failures(windows), name)
-		case len(counts.Idle()) > 0:
+		if len(counts.Idle()) > 0 {
 			return decided(false, "%s did not call %s", name, strings.Join(counts.Idle(), ", "))
 		}
-		least, total = min(least, counts.Jain()), total+counts.Total()
+		least, answered, failed = min(least, counts.Jain()), answered+counts.Total(), failed+failures(windows)
 	}
-	return decided(least >= fairEnough, "%d calls of %d clients in %s: Jain >= %.3f over %d servers, none failed",
-		total, len(p.Clients), seconds(p.End.Sub(p.Change).Round(100*time.Millisecond)), least, len(p.Servers))
+	enough := float64(answered) >= mostAnswered*float64(answered+failed)
+	return decided(least >= fairEnough && enough, "%d calls of %d clients in %s: Jain >= %.3f over %d servers, %d more failed",
+		answered, len(p.Clients), seconds(p.End.Sub(p.Change).Round(100*time.Millisecond)), least, len(p.Servers), failed)
 }
 
 // encrypted looks at the servers' proxies: a connection with TLS began with a
