@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -42,6 +44,16 @@ func (c checkout) become(of component.Component, program string, args []string, 
 	if !built {
 		return fmt.Errorf("%s is not built for this checkout's pins: `lab run` what needs it once more", program)
 	}
-	err = syscall.Exec(filepath.Join(dir, program), append([]string{program}, args...), append(os.Environ(), env...))
+	err = syscall.Exec(filepath.Join(dir, program), append([]string{program}, args...), override(os.Environ(), env...))
 	return fmt.Errorf("%s: %w", program, err)
+}
+
+// override sets variables of an environment in place of what they were: of two
+// values of one variable programs take the first.
+func override(environ []string, set ...string) []string {
+	others := slices.DeleteFunc(environ, func(have string) bool {
+		name, _, _ := strings.Cut(have, "=")
+		return slices.ContainsFunc(set, func(s string) bool { return strings.HasPrefix(s, name+"=") })
+	})
+	return append(others, set...)
 }
