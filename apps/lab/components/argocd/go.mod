@@ -4,6 +4,8 @@ go 1.26.0
 
 tool github.com/argoproj/argo-cd/v3/cmd
 
+// v3.2.12 does not compile, v3.3 replaces gitops-engine by a path of its own,
+// and v3.6 needs Go 1.27.
 require github.com/argoproj/argo-cd/v3 v3.2.11 // indirect
 
 require (
