@@ -13,6 +13,7 @@ var (
 	IngestServer   = ingestServer
 	Row            = row
 	Findings       = findings
+	Brief          = brief
 	SentTo         = sentTo
 	Counter        = counter
 )

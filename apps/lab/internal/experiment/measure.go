@@ -28,7 +28,7 @@ func (a *arena) measure(ctx context.Context, e Experiment) error {
 	defer func() { r.Finished = time.Now() }()
 	a.record.update(func(f *Facts) { f.Phases[e.Name] = p })
 	failed := func(err error) error {
-		r.Status, r.Reason = report.NotMeasured, firstLine(err)
+		r.Status, r.Reason = report.NotMeasured, brief(err)
 		a.note("not measured: %v", err)
 		a.record.update(func(*Facts) { p.NotMeasured = r.Reason })
 		if ctx.Err() != nil {
@@ -220,7 +220,12 @@ func alongside(ctx context.Context, both ...func(context.Context) error) error {
 	return group.Wait()
 }
 
-func firstLine(err error) string {
-	line, _, _ := strings.Cut(err.Error(), "\n")
-	return line
+// brief is an error in one line: its first and, where it has a diagnosis, the
+// first of that.
+func brief(err error) string {
+	lines := strings.SplitN(err.Error(), "\n", 3)
+	for i := range lines {
+		lines[i] = strings.TrimSpace(lines[i])
+	}
+	return strings.Join(lines[:min(2, len(lines))], "; ")
 }

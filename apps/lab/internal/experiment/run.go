@@ -312,7 +312,7 @@ func (r *run) result() (report.Strategy, []report.Claim, []report.Experiment) {
 	case r.arena == nil:
 		reason = "the run ended before it"
 	case r.err != nil:
-		reason = firstLine(r.err)
+		reason = brief(r.err)
 		s.Journal = r.arena.own
 	}
 	var experiments []report.Experiment
