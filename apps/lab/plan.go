@@ -81,11 +81,15 @@ func (p *plan) runnable() []string {
 }
 
 // steps counts the steps that measure reports: a build of each component, the
-// images, their loading, what Argo CD does and a step for each strategy.
+// images, their loading, what Istio and Argo CD need, what Argo CD does and a
+// step for each strategy.
 func (p *plan) steps() int {
 	n := len(p.components()) + 2 + len(p.options.only)
+	if p.mesh {
+		n++
+	}
 	if p.gitops {
-		n += argocd.Steps
+		n += 1 + argocd.Steps
 	}
 	return n
 }
@@ -219,9 +223,16 @@ func (p *plan) buildImages(ctx context.Context, b component.Builder, step compon
 
 func imageCache(b component.Builder) string { return filepath.Join(b.Cache, "images") }
 
+// need installs from Debian what is missing.
+func need(ctx context.Context, step component.Step, of string, programs map[string]string) error {
+	return step(ctx, "check the programs that "+of+" needs", imageTime, func(ctx context.Context, detail func(string)) error {
+		return debian.Install(ctx, programs, detail)
+	})
+}
+
 // buildMesh builds Istio and Envoy and packs their images.
 func (p *plan) buildMesh(ctx context.Context, b component.Builder, step component.Step) error {
-	if err := debian.Install(ctx, istio.Needs, func(string) {}); err != nil {
+	if err := need(ctx, step, "Istio", istio.Needs); err != nil {
 		return err
 	}
 	programs, versions, err := b.BuildAll(ctx, component.Mesh, step)
@@ -240,7 +251,7 @@ func (p *plan) buildMesh(ctx context.Context, b component.Builder, step componen
 
 // buildGitOps builds Argo CD and packs its images.
 func (p *plan) buildGitOps(ctx context.Context, b component.Builder, step component.Step) error {
-	if err := debian.Install(ctx, argocd.Needs, func(string) {}); err != nil {
+	if err := need(ctx, step, "Argo CD", argocd.Needs); err != nil {
 		return err
 	}
 	programs, versions, err := b.BuildAll(ctx, component.GitOps, step)

@@ -13,11 +13,14 @@ import (
 	"go.uber.org/goleak"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/argocd"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
 )
 
@@ -212,6 +215,22 @@ func TestManifests(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("images by Deployment (-want +got):\n%s", diff)
+	}
+}
+
+// An Argo CD of somebody else's is neither installed over nor removed. The fake
+// stands in for an API server.
+func TestOthersArgoCD(t *testing.T) {
+	client := &kube.Client{Typed: fake.NewClientset(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: argocd.Namespace}})}
+	a := &argocd.ArgoCD{Programs: map[string]string{component.ArgoCD.Name: install(t)}, Versions: map[string]string{component.ArgoCD.Name: "v3.2.11"}}
+	if err := a.Install(t.Context(), client); err == nil || !strings.Contains(err.Error(), "was not made by the lab") {
+		t.Errorf("installing: error %v, want a refusal", err)
+	}
+	if err := argocd.Clear(t.Context(), client); err != nil {
+		t.Errorf("clearing: %v", err)
+	}
+	if _, err := client.Typed.CoreV1().Namespaces().Get(t.Context(), argocd.Namespace, metav1.GetOptions{}); err != nil {
+		t.Errorf("its namespace: %v", err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"embed"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -47,6 +48,9 @@ var waited = []string{"argocd-redis", "argocd-repo-server", "git"}
 func (a *ArgoCD) Install(ctx context.Context, k *kube.Client) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, readyTime, fmt.Errorf("not ready in %s", readyTime))
 	defer cancel()
+	if _, err := lookAt(ctx, k); err != nil {
+		return err
+	}
 	objects, err := a.manifests()
 	if err != nil {
 		return err
@@ -62,21 +66,38 @@ func (a *ArgoCD) Install(ctx context.Context, k *kube.Client) error {
 	return nil
 }
 
+// lookAt tells whether a lab installed Argo CD on the cluster.
+func lookAt(ctx context.Context, k *kube.Client) (lab bool, err error) {
+	n, err := k.Typed.CoreV1().Namespaces().Get(ctx, Namespace, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("argocd: looking for its namespace: %w", err)
+	}
+	if n.Annotations[kube.MadeByLab] == "" {
+		return false, errOthers
+	}
+	return true, nil
+}
+
+var errOthers = fmt.Errorf("argocd: namespace %s was not made by the lab: use another cluster", Namespace)
+
 // Clear removes an Argo CD that a lab installed, with its Applications and what
 // they made. It does nothing where there is none.
 func Clear(ctx context.Context, k *kube.Client) error {
-	_, err := k.Typed.CoreV1().Namespaces().Get(ctx, Namespace, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return nil
+	its, err := lookAt(ctx, k)
+	if errors.Is(err, errOthers) {
+		return nil // it is nothing to clear
 	}
-	if err != nil {
-		return fmt.Errorf("argocd: looking for its namespace: %w", err)
+	if err != nil || !its {
+		return err
 	}
 	s := &site{kube: k, note: func(string, ...any) {}}
 	if err := s.deleteAll(ctx); err != nil {
 		return fmt.Errorf("argocd: %w", err)
 	}
-	its := metav1.ListOptions{LabelSelector: "app.kubernetes.io/part-of=argocd"}
+	parts := metav1.ListOptions{LabelSelector: "app.kubernetes.io/part-of=argocd"}
 	var objects []*unstructured.Unstructured
 	for _, r := range []Resource{
 		{Group: "rbac.authorization.k8s.io", Version: "v1", Kind: "ClusterRoleBinding"},
@@ -87,7 +108,7 @@ func Clear(ctx context.Context, k *kube.Client) error {
 		if err != nil {
 			return fmt.Errorf("argocd: %w", err)
 		}
-		list, err := resource.List(ctx, its)
+		list, err := resource.List(ctx, parts)
 		if err != nil {
 			return fmt.Errorf("argocd: %w", err)
 		}
@@ -111,7 +132,7 @@ func (a *ArgoCD) manifests() ([]*unstructured.Unstructured, error) {
 	memory := filesys.MakeFsInMemory()
 	content := map[string][]byte{
 		"install.yaml":   install,
-		"namespace.yaml": []byte("apiVersion: v1\nkind: Namespace\nmetadata: {name: " + Namespace + "}\n"),
+		"namespace.yaml": []byte("apiVersion: v1\nkind: Namespace\nmetadata: {name: " + Namespace + ", annotations: {" + kube.MadeByLab + ": argocd}}\n"),
 	}
 	for _, name := range []string{"kustomization.yaml", "git.yaml"} {
 		if content[name], err = files.ReadFile(name); err != nil {

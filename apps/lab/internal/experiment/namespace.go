@@ -9,11 +9,13 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 )
 
 // MadeByLab is the annotation of namespaces that the lab made and may delete.
 // No overlay sets it.
-const MadeByLab = "lab.grpc-lb.dev/made"
+const MadeByLab = kube.MadeByLab
 
 // claimNamespace returns when no namespace of that name is left. One that an
 // earlier run of the lab left is deleted; any other is refused.

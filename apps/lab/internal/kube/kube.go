@@ -25,6 +25,9 @@ import (
 // FieldManager owns the fields that the lab applies.
 const FieldManager = "grpc-lb-lab"
 
+// MadeByLab is the annotation of namespaces that the lab made and may delete.
+const MadeByLab = "lab.grpc-lb.dev/made"
+
 // Client talks to one cluster.
 type Client struct {
 	Typed   kubernetes.Interface
