@@ -46,7 +46,7 @@ var Claims = []Claim{
 	},
 	{
 		ID: 30, Text: "the clients are made once the servers are healthy, so dns is even from its first start", Change: "none: the first sync was watched",
-		Limit: healLimit, Wanted: "all servers ready before, every client's first windows name all", try: clientsCameLast,
+		Limit: healLimit, Wanted: "all servers ready before, every client's first windows name all and no call is lost", try: clientsCameLast,
 	},
 	{
 		ID: 21, Text: "nothing drifts", Change: fmt.Sprintf("%d hard refreshes of every Application", refreshes),

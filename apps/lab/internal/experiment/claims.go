@@ -124,7 +124,7 @@ var Claims = []Claim{
 	{
 		ID: 16, Strategies: []string{"istio"},
 		Text:     "balancing goes on while istiod is away",
-		Limit:    fixed(fmt.Sprintf("every client calls every server, Jain >= %.2f, %.0f %% of the calls are answered", fairEnough, 100*mostAnswered)),
+		Limit:    fixed(fmt.Sprintf("every client calls every server, Jain >= %.2f, no call is lost, %.0f %% are in time", fairEnough, 100*mostAnswered)),
 		Evaluate: balancedWithoutControlPlane,
 	},
 }

@@ -264,13 +264,16 @@ func TestClaims(t *testing.T) {
 		{name: "16_a_call_is_late", claim: 16, scene: sidecars, want: report.Proven, change: func(f *experiment.Facts) {
 			f.Clients["c1"].Windows[steadyBegin+3].Failures = map[string]int64{"DeadlineExceeded": 1}
 		}},
-		{name: "16_calls_fail", claim: 16, scene: sidecars, want: report.Refuted, change: func(f *experiment.Facts) {
+		{name: "16_a_call_is_lost", claim: 16, scene: sidecars, want: report.Refuted, change: func(f *experiment.Facts) {
+			f.Clients["c1"].Windows[steadyBegin+3].Failures = map[string]int64{"Unavailable": 1}
+		}},
+		{name: "16_many_are_late", claim: 16, scene: sidecars, want: report.Refuted, change: func(f *experiment.Facts) {
 			for _, w := range f.Clients["c1"].Windows {
 				clear(w.Servers)
 				w.Servers["s1"], w.Servers["s2"], w.Servers["s3"] = 13, 13, 13
 			}
 			for i := range f.Clients["c1"].Windows {
-				f.Clients["c1"].Windows[i].Failures = map[string]int64{"Unavailable": 11}
+				f.Clients["c1"].Windows[i].Failures = map[string]int64{"DeadlineExceeded": 11}
 			}
 		}},
 		{name: "16_no_call", claim: 16, scene: sidecars, want: report.Refuted, change: func(f *experiment.Facts) { f.Clients["c2"].Windows = nil }},
