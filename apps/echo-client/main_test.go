@@ -2,280 +2,37 @@ package main
 
 import (
 	"bytes"
-	"context"
-	"net"
-	"os"
 	"path/filepath"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
-	"time"
 
-	"github.com/google/go-cmp/cmp"
-	"go.uber.org/goleak"
-	"google.golang.org/grpc"
-	channelzgrpc "google.golang.org/grpc/channelz/grpc_channelz_v1"
-	"google.golang.org/grpc/credentials/insecure"
-	testgrpc "google.golang.org/grpc/interop/grpc_testing"
-
-	"github.com/grpc-lb/grpc-lb/apps/internal/caller/callerlog"
-	"github.com/grpc-lb/grpc-lb/proto/echopb"
+	"github.com/grpc-lb/grpc-lb/apps/internal/client"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// server answers after a delay, or when it is told to stop.
-type server struct {
-	echopb.UnimplementedEchoServiceServer
-	delay  time.Duration
-	called chan<- struct{} // may be nil
-}
-
-func (s server) Echo(ctx context.Context, _ *echopb.EchoRequest) (*echopb.EchoResponse, error) {
-	select {
-	case s.called <- struct{}{}:
-	default:
-	}
-	timer := time.NewTimer(s.delay)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return &echopb.EchoResponse{Pod: "pod"}, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-// serve returns the address of an EchoService on loopback.
-func serve(t *testing.T, s server) string {
-	t.Helper()
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv := grpc.NewServer()
-	echopb.RegisterEchoServiceServer(srv, s)
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(lis) }()
-	t.Cleanup(func() {
-		srv.Stop()
-		if err := <-served; err != nil {
-			t.Errorf("server: %v", err)
-		}
-	})
-	return lis.Addr().String()
-}
-
-// output is a buffer that tells when a text was written to it.
-type output struct {
-	mu   sync.Mutex
-	buf  bytes.Buffer
-	grew chan struct{}
-}
-
-func newOutput() *output { return &output{grew: make(chan struct{}, 1)} }
-
-func (o *output) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	select {
-	case o.grew <- struct{}{}:
-	default:
-	}
-	return o.buf.Write(b)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
-}
-
-// wait returns when text was written, or fails after a generous time.
-func (o *output) wait(t *testing.T, text string) {
-	t.Helper()
-	timeout := time.After(20 * time.Second)
-	for !strings.Contains(o.String(), text) {
-		select {
-		case <-o.grew:
-		case <-timeout:
-			t.Fatalf("no %q in the output:\n%s", text, o)
-		}
-	}
-}
-
-// Wrong command lines end with 2 and one line that says what is wrong; nothing
-// is called.
-func TestUsage(t *testing.T) {
+// The program knows the Kubernetes resolver's targets and says so; those of xDS
+// it leaves to the other program, and says that too.
+func TestTargets(t *testing.T) {
 	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
 	t.Setenv("HOME", t.TempDir())
 	tests := []struct {
 		name, args string
 		code       int
-		want       string // in stderr, or in stdout when the code is 0
+		want, not  string // in the output
 	}{
-		{"help", "--help", exitOK, "--lb-policy"},
-		{"help_of_resolve", "resolve --help", exitOK, "of the resolution"},
-		{"version", "--version", exitOK, "echo-client "},
-		{"nothing", "", exitUsage, "--target is missing"},
-		{"unknown_flag", "--frob", exitUsage, "unknown flag: --frob"},
-		{"not_a_number", "--target x:1 --rate fast", exitUsage, `"fast"`},
-		{"stray_argument", "--target x:1 now", exitUsage, `unexpected argument "now"`},
-		{"resolve_not_first", "--target x:1 resolve", exitUsage, "resolve as the first argument"},
-		{"rate_zero", "--target x:1 --rate 0", exitUsage, "--rate 0"},
-		{"concurrency_zero", "--target x:1 --concurrency 0", exitUsage, "--concurrency 0"},
-		{"fresh_zero", "--target x:1 --fresh-connections 0", exitUsage, "--fresh-connections 0"},
-		{"rate_and_concurrency", "--target x:1 --rate 5 --concurrency 5", exitUsage, "exclude each other"},
-		{"unknown_policy", "--target x:1 --lb-policy best", exitUsage, `"best"`},
-		{"unknown_scheme", "--target zk:///x:1", exitUsage, `"zk"`},
-		{"resolve_unknown_scheme", "resolve --target zk:///x:1", exitUsage, `"zk"`},
-		{"resolve_with_rate", "resolve --target x:1 --rate 5", exitUsage, "unknown flag: --rate"},
-		{"resolve_no_time", "resolve --target x:1 --timeout 0s", exitUsage, "--timeout 0s"},
-		{"output", "--target x:1 --output xml", exitUsage, `"xml"`},
-		{"log_level", "--target x:1 --log-level loud", exitUsage, "debug, info, warn or error"},
-		{"admin_for_all", "--target x:1 --admin 0.0.0.0:9091", exitUsage, "loopback"},
-		{"k8s_without_cluster", "--target k8s:///x:grpc", exitFailed, "neither a pod's service account nor a kubeconfig"},
+		{"help", "--help", client.ExitOK, "k8s:///service[.namespace]:port", "xds"},
+		{"k8s_without_cluster", "--target k8s:///x:grpc", client.ExitFailed, "echo-client: --target \"k8s:///x:grpc\" needs a cluster, but there is neither a pod's service account nor a kubeconfig", "--help"},
+		{"xds", "--target xds:///x:8080", client.ExitUsage, `scheme "xds" is unknown here, expected one of dns, passthrough, unix, unix-abstract, k8s (echo-client alone) or xds (echo-client-xds alone)`, "\nFlags"},
+		{"resolve_xds", "resolve --target xds:///x:8080", client.ExitUsage, `scheme "xds" is unknown here`, "\nFlags"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			stdout, stderr := newOutput(), newOutput()
-			if got := run(strings.Fields(tt.args), nil, stdout, stderr); got != tt.code {
+			var out bytes.Buffer
+			if got := program.Run(strings.Fields(tt.args), nil, &out, &out); got != tt.code {
 				t.Errorf("exit code %d, want %d", got, tt.code)
 			}
-			told, silent := stderr.String(), stdout.String()
-			if tt.code == exitOK {
-				told, silent = silent, told
-			} else if strings.Count(told, "\n") != 1 || !strings.HasPrefix(told, "echo-client: ") {
-				t.Errorf("stderr %q, want one line", told)
-			}
-			if !strings.Contains(told, tt.want) || silent != "" {
-				t.Errorf("output %q, want %q; beside it %q, want nothing", told, tt.want, silent)
+			if !strings.Contains(out.String(), tt.want) || strings.Contains(out.String(), tt.not) {
+				t.Errorf("output %q, want %q and not %q", out.String(), tt.want, tt.not)
 			}
 		})
-	}
-}
-
-// A run to its count and one against nobody: exit codes, and both logs end with
-// the summary.
-func TestRun(t *testing.T) {
-	addr := serve(t, server{})
-	tests := []struct {
-		name, args string
-		code       int
-		calls      int64
-	}{
-		{"count", "--target " + addr + " --rate 200 --count 20", exitOK, 20},
-		{"closed", "--target " + addr + " --concurrency 2 --count 20", exitOK, 20},
-		{"fresh", "--target " + addr + " --fresh-connections 20", exitOK, 20},
-		{"nobody", "--target passthrough:///127.0.0.1:1 --rate 200 --count 20", exitFailed, 20},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			stdout, stderr := newOutput(), newOutput()
-			if got := run(append(strings.Fields(tt.args), "--admin="), nil, stdout, stderr); got != tt.code {
-				t.Errorf("exit code %d, want %d; stderr: %s", got, tt.code, stderr)
-			}
-			var last callerlog.Line
-			for line, err := range callerlog.Read(strings.NewReader(stdout.String())) {
-				if err != nil {
-					t.Error(err)
-				}
-				last = line
-			}
-			if s, ok := last.(*callerlog.Summary); !ok || s.Calls != tt.calls {
-				t.Errorf("last line %+v, want the summary of %d calls", last, tt.calls)
-			}
-		})
-	}
-}
-
-// The sub-command prints one line, or says why it cannot.
-func TestResolve(t *testing.T) {
-	stdout, stderr := newOutput(), newOutput()
-	if got := run([]string{"resolve", "--target", "dns:///127.0.0.1:8080"}, nil, stdout, stderr); got != exitOK {
-		t.Fatalf("exit code %d: %s", got, stderr)
-	}
-	line, err := callerlog.Decode([]byte(stdout.String()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	resolved, ok := line.(*callerlog.Resolved)
-	if !ok || resolved.Target != "dns:///127.0.0.1:8080" {
-		t.Fatalf("line %+v, want what was resolved", line)
-	}
-	if diff := cmp.Diff([]string{"127.0.0.1:8080"}, resolved.Addresses); diff != "" {
-		t.Errorf("addresses (-want +got):\n%s", diff)
-	}
-	if got := run([]string{"resolve", "--target", "dns:///no.such.name.invalid:8080"}, nil, newOutput(), newOutput()); got != exitFailed {
-		t.Errorf("exit code %d for a name that does not exist, want %d", got, exitFailed)
-	}
-}
-
-// The first signal ends the calls in order, with exit code 0 and a summary; and
-// while calls flow the admin port answers channelz and who answered.
-func TestSignalAndAdmin(t *testing.T) {
-	addr := serve(t, server{})
-	stdout, stderr := newOutput(), newOutput()
-	signals := make(chan os.Signal, 2)
-	code := make(chan int, 1)
-	go func() {
-		code <- run([]string{"--target", addr, "--rate", "100", "--admin", "127.0.0.1:0"}, signals, stdout, stderr)
-	}()
-	stdout.wait(t, `"msg":"first answer"`)
-
-	_, rest, _ := strings.Cut(stdout.String(), `"msg":"admin server","address":"`)
-	adminAddr, _, _ := strings.Cut(rest, `"`)
-	conn, err := grpc.NewClient(adminAddr, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	stats, err := testgrpc.NewLoadBalancerStatsServiceClient(conn).GetClientStats(t.Context(), &testgrpc.LoadBalancerStatsRequest{NumRpcs: 10, TimeoutSec: 20})
-	if err != nil || stats.GetRpcsByPeer()["pod"] != 10 || stats.GetNumFailures() != 0 {
-		t.Errorf("GetClientStats() = %v, %v, want 10 calls of pod", stats, err)
-	}
-	channels, err := channelzgrpc.NewChannelzClient(conn).GetTopChannels(t.Context(), &channelzgrpc.GetTopChannelsRequest{})
-	if err != nil || len(channels.GetChannel()) == 0 {
-		t.Errorf("GetTopChannels() = %v, %v, want the client's channel", channels, err)
-	}
-
-	signals <- syscall.SIGTERM
-	if got := <-code; got != exitOK {
-		t.Errorf("exit code %d, want %d; stderr: %s", got, exitOK, stderr)
-	}
-	if !strings.Contains(stdout.String(), `"msg":"summary"`) {
-		t.Errorf("no summary in\n%s", stdout)
-	}
-}
-
-// A second signal does not wait for calls that take long.
-func TestSecondSignalStopsAtOnce(t *testing.T) {
-	called := make(chan struct{}, 1)
-	addr := serve(t, server{delay: time.Minute, called: called})
-	stdout, stderr := newOutput(), newOutput()
-	signals := make(chan os.Signal, 2)
-	code := make(chan int, 1)
-	go func() {
-		code <- run([]string{"--target", addr, "--concurrency", "1", "--timeout", "1h", "--output", "text", "--admin="}, signals, stdout, stderr)
-	}()
-	<-called
-	signals <- syscall.SIGTERM
-	stderr.wait(t, "stopping")
-	signals <- syscall.SIGINT
-	if got := <-code; got != exitFailed || !strings.Contains(stderr.String(), "second signal") {
-		t.Errorf("exit code %d, stderr %q, want %d after the second signal", got, stderr, exitFailed)
-	}
-}
-
-// A port that is taken is a failure that says how to go on.
-func TestAdminPortTaken(t *testing.T) {
-	taken := serve(t, server{})
-	stdout, stderr := newOutput(), newOutput()
-	if got := run([]string{"--target", taken, "--admin", taken, "--count", "1"}, nil, stdout, stderr); got != exitFailed {
-		t.Errorf("exit code %d, want %d", got, exitFailed)
-	}
-	if !strings.Contains(stderr.String(), "address already in use") || !strings.Contains(stderr.String(), "--admin") {
-		t.Errorf("stderr %q, want the cause and the flag", stderr)
 	}
 }

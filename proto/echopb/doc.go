@@ -1,4 +1,5 @@
-// Package echopb is the Go code generated from proto/echo.proto.
+// Package echopb is the Go code generated from proto/echo.proto, the wire
+// contract of servers, and proto/control.proto, that of the client's admin port.
 package echopb
 
 //go:generate go tool -modfile=../../apps/lab/components/buf/go.mod buf generate .. --template ../buf.gen.yaml

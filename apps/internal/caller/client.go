@@ -28,6 +28,7 @@ var ErrNoAnswer = errors.New("no call was answered")
 type Client struct {
 	cfg    Config
 	conns  *connections
+	pace   *pace // of the open loop, else nil
 	tally  *tally
 	events chan event
 }
@@ -44,6 +45,9 @@ func New(cfg Config) (*Client, error) {
 	}
 	c := &Client{cfg: cfg, conns: new(connections), events: make(chan event, eventBacklog)}
 	c.tally = newTally(c.conns, c.events)
+	if cfg.Rate > 0 {
+		c.pace = newPace(cfg.Rate)
+	}
 	return c, nil
 }
 
@@ -93,8 +97,8 @@ func (c *Client) callAll(ctx context.Context, conn *grpc.ClientConn, start time.
 	switch {
 	case c.cfg.FreshConnections > 0:
 		return freshConnections(ctx, &c.cfg, c.tally, c.conns)
-	case c.cfg.Rate > 0:
-		openLoop(ctx, &c.cfg, c.tally, start, invokeOn(conn, &c.cfg))
+	case c.pace != nil:
+		openLoop(ctx, &c.cfg, c.pace, c.tally, start, invokeOn(conn, &c.cfg))
 	default:
 		closedLoop(ctx, &c.cfg, c.tally, invokeOn(conn, &c.cfg))
 	}

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"strings"
 	"time"
 
@@ -18,7 +17,7 @@ import (
 )
 
 // Policies lists what --lb-policy accepts. Policies that need a configuration of
-// their own are for the service config.
+// their own are for the service config. With an xds target neither is accepted.
 var Policies = []string{"pick_first", "round_robin", "least_request_experimental"}
 
 const (
@@ -35,7 +34,7 @@ type Config struct {
 	ServiceConfig string // JSON; excludes Policy
 	Authority     string
 	// NoServiceConfigLookup ignores the service configs that a resolver finds,
-	// and so saves dns its TXT look-ups.
+	// and so saves dns its TXT look-ups. It has no effect on xds targets.
 	NoServiceConfigLookup bool
 
 	Rate             float64       // calls per second, open loop; excludes Concurrency
@@ -65,7 +64,7 @@ func (c *Config) Validate() error {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
-	reject(c.Rate < 0 || c.Rate > maxRate || math.IsNaN(c.Rate), "--rate %v: expected 0 < calls per second <= %v", c.Rate, maxRate)
+	reject(badRate(c.Rate), "--rate %v: expected 0 < calls per second <= %v", c.Rate, maxRate)
 	reject(c.Concurrency < 0 || c.Concurrency > maxParallel, "--concurrency %d: expected 1 to %d callers", c.Concurrency, maxParallel)
 	reject(c.FreshConnections < 0, "--fresh-connections %d: expected a positive number", c.FreshConnections)
 	reject(c.Count < 0, "--count %d: expected a positive number, or 0 for no limit", c.Count)
@@ -98,6 +97,8 @@ func (c *Config) Validate() error {
 
 func (c *Config) validateBalancing() error {
 	switch {
+	case c.byControlPlane() && (c.Policy != "" || c.ServiceConfig != ""):
+		return fmt.Errorf("--target %q excludes --lb-policy and --service-config: the xDS server says how to balance", c.Target)
 	case c.Policy != "" && c.ServiceConfig != "":
 		return errors.New("--lb-policy and --service-config exclude each other: name the policy in the service config")
 	case c.Policy != "" && balancer.Get(c.Policy) == nil:
@@ -108,10 +109,16 @@ func (c *Config) validateBalancing() error {
 	return nil
 }
 
+// byControlPlane tells whether an xDS server says how to balance. It does so by
+// a service config, with the routes in it, that the resolver makes up.
+func (c *Config) byControlPlane() bool { return Scheme(c.Target) == XDS }
+
 // policyName is the policy for the log: the name where there is one, else the
 // service config.
 func (c *Config) policyName() string {
 	switch {
+	case c.byControlPlane():
+		return XDS
 	case c.ServiceConfig != "":
 		return c.ServiceConfig
 	case c.Policy != "":
@@ -121,7 +128,10 @@ func (c *Config) policyName() string {
 }
 
 func (c *Config) serviceConfig() string {
-	if c.ServiceConfig != "" {
+	switch {
+	case c.byControlPlane():
+		return "{}"
+	case c.ServiceConfig != "":
 		return c.ServiceConfig
 	}
 	return fmt.Sprintf(`{"loadBalancingConfig":[{%q:{}}]}`, c.policyName())
@@ -137,7 +147,7 @@ func (c *Config) dial(opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 	if c.Authority != "" {
 		opts = append(opts, grpc.WithAuthority(c.Authority))
 	}
-	if c.NoServiceConfigLookup {
+	if c.NoServiceConfigLookup && !c.byControlPlane() {
 		opts = append(opts, grpc.WithDisableServiceConfig())
 	}
 	if c.KeepaliveTime > 0 {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc/balancer"
+	"google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/resolver/manual"
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/caller"
 )
@@ -49,6 +51,9 @@ func TestValidate(t *testing.T) {
 		{"service_config_unknown_policy", func(c *caller.Config) {
 			c.ServiceConfig = `{"loadBalancingConfig":[{"best":{}}]}`
 		}, []string{"service config", "best"}},
+		{"xds", asXDS, nil},
+		{"xds_with_policy", func(c *caller.Config) { asXDS(c); c.Policy = "round_robin" }, []string{`"xds:///server:8080"`, "--lb-policy", "xDS server"}},
+		{"xds_with_service_config", func(c *caller.Config) { asXDS(c); c.ServiceConfig = "{}" }, []string{"--service-config", "xDS server"}},
 		{"all_at_once", func(c *caller.Config) { c.Target, c.Timeout, c.Policy = "", 0, "best" }, []string{"--target", "--timeout", "--lb-policy"}},
 	}
 	for _, tt := range tests {
@@ -69,6 +74,12 @@ func TestValidate(t *testing.T) {
 			}
 		})
 	}
+}
+
+// asXDS gives the configuration a target and a resolver of the scheme xds. The
+// one of gRPC is tested with the program that has it.
+func asXDS(c *caller.Config) {
+	c.Target, c.Resolvers = "xds:///server:8080", []resolver.Builder{manual.NewBuilderWithScheme("xds")}
 }
 
 // Each policy that the help names is one that gRPC knows.

@@ -1,6 +1,7 @@
 package caller
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -11,46 +12,44 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-const (
-	// failurePause keeps a closed loop from spinning while nobody answers.
-	failurePause = 10 * time.Millisecond
-	// maxPhase is the longest distance of the first call from the start.
-	maxPhase = 10 * time.Millisecond
-)
+// failurePause keeps a closed loop from spinning while nobody answers.
+const failurePause = 10 * time.Millisecond
 
 var errBacklogFull = status.Error(codes.ResourceExhausted, "not sent: too many calls in flight, the servers are slower than --rate for longer than --timeout")
 
 // invoke makes one call.
 type invoke func(ctx context.Context) answer
 
-// openLoop issues calls at the rate, whatever they take. It never skips one:
-// when it wakes up late it issues at once all that are due. It returns when all
-// calls are complete.
-func openLoop(ctx context.Context, cfg *Config, t *tally, start time.Time, call invoke) {
+// openLoop issues calls at the pace, whatever they take. It skips none: when it
+// wakes up late it issues at once all that are due. It returns when all calls
+// are complete.
+func openLoop(ctx context.Context, cfg *Config, p *pace, t *tally, start time.Time, call invoke) {
 	var calls sync.WaitGroup
 	defer calls.Wait()
-	interval := float64(time.Second) / cfg.Rate
-	// Half a step from the grid of the windows: their ends then fall between
-	// calls, not on them.
-	phase := min(time.Duration(interval/2), maxPhase)
+	p.begin(start)
+	end := start.Add(cmp.Or(cfg.Duration, forever))
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for i := int64(0); cfg.Count == 0 || i < cfg.Count; i++ {
-		offset := phase + time.Duration(float64(i)*interval)
-		if cfg.Duration > 0 && offset >= cfg.Duration {
+	for issued := int64(0); cfg.Count == 0 || issued < cfg.Count; {
+		now := time.Now()
+		due, taken := p.take(now)
+		paused := due.IsZero()
+		if paused {
+			due = end // until when there is nothing to do
+		}
+		if over := !due.Before(end) && (!paused || !now.Before(end)); over || ctx.Err() != nil {
 			return
 		}
-		due := start.Add(offset)
-		if wait := time.Until(due); wait > 0 {
-			timer.Reset(wait)
+		if !taken {
+			timer.Reset(due.Sub(now))
 			select {
 			case <-timer.C:
+			case <-p.changed:
 			case <-ctx.Done():
-				return
 			}
-		} else if ctx.Err() != nil {
-			return
+			continue
 		}
+		issued++
 		id, inFlight := t.issue()
 		if inFlight > cfg.MaxInFlight {
 			t.complete(id, due, answer{err: errBacklogFull, refused: true})

@@ -9,9 +9,11 @@ import (
 	_ "google.golang.org/grpc/resolver/dns" // registered even where nothing else needs it
 )
 
-// schemes lists gRPC's own schemes, and the one that echo-client adds when it is
-// asked for, for the error that names what is known.
-var schemes = []string{"dns", "k8s", "passthrough", "unix", "unix-abstract"}
+// XDS is the scheme of targets that gRPC asks an xDS server about.
+const XDS = "xds"
+
+// schemes is for the error that says what is known. Not every program has all.
+const schemes = "dns, passthrough, unix, unix-abstract, k8s (echo-client alone) or xds (echo-client-xds alone)"
 
 // route is a parsed target and the resolver that gRPC uses for it.
 type route struct {
@@ -58,7 +60,7 @@ func resolverFor(target string, own []resolver.Builder) (route, error) {
 		}
 	}
 	if builder == nil {
-		return route{}, fmt.Errorf("--target %q: scheme %q is unknown, expected one of %s", target, scheme, strings.Join(schemes, ", "))
+		return route{}, fmt.Errorf("--target %q: scheme %q is unknown here, expected one of %s", target, scheme, schemes)
 	}
 	r := route{target: resolver.Target{URL: *u}, builder: builder}
 	if r.target.Endpoint() == "" {

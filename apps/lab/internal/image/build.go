@@ -15,7 +15,7 @@ import (
 
 // Programs are what this repository releases: the name of the image and the
 // folder under apps/.
-var Programs = []string{"echo-server", "echo-client"}
+var Programs = []string{"echo-server", "echo-client", "echo-client-xds"}
 
 // Config says how images are built.
 type Config struct {

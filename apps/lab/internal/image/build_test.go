@@ -68,15 +68,16 @@ func standIn(calls string, args []string) error {
 	return tarball.WriteToFile(flags["--tarball"], ref, img)
 }
 
-// checkout writes a module with the two programs.
+// checkout writes a module with the programs.
 func checkout(t *testing.T) string {
 	t.Helper()
 	root := t.TempDir()
 	for file, content := range map[string]string{
 		"go.mod": "module example.com/m\n\ngo 1.26.0\n", "go.sum": "", ".ko.yaml": "builds: []\n",
-		"shared/shared.go":         "package shared\n",
-		"apps/echo-server/main.go": "package main\n\nfunc main() {}\n",
-		"apps/echo-client/main.go": "package main\n\nimport _ \"example.com/m/shared\"\n\nfunc main() {}\n",
+		"shared/shared.go":             "package shared\n",
+		"apps/echo-server/main.go":     "package main\n\nfunc main() {}\n",
+		"apps/echo-client/main.go":     "package main\n\nimport _ \"example.com/m/shared\"\n\nfunc main() {}\n",
+		"apps/echo-client-xds/main.go": "package main\n\nimport _ \"example.com/m/shared\"\n\nfunc main() {}\n",
 	} {
 		edit(t, filepath.Join(root, file), content)
 	}
@@ -105,13 +106,13 @@ func TestBuild(t *testing.T) {
 		name, file, content string
 		want                []string
 	}{
-		{name: "first", want: []string{"./apps/echo-server", "./apps/echo-client"}},
+		{name: "first", want: []string{"./apps/echo-server", "./apps/echo-client", "./apps/echo-client-xds"}},
 		{name: "nothing_changed"},
 		{name: "unrelated_file", file: "README.md", content: "hello"},
-		{name: "shared_by_client", file: "shared/shared.go", content: "package shared\n\nconst X = 1\n", want: []string{"./apps/echo-client"}},
+		{name: "shared_by_clients", file: "shared/shared.go", content: "package shared\n\nconst X = 1\n", want: []string{"./apps/echo-client", "./apps/echo-client-xds"}},
 		{name: "new_file", file: "apps/echo-server/more.go", content: "package main\n", want: []string{"./apps/echo-server"}},
 		{name: "test_file", file: "apps/echo-server/more_test.go", content: "package main\n"},
-		{name: "settings", file: ".ko.yaml", content: "builds: [] # changed\n", want: []string{"./apps/echo-server", "./apps/echo-client"}},
+		{name: "settings", file: ".ko.yaml", content: "builds: [] # changed\n", want: []string{"./apps/echo-server", "./apps/echo-client", "./apps/echo-client-xds"}},
 	} {
 		if step.file != "" {
 			edit(t, filepath.Join(root, step.file), step.content)

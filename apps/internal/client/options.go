@@ -1,4 +1,4 @@
-package main
+package client
 
 import (
 	"errors"
@@ -31,9 +31,9 @@ type options struct {
 
 const help = `Calls EchoService, logs each second who answered, and sums up at the end.
 
-  echo-client --target dns:///echo-server:8080 --lb-policy round_robin --duration 10s
-  echo-client --target dns:///echo-server:8080 --fresh-connections 200
-  echo-client resolve --target dns:///echo-server:8080
+  %[1]s --target dns:///echo-server:8080 --lb-policy round_robin --duration 10s
+  %[1]s --target dns:///echo-server:8080 --fresh-connections 200
+  %[1]s resolve --target dns:///echo-server:8080
 
 Sub-command resolve prints the addresses that gRPC's resolver finds for --target.
 
@@ -42,7 +42,7 @@ Sub-command resolve prints the addresses that gRPC's resolver finds for --target
 // parse returns the command line, checked but for what caller.Config.Validate
 // checks. It prints the help to stdout and returns pflag.ErrHelp when
 // that is asked for.
-func parse(args []string, stdout io.Writer) (options, error) {
+func (p Program) parse(args []string, stdout io.Writer) (options, error) {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
@@ -53,15 +53,16 @@ func parse(args []string, stdout io.Writer) (options, error) {
 		opts.Pod = host
 	}
 
-	fs := pflag.NewFlagSet("echo-client", pflag.ContinueOnError)
+	fs := pflag.NewFlagSet(p.Name, pflag.ContinueOnError)
 	fs.SetOutput(stdout)
 	fs.SortFlags = false
-	fs.Usage = func() { fmt.Fprint(stdout, help, "Flags:\n", fs.FlagUsages()) }
+	fs.Usage = func() { fmt.Fprintf(stdout, help+"Flags:\n%[2]s", p.Name, fs.FlagUsages()) }
+	targets := "whom to call: dns:///name:port, passthrough:///host:port, " + p.Target
 	if len(args) > 0 && args[0] == "resolve" {
 		opts.resolve, args = true, args[1:]
-		opts.addResolveFlags(fs)
+		opts.addResolveFlags(fs, targets)
 	} else {
-		opts.addCallFlags(fs)
+		opts.addCallFlags(fs, targets)
 	}
 	if err := fs.Parse(args); err != nil {
 		return opts, err
@@ -100,8 +101,19 @@ func (o *options) check() error {
 	return errors.Join(errs...)
 }
 
-func (o *options) addCommonFlags(fs *pflag.FlagSet, timeout time.Duration, timeoutUsage string) {
-	fs.StringVar(&o.Target, "target", "", "whom to call: dns:///name:port, passthrough:///host:port, k8s:///service[.namespace]:port")
+// checkResolve checks what the sub-command resolve cannot work with.
+func (o *options) checkResolve() error {
+	if err := caller.CheckTarget(o.Target, o.Resolvers...); err != nil {
+		return err
+	}
+	if caller.Scheme(o.Target) == caller.XDS {
+		return fmt.Errorf("resolve --target %q: gRPC's xds resolver tells no addresses; call it, and ask the --admin port for the ClientStatusDiscoveryService", o.Target)
+	}
+	return nil
+}
+
+func (o *options) addCommonFlags(fs *pflag.FlagSet, targets string, timeout time.Duration, timeoutUsage string) {
+	fs.StringVar(&o.Target, "target", "", targets)
 	fs.DurationVar(&o.Timeout, "timeout", timeout, timeoutUsage)
 	fs.StringVar(&o.output, "output", "auto", "text, json, or auto: text on a terminal, else json")
 	fs.Func("log-level", "of the client's own log: debug, info, warn or error (default info)", func(s string) error {
@@ -112,12 +124,12 @@ func (o *options) addCommonFlags(fs *pflag.FlagSet, timeout time.Duration, timeo
 	})
 }
 
-func (o *options) addResolveFlags(fs *pflag.FlagSet) {
-	o.addCommonFlags(fs, 5*time.Second, "of the resolution")
+func (o *options) addResolveFlags(fs *pflag.FlagSet, targets string) {
+	o.addCommonFlags(fs, targets, 5*time.Second, "of the resolution")
 }
 
-func (o *options) addCallFlags(fs *pflag.FlagSet) {
-	o.addCommonFlags(fs, time.Second, "of one call")
+func (o *options) addCallFlags(fs *pflag.FlagSet, targets string) {
+	o.addCommonFlags(fs, targets, time.Second, "of one call")
 	fs.StringVar(&o.Policy, "lb-policy", "", "balancer: "+strings.Join(caller.Policies, ", ")+" (default pick_first)")
 	fs.StringVar(&o.ServiceConfig, "service-config", "", "gRPC service config as JSON, instead of --lb-policy")
 	fs.BoolVar(&o.NoServiceConfigLookup, "no-service-config-lookup", true, "ignore service configs that the resolver finds: no TXT look-ups")
@@ -131,7 +143,7 @@ func (o *options) addCallFlags(fs *pflag.FlagSet) {
 	fs.DurationVar(&o.KeepaliveTime, "keepalive-time", 30*time.Second, "ping a silent connection after that time, 0 is never")
 	fs.DurationVar(&o.KeepaliveTimeout, "keepalive-timeout", 10*time.Second, "drop a connection whose ping is not answered in that time")
 	fs.StringVar(&o.Message, "message", "hello", "what to say")
-	fs.StringVar(&o.admin, "admin", "127.0.0.1:9091", "loopback address of channelz and LoadBalancerStatsService, '' is none")
+	fs.StringVar(&o.admin, "admin", "127.0.0.1:9091", "loopback address of channelz, LoadBalancerStatsService and ClientControlService, '' is none")
 	fs.BoolVar(&o.version, "version", false, "print the version and exit")
 }
 

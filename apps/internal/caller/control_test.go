@@ -1,0 +1,159 @@
+package caller_test
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"math"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+
+	"github.com/grpc-lb/grpc-lb/apps/internal/admin"
+	"github.com/grpc-lb/grpc-lb/apps/internal/caller"
+	"github.com/grpc-lb/grpc-lb/apps/internal/caller/callerlog"
+	"github.com/grpc-lb/grpc-lb/proto/echopb"
+)
+
+// A running client is paused and set going again over its admin port. Windows
+// go on without calls, still end between calls, and no call is lost or made up
+// for.
+func TestSetRateOfARunningClient(t *testing.T) {
+	cfg := cluster(t, false, named("a"), named("b"))
+	cfg.Rate = 200
+	client, err := caller.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	server, err := admin.Start("127.0.0.1:0", func(s grpc.ServiceRegistrar) {
+		echopb.RegisterClientControlServiceServer(s, client.Control(slog.New(slog.NewTextHandler(&log, nil))))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	conn, err := grpc.NewClient(server.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	control := echopb.NewClientControlServiceClient(conn)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	// A rate holds for three windows: the one in which it came, and two more.
+	steps := []struct{ rate, before float64 }{{rate: 0, before: 200}, {rate: 100, before: 0}}
+	r := &recorder{seen: func(line callerlog.Line) {
+		w, ok := line.(*callerlog.Window)
+		if !ok || w.Seq%3 != 0 {
+			return
+		}
+		if w.Seq/3 > len(steps) {
+			cancel()
+			return
+		}
+		step := steps[w.Seq/3-1]
+		reply, err := control.SetRate(t.Context(), &echopb.SetRateRequest{CallsPerSecond: step.rate})
+		if err != nil || reply.GetCallsPerSecond() != step.before {
+			t.Errorf("SetRate(%v) = %v, %v, want the rate before, %v", step.rate, reply, err, step.before)
+		}
+	}}
+	if err := client.Run(ctx, r); err != nil {
+		t.Fatal(err)
+	}
+	checkSums(t, r)
+	windows := linesOf[*callerlog.Window](r)
+	for _, want := range []struct {
+		windows []*callerlog.Window
+		rate    float64
+	}{{windows[1:3], 200}, {windows[4:6], 0}, {windows[7:9], 100}} {
+		var issued int64
+		for _, w := range want.windows {
+			issued += w.Issued
+		}
+		// A busy machine ends a window late, and makes a call late.
+		calls := want.rate * want.windows[1].End.Sub(want.windows[0].Start).Seconds()
+		if math.Abs(float64(issued)-calls) > .15*calls {
+			t.Errorf("windows %d and %d issued %d calls, want about %.0f", want.windows[0].Seq, want.windows[1].Seq, issued, calls)
+		}
+	}
+	for _, want := range []string{"calls_per_second=0 before=200", "calls_per_second=100 before=0"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("log %q, want %q", log.String(), want)
+		}
+	}
+}
+
+// Rates that are none are refused and change nothing.
+func TestSetRateRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := cluster(t, true, named("a"))
+		open, closed, fresh := cfg, cfg, cfg
+		open.Rate, closed.Concurrency, fresh.FreshConnections = 200, 1, 1
+		for _, tt := range []struct {
+			name string
+			cfg  caller.Config
+			rate float64
+			code codes.Code
+			want string
+		}{
+			{"negative", open, -1, codes.InvalidArgument, "calls_per_second is -1, expected 0"},
+			{"not_a_number", open, math.NaN(), codes.InvalidArgument, "is NaN"},
+			{"infinite", open, math.Inf(1), codes.InvalidArgument, "is +Inf"},
+			{"too_much", open, 1e6 + 1, codes.InvalidArgument, "to 1e+06 calls per second"},
+			{"most", open, 1e6, codes.OK, ""},
+			{"closed_loop", closed, 5, codes.FailedPrecondition, "--concurrency"},
+			{"fresh_connections", fresh, 0, codes.FailedPrecondition, "--fresh-connections"},
+		} {
+			client, err := caller.New(tt.cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			control := client.Control(slog.New(slog.DiscardHandler))
+			_, err = control.SetRate(t.Context(), &echopb.SetRateRequest{CallsPerSecond: tt.rate})
+			if got := status.Convert(err); got.Code() != tt.code || !strings.Contains(got.Message(), tt.want) {
+				t.Errorf("%s: SetRate(%v) = %v, want %v with %q", tt.name, tt.rate, err, tt.code, tt.want)
+			}
+			if tt.code != codes.InvalidArgument {
+				continue
+			}
+			reply, err := control.SetRate(t.Context(), &echopb.SetRateRequest{CallsPerSecond: 1})
+			if err != nil || reply.GetCallsPerSecond() != 200 {
+				t.Errorf("%s: then SetRate(1) = %v, %v, want the rate before, 200", tt.name, reply, err)
+			}
+		}
+	})
+}
+
+// A client that is paused before it starts makes no call and is not failed for it.
+func TestPausedClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := cluster(t, true, named("a"))
+		cfg.Rate, cfg.Duration = 200, 5*time.Second
+		client, err := caller.New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.Control(slog.New(slog.DiscardHandler)).SetRate(t.Context(), &echopb.SetRateRequest{}); err != nil {
+			t.Fatal(err)
+		}
+		r := new(recorder)
+		if err := client.Run(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		checkSums(t, r)
+		if got := linesOf[*callerlog.Summary](r)[0].Issued; got != 0 {
+			t.Errorf("%d calls, want none", got)
+		}
+		if got := len(linesOf[*callerlog.Window](r)); got < 5 {
+			t.Errorf("%d windows, want one a second", got)
+		}
+	})
+}
