@@ -27,6 +27,8 @@ var checks = []func(rendering) []string{
 	checkPodSecurity,
 	checkTokens,
 	checkLinkerd,
+	checkEnvoy,
+	checkProxyless,
 }
 
 // Check reports everything that is wrong with the objects that the named

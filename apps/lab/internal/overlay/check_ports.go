@@ -68,7 +68,7 @@ func (w workload) hasPort(port intstr.IntOrString) bool {
 }
 
 // checkTarget wants echo-client's target to lead to something that the overlay
-// renders, by a short name.
+// renders, by a short name, or by the whole one where xDS knows no other.
 func checkTarget(r rendering) []string {
 	client, ok := find[*appsv1.Deployment](r.objects, "echo-client")
 	if !ok {
@@ -93,6 +93,12 @@ func checkTarget(r rendering) []string {
 			}
 		}
 		return wrong("nothing has hostPort %s", port)
+	}
+	if parsed.Scheme == "xds" {
+		suffix := "." + Namespace(r.name) + ".svc.cluster.local"
+		if host, ok = strings.CutSuffix(host, suffix); !ok {
+			return wrong("expected <service>%s, as istiod names a Service", suffix)
+		}
 	}
 	service, ok := find[*corev1.Service](r.objects, host)
 	if !ok {

@@ -6,9 +6,9 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
 )
 
-// Every overlay of the checkout holds to every check.
+// Every overlay of the checkout, and every variant, holds to every check.
 func TestCheck(t *testing.T) {
-	for _, name := range names(t) {
+	for _, name := range all(t) {
 		if err := overlay.Check(name, decode(t, render(t, name))); err != nil {
 			t.Error(err)
 		}
@@ -55,6 +55,11 @@ func TestCheckRejects(t *testing.T) {
 		{name: "target_without_port", overlay: "l4", old: "dns:///echo-server:8080", new: "dns:///echo-server", want: "no port"},
 		{name: "target_host_port", overlay: "linkerd", old: "hostPort: 4140", new: "hostPort: 4141", want: "nothing has hostPort 4140"},
 		{name: "headless_maps_no_port", overlay: "dns", old: "containerPort: 8080", new: "containerPort: 9000", want: "is headless, and no pod listens on its port 8080"},
+		{name: "target_xds_short", overlay: "xds", old: "xds:///echo-server.grpc-lb-xds.svc.cluster.local:8080", new: "xds:///echo-server:8080", want: "expected <service>.grpc-lb-xds.svc.cluster.local, as istiod names a Service"},
+		{name: "target_xds_in_another", overlay: "xds", old: "echo-server.grpc-lb-xds.svc", new: "echo-server.grpc-lb-l4.svc", want: "expected <service>.grpc-lb-xds.svc.cluster.local, as istiod names a Service"},
+		{name: "target_xds_service", overlay: "xds", old: "xds:///echo-server.", new: "xds:///echo.", want: `no Service has the short name "echo"`},
+		{name: "target_xds_port", overlay: "xds", old: "svc.cluster.local:8080", new: "svc.cluster.local:80", want: "Service/echo-server has no port 80"},
+		{name: "target_whole_name_in_dns", overlay: "dns", old: "dns:///echo-server:8080", new: "dns:///echo-server.grpc-lb-dns.svc.cluster.local:8080", want: "no Service has the short name"},
 		// checkDrain
 		{name: "grace_too_short", overlay: "l4", old: "terminationGracePeriodSeconds: 30", new: "terminationGracePeriodSeconds: 25", want: "terminationGracePeriodSeconds is 25s, expected more than the 25s"},
 		{name: "default_grace_too_short", overlay: "l4", old: "--drain-timeout=20s", new: "--drain-timeout=30s", want: "expected more than the 35s"},
@@ -66,6 +71,9 @@ func TestCheckRejects(t *testing.T) {
 		{name: "privileged_for_nothing", overlay: "l4", old: "enforce: restricted", new: "enforce: privileged", want: `enforces pod security "privileged", expected "restricted"`},
 		{name: "restricted_forbids_sidecars", overlay: "istio", old: "enforce: privileged", new: "enforce: restricted", want: `expected "privileged"`},
 		{name: "restricted_forbids_host_port", overlay: "linkerd", old: "enforce: privileged", new: "enforce: restricted", want: `expected "privileged"`},
+		{name: "restricted_forbids_agents", overlay: "xds", old: "enforce: baseline", new: "enforce: restricted", want: `enforces pod security "restricted", expected "baseline"`},
+		{name: "privileged_for_an_agent", overlay: "xds", old: "enforce: baseline", new: "enforce: privileged", want: `enforces pod security "privileged", expected "baseline"`},
+		{name: "envoy_as_root", overlay: "envoy", old: "readOnlyRootFilesystem: true", new: "privileged: true", want: "Deployment/envoy: pod security restricted: privileged"},
 		// checkTokens
 		{name: "token_for_nothing", overlay: "l4", old: "automountServiceAccountToken: false\n      containers", new: "automountServiceAccountToken: true\n      containers", want: "workloads that may call the API: [Deployment/echo-client () Deployment/echo-server ()], expected []"},
 		{name: "token_by_default", overlay: "dns", old: "automountServiceAccountToken: false", new: "imagePullSecrets: []", want: "[Deployment/echo-client () Deployment/echo-server ()]"},
@@ -87,6 +95,35 @@ func TestCheckRejects(t *testing.T) {
 		{name: "dtab_grpc_service", overlay: "linkerd", old: "/svc/com.example.grpc.EchoService =>", new: "/svc/com.example.EchoService =>", want: `gRPC service "com.example.EchoService"`},
 		{name: "dtab_service", overlay: "linkerd", old: "/grpc/echo-server", new: "/grpc/echo", want: `no Service "echo" in namespace "grpc-lb-linkerd"`},
 		{name: "dtab_port", overlay: "linkerd", old: "/grpc/echo-server", new: "/http/echo-server", want: `Service "echo-server" has no port named "http"`},
+		// checkEnvoy
+		{name: "envoy_config_elsewhere", overlay: "envoy", old: "- /etc/envoy/envoy.yaml", new: "- /etc/envoy.yaml", want: `no ConfigMap is mounted as its --config-path "/etc/envoy.yaml"`},
+		{name: "envoy_config_other_key", overlay: "envoy", old: "- /etc/envoy/envoy.yaml", new: "- /etc/envoy/config.yaml", want: `no ConfigMap is mounted as its --config-path "/etc/envoy/config.yaml"`},
+		{name: "envoy_config_not_yaml", overlay: "envoy", old: "    admin:\n", new: "    admin: [\n", want: "envoy.yaml: "},
+		{name: "envoy_admin_for_all", overlay: "envoy", old: "127.0.0.1, port_value: 9901", new: "0.0.0.0, port_value: 9901", want: "admin listens on 0.0.0.0:9901, expected 127.0.0.1"},
+		{name: "envoy_listens_elsewhere", overlay: "envoy", old: "0.0.0.0, port_value: 8080", new: "0.0.0.0, port_value: 8082", want: "listener grpc at 0.0.0.0:8082, expected 0.0.0.0 and a port of the pod"},
+		{name: "envoy_listens_on_loopback", overlay: "envoy", old: "0.0.0.0, port_value: 8081", new: "127.0.0.1, port_value: 8081", want: "listener ready at 127.0.0.1:8081"},
+		{name: "envoy_port_without_listener", overlay: "envoy", old: "containerPort: 8081", new: "containerPort: 8082", want: "nothing listens on the pod's port 8082 (ready)"},
+		{name: "envoy_service", overlay: "envoy", old: "address: echo-server, port_value", new: "address: echo, port_value", want: "cluster echo-server at echo:8080: no Service has that short name"},
+		{name: "envoy_port", overlay: "envoy", old: "address: echo-server, port_value: 8080", new: "address: echo-server, port_value: 80", want: "cluster echo-server at echo-server:80: no pod of the Service listens on that port"},
+		{name: "envoy_before_a_cluster_ip", overlay: "envoy", old: "clusterIP: None", new: "type: ClusterIP", want: "the Service is not headless"},
+		{name: "envoy_admin_cluster", overlay: "envoy", old: "address: {address: 127.0.0.1, port_value: 9901}\n    overload", new: "address: {address: 127.0.0.1, port_value: 9902}\n    overload", want: "cluster admin at 127.0.0.1:9901: no Service"},
+		{name: "envoy_no_health_check", overlay: "envoy", old: "health_checks:", new: "x:", want: "cluster echo-server has 0 health checks, expected 1"},
+		{name: "envoy_health_of_another", overlay: "envoy", old: "service_name: com.example.grpc.EchoService", new: "service_name: com.example.EchoService", want: `checks the health of "com.example.EchoService"`},
+		{name: "envoy_health_too_seldom", overlay: "envoy", old: "- interval: 2s", new: "- interval: 5s", want: `health_checks.interval "5s", expected less than echo-server's --drain-delay=5s`},
+		{name: "envoy_no_pre_stop", overlay: "envoy", old: "preStop:", new: "postStart:", want: "no preStop command"},
+		{name: "envoy_abrupt_drain", overlay: "envoy", old: "/drain_listeners?graceful ", new: "/drain_listeners ", want: "preStop does not ask for a graceful drain"},
+		{name: "envoy_no_sleep", overlay: "envoy", old: "sleep 12", new: "true", want: "preStop does not sleep"},
+		{name: "envoy_sleep_too_short", overlay: "envoy", old: "sleep 12", new: "sleep 10", want: `preStop sleeps 10 s, expected more than --drain-time-s "10"`},
+		{name: "envoy_default_drain", overlay: "envoy", old: "- --drain-time-s\n        - \"10\"\n", new: "", want: `expected more than --drain-time-s ""`},
+		{name: "envoy_grace_too_short", overlay: "envoy", old: "sleep 12", new: "sleep 30", want: "terminationGracePeriodSeconds is 30, expected more than the 30 that preStop sleeps"},
+		// checkProxyless
+		{name: "not_injected", overlay: "xds", old: `sidecar.istio.io/inject: "true"`, new: `sidecar.istio.io/inject: "false"`, want: "Deployment/echo-client: sidecar.istio.io/inject is false, expected true"},
+		{name: "injected_for_nothing", overlay: "l4", old: "        app.kubernetes.io/part-of: grpc-lb\n    spec:", new: "        app.kubernetes.io/part-of: grpc-lb\n        sidecar.istio.io/inject: \"true\"\n    spec:", want: "Deployment/echo-server: sidecar.istio.io/inject is true, expected false"},
+		{name: "injected_envoy", overlay: "xds", old: "inject.istio.io/templates: grpc-agent", new: "inject.istio.io/templates: sidecar", want: `inject.istio.io/templates is "sidecar", expected grpc-agent`},
+		{name: "not_held", overlay: "xds", old: `"holdApplicationUntilProxyStarts": true`, new: `"holdApplicationUntilProxyStarts": false`, want: "does not hold the client"},
+		{name: "hold_not_json", overlay: "xds", old: `{"holdApplicationUntilProxyStarts": true}`, new: `holdApplicationUntilProxyStarts`, want: "does not hold the client"},
+		{name: "policy_of_its_own", overlay: "xds", old: "- --rate=50", new: "- --rate=50\n        - --lb-policy=round_robin", want: "--lb-policy=round_robin, expected none"},
+		{name: "servers_injected", overlay: "xds", old: "    pod-security.kubernetes.io/enforce: baseline", new: "    istio-injection: enabled\n    pod-security.kubernetes.io/enforce: privileged", want: "Namespace/grpc-lb-xds: istio-injection puts a sidecar beside the servers"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

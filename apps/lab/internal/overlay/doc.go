@@ -3,5 +3,6 @@
 // ports, and whether Argo CD's files tell the same story.
 //
 // An overlay is a directory in overlays/. Its name is part of its namespace and
-// of its Argo CD Application; nothing in this package lists the names.
+// of its Argo CD Application; nothing in this package lists the names. A
+// variant is an overlay with components of base added, and in memory only.
 package overlay

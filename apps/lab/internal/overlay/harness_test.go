@@ -29,7 +29,17 @@ func names(t *testing.T) []string {
 	return list
 }
 
-// render returns an overlay of the checkout as bytes.
+// all returns the overlays on disk and the variants.
+func all(t *testing.T) []string {
+	t.Helper()
+	list, err := checkout(t).All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// render returns an overlay or a variant of the checkout as bytes.
 func render(t *testing.T, name string) []byte {
 	t.Helper()
 	rendered, err := checkout(t).Render(name)

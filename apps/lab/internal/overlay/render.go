@@ -1,6 +1,7 @@
 package overlay
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -16,14 +17,27 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Render returns what `kubectl kustomize overlays/<name>` prints, byte for byte.
+// Render returns what `kubectl kustomize overlays/<name>` prints, byte for byte,
+// or for a variant what kubectl prints of the overlay with the components added.
 // What kubectl only warns of is an error.
 func (r *Repository) Render(name string) ([]byte, error) {
-	dir, err := r.path(name)
+	from, err := r.find(name)
 	if err != nil {
 		return nil, err
 	}
-	return r.RenderDir(dir)
+	if len(from.outer.Components) == 0 {
+		return r.RenderDir(from.dir)
+	}
+	for _, dir := range append(from.components(), from.dir) {
+		if _, err := r.Sources(dir); err != nil {
+			return nil, fmt.Errorf("rendering %s: %w", name, err)
+		}
+	}
+	out, err := r.buildOuter(from)
+	if err != nil {
+		return nil, fmt.Errorf("rendering %s: %w", name, err)
+	}
+	return out, nil
 }
 
 // RenderDir is Render for any directory of the checkout, such as argocd.
@@ -43,44 +57,51 @@ func (r *Repository) RenderDir(dir string) ([]byte, error) {
 //
 // It puts a kustomization that sets nothing but images around the overlay, as
 // anyone would do by hand. A name that matches nothing is an error, although
-// kustomize ignores it.
+// kustomize ignores it; Images tells which would match.
 func (r *Repository) RenderWithImages(name string, images map[string]string) ([]byte, error) {
-	dir, err := r.path(name)
+	from, err := r.find(name)
 	if err != nil {
 		return nil, err
 	}
-	plain, err := r.RenderDir(dir)
+	plain, err := r.Render(name)
 	if err != nil {
 		return nil, err
 	}
-	outer := types.Kustomization{Resources: []string{"../" + dir}}
-	for _, from := range slices.Sorted(maps.Keys(images)) {
-		to := images[from]
-		repository, tag, digest := splitReference(to)
+	for _, old := range slices.Sorted(maps.Keys(images)) {
+		repository, tag, digest := splitReference(images[old])
 		if tag == "" && digest == "" {
-			return nil, fmt.Errorf("overlay: image %q has neither tag nor digest", to)
+			return nil, fmt.Errorf("overlay: image %q has neither tag nor digest", images[old])
 		}
-		outer.Images = append(outer.Images, types.Image{Name: from, NewName: repository, NewTag: tag, Digest: digest})
+		from.outer.Images = append(from.outer.Images, types.Image{Name: old, NewName: repository, NewTag: tag, Digest: digest})
 	}
-	memory := filesys.MakeFsInMemory()
-	for _, tree := range []string{"base", dir} {
-		if err := r.copyTo(memory, tree); err != nil {
-			return nil, fmt.Errorf("overlay: copying %s: %w", tree, err)
-		}
+	out, err := r.buildOuter(from)
+	if err == nil {
+		err = replaced(plain, out, images)
 	}
-	content, err := yaml.Marshal(outer)
 	if err != nil {
-		return nil, fmt.Errorf("overlay: writing the outer kustomization: %w", err)
+		return nil, fmt.Errorf("rendering %s with other images: %w", name, err)
+	}
+	return out, nil
+}
+
+// buildOuter builds the kustomization around an overlay, in memory.
+func (r *Repository) buildOuter(from source) ([]byte, error) {
+	memory := filesys.MakeFsInMemory()
+	for _, tree := range []string{"base", from.dir} {
+		if err := r.copyTo(memory, tree); err != nil {
+			return nil, fmt.Errorf("copying %s: %w", tree, err)
+		}
+	}
+	content, err := yaml.Marshal(from.outer)
+	if err != nil {
+		return nil, fmt.Errorf("writing the outer kustomization: %w", err)
 	}
 	if err := memory.WriteFile("/outer/kustomization.yaml", content); err != nil {
-		return nil, fmt.Errorf("overlay: writing the outer kustomization: %w", err)
+		return nil, fmt.Errorf("writing the outer kustomization: %w", err)
 	}
 	out, err := Build(memory, "/outer")
 	if err != nil {
-		return nil, fmt.Errorf("rendering %s with other images: %s", dir, oneLine(err))
-	}
-	if err := replaced(plain, out, images); err != nil {
-		return nil, fmt.Errorf("rendering %s with other images: %w", dir, err)
+		return nil, errors.New(oneLine(err))
 	}
 	return out, nil
 }
@@ -122,6 +143,17 @@ func replaced(plain, out []byte, images map[string]string) error {
 		}
 	}
 	return nil
+}
+
+// Images returns the image references of all containers in a rendering, init
+// containers included, sorted, each once.
+func Images(rendered []byte) ([]string, error) {
+	all, err := imagesOf(rendered)
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(all)
+	return slices.Compact(all), nil
 }
 
 // imagesOf returns the images of all containers, in the order of the rendering.

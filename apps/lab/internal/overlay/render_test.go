@@ -11,14 +11,16 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
 )
 
 var update = flag.Bool("update", false, "write the goldens")
 
-// What each overlay renders, reviewed in the diff of a change.
+// What each overlay and each variant renders, reviewed in the diff of a change.
 func TestGolden(t *testing.T) {
 	known := map[string]bool{}
-	for _, name := range names(t) {
+	for _, name := range all(t) {
 		file := filepath.Join("testdata", "golden", name+".yaml")
 		known[file] = true
 		got := render(t, name)
@@ -140,6 +142,30 @@ func TestRenderWithImages(t *testing.T) {
 			want:    []string{client + ":v0.1.0", server + ":v0.1.0", "lab.local/l5d:1", "registry.k8s.io/kubectl:v1.37.2"},
 		},
 		{
+			name:    "from_another_name_than_base",
+			overlay: "xds",
+			images:  map[string]string{client + "-xds": client + "-xds:lab", server: server + ":lab"},
+			want:    []string{client + "-xds:lab", server + ":lab"},
+		},
+		{
+			name:    "variant",
+			overlay: "dns-max-age",
+			images:  map[string]string{server: server + ":lab"},
+			want:    []string{client + ":v0.1.0", server + ":lab"},
+		},
+		{
+			name:    "matches_nothing_in_variant",
+			overlay: "l4-max-age",
+			images:  map[string]string{client + "-xds": client + ":lab"},
+			err:     `no container has an image named "` + client + `-xds"`,
+		},
+		{
+			name:    "name_of_base_in_xds",
+			overlay: "xds",
+			images:  map[string]string{client: client + ":lab"},
+			err:     `no container has an image named "` + client + `"`,
+		},
+		{
 			name:    "matches_nothing",
 			overlay: "l4",
 			images:  map[string]string{"echo-server": "lab.local/echo-server:1"},
@@ -180,6 +206,75 @@ func TestRenderWithImages(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Images are those of init containers too, sorted, each once; what cannot be
+// decoded is an error.
+func TestImages(t *testing.T) {
+	const initContainer = "      initContainers:\n      - name: first\n        image: a:1\n      - name: second\n        image: ghcr.io/grpc-lb/echo-server:v0.1.0\n      containers:\n"
+	got, err := overlay.Images(mutate(t, render(t, "linkerd"), "      containers:\n", initContainer))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"a:1", "buoyantio/linkerd:1.7.5", "ghcr.io/grpc-lb/echo-client:v0.1.0", "ghcr.io/grpc-lb/echo-server:v0.1.0", "registry.k8s.io/kubectl:v1.37.2"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("images (-want +got):\n%s", diff)
+	}
+	_, err = overlay.Images([]byte("kind: ["))
+	rejected(t, err, "overlay: decoding object 1")
+}
+
+// A digest is that of one image: an overlay that renames an image of base must
+// not keep the digest that a release sets in base.
+func TestDigests(t *testing.T) {
+	pinned, both := map[string]string{}, map[string]string{}
+	pin := func(file, name, digit string) string {
+		content, err := os.ReadFile(filepath.Join(checkout(t).Root(), file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		line := "newName: " + name + "\n"
+		return string(mutate(t, content, line, line+"    digest: sha256:"+strings.Repeat(digit, 64)+"\n"))
+	}
+	const base, xds = "base/kustomization.yaml", "overlays/xds/kustomization.yaml"
+	pinned[base] = pin(base, "ghcr.io/grpc-lb/echo-client", "a")
+	both[base], both[xds] = pinned[base], pin(xds, "ghcr.io/grpc-lb/echo-client-xds", "b")
+	for _, test := range []struct {
+		name  string
+		files map[string]string
+		want  []string
+	}{
+		{name: "as_it_is"},
+		{name: "each_its_own", files: both},
+		{name: "of_base", files: pinned, want: []string{"ghcr.io/grpc-lb/echo-client and ghcr.io/grpc-lb/echo-client-xds have one digest"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if diff := cmp.Diff(test.want, sharedDigests(t, clone(t, test.files))); diff != "" {
+				t.Errorf("shared digests (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func sharedDigests(t *testing.T, repository *overlay.Repository) []string {
+	t.Helper()
+	owner := map[string]string{}
+	var shared []string
+	for _, name := range names(t) {
+		rendered, err := repository.Render(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, reference := range images(rendered) {
+			image, digest, pinned := strings.Cut(reference, "@")
+			image = regexp.MustCompile(`:[^/]*$`).ReplaceAllString(image, "")
+			if other, ok := owner[digest]; pinned && ok && other != image {
+				shared = append(shared, other+" and "+image+" have one digest")
+			}
+			owner[digest] = image
+		}
+	}
+	return shared
 }
 
 var image = regexp.MustCompile(`(?m)^ +(?:- )?image: (.+)$`)

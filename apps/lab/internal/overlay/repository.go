@@ -7,18 +7,17 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 )
 
 // modulePath tells this repository's go.mod from those of the modules nested in it.
 const modulePath = "github.com/grpc-lb/grpc-lb"
 
-// namespacePrefix and an overlay's name make its namespace and the name of its
+// namespacePrefix and the name of an overlay or a variant make its namespace and the name of its
 // Application.
 const namespacePrefix = "grpc-lb-"
 
-// Namespace returns the namespace of the named overlay.
+// Namespace returns the namespace of the named overlay or variant.
 func Namespace(name string) string { return namespacePrefix + name }
 
 // Repository is a checkout of this repository.
@@ -70,26 +69,27 @@ func (r *Repository) List() ([]string, error) {
 	return names, nil
 }
 
-// UnknownError says that a checkout has no overlay of the given name.
+// All returns the names of the overlays and, after them, those of the variants.
+func (r *Repository) All() ([]string, error) {
+	names, err := r.List()
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range Variants {
+		names = append(names, v.Name)
+	}
+	return names, nil
+}
+
+// UnknownError says that a checkout has no overlay, and this package no variant,
+// of the given name.
 type UnknownError struct {
 	Name  string   // what was asked for
-	Known []string // what the checkout has
+	Known []string // what there is
 }
 
 func (e *UnknownError) Error() string {
 	return fmt.Sprintf("overlay %q does not exist: this checkout has %s", e.Name, strings.Join(e.Known, ", "))
-}
-
-// path returns the named overlay's directory, relative to the root.
-func (r *Repository) path(name string) (string, error) {
-	names, err := r.List()
-	if err != nil {
-		return "", err
-	}
-	if !slices.Contains(names, name) {
-		return "", &UnknownError{Name: name, Known: names}
-	}
-	return "overlays/" + name, nil
 }
 
 // read returns a file of the checkout. Its errors name the file as a reader of

@@ -28,7 +28,7 @@ func TestFind(t *testing.T) {
 	rejected(t, err, "is not in a checkout of github.com/grpc-lb/grpc-lb: clone it")
 }
 
-// A name that no directory has is one error that lists the names.
+// A name that neither a directory nor a variant has is one error that lists the names.
 func TestUnknown(t *testing.T) {
 	for _, name := range []string{"nope", "", "..", "l4/"} {
 		_, err := checkout(t).Render(name)
@@ -36,10 +36,10 @@ func TestUnknown(t *testing.T) {
 		if !errors.As(err, &unknown) {
 			t.Fatalf("Render(%q): got error %v, expected an UnknownError", name, err)
 		}
-		if diff := cmp.Diff(names(t), unknown.Known); diff != "" {
+		if diff := cmp.Diff(all(t), unknown.Known); diff != "" {
 			t.Errorf("known overlays (-want +got):\n%s", diff)
 		}
-		rejected(t, err, "dns, istio, k8s-api, l4, linkerd")
+		rejected(t, err, "dns, envoy, istio, k8s-api, l4, linkerd, xds, l4-max-age, dns-max-age")
 	}
 }
 

@@ -67,7 +67,7 @@ func (r *Repository) source(entry string) ([]Kustomization, error) {
 		return nil, err
 	}
 	for document := range strings.SplitSeq(string(content), "\n---\n") {
-		var content map[string]any
+		var content any // an object, or the list that a JSON patch is
 		if err := yaml.UnmarshalStrict([]byte(document), &content); err != nil {
 			return nil, fmt.Errorf("%s: %s", entry, oneLine(err))
 		}

@@ -53,6 +53,11 @@ func TestEveryEntryHasEffect(t *testing.T) {
 			t.Errorf("%s: %s changes nothing", name, idle)
 		}
 	}
+	for _, v := range overlay.Variants {
+		for _, idle := range withoutEffect(t, byHand(t, v), v.Overlay) {
+			t.Errorf("%s: %s changes nothing", v.Name, idle)
+		}
+	}
 	idle := withoutEffect(t, map[string]string{
 		"overlays/x/kustomization.yaml": "namespace: grpc-lb-x\nresources: [../../base]\npatches: [{path: a.patch.yaml}]\nimages: [{name: nope, newTag: v1}]\n",
 		"overlays/x/a.patch.yaml":       "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: echo-client}\nspec: {replicas: 3}\n",
@@ -109,8 +114,17 @@ func withoutEffect(t *testing.T, files map[string]string, name string) []string 
 // patches are short and say why, and each overlay has a short README.
 func TestHouseRules(t *testing.T) {
 	repository := checkout(t)
+	var dirs []string
 	for _, name := range names(t) {
-		sources, err := repository.Sources("overlays/" + name)
+		dirs = append(dirs, "overlays/"+name)
+	}
+	for _, v := range overlay.Variants {
+		for _, c := range v.Components {
+			dirs = append(dirs, "base/components/"+c)
+		}
+	}
+	for _, dir := range dirs {
+		sources, err := repository.Sources(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -119,6 +133,8 @@ func TestHouseRules(t *testing.T) {
 				t.Errorf("%s: %s", source.File, violation)
 			}
 		}
+	}
+	for _, name := range names(t) {
 		readme, err := os.ReadFile(filepath.Join(repository.Root(), "overlays", name, "README.md"))
 		if err != nil {
 			t.Error(err)
@@ -164,12 +180,17 @@ func TestHouseRulesReject(t *testing.T) {
 		{Labels: []types.Label{{IncludeSelectors: true}}},
 		{Patches: []types.Patch{{Path: "a.patch.yaml", Target: &types.Selector{}}}},
 		{Patches: []types.Patch{{Path: "a.yaml"}}},
+		{Patches: []types.Patch{{Path: "a.json.yaml", Target: &types.Selector{}}}},
 		{Resources: []string{"a.patch.yaml"}},
 		{GeneratorOptions: &types.GeneratorOptions{DisableNameSuffixHash: true}},
 	} {
 		if len(forbidden(kustomization)) != 1 {
 			t.Errorf("got %v for %+v, expected one violation", forbidden(kustomization), kustomization)
 		}
+	}
+	jsonPatch := types.Kustomization{Patches: []types.Patch{{Path: "a.json.patch.yaml", Target: &types.Selector{}}}}
+	if violations := forbidden(jsonPatch); len(violations) > 0 {
+		t.Errorf("a JSON patch with its target: %v", violations)
 	}
 }
 
@@ -198,7 +219,8 @@ func forbidden(k types.Kustomization) []string {
 		refuse(label.IncludeSelectors, "labels with includeSelectors change selectors")
 	}
 	for _, patch := range k.Patches {
-		refuse(patch.Target != nil, "a patch with a target: that matches nothing is silent")
+		// A JSON patch needs one; TestEveryEntryHasEffect finds what matches nothing.
+		refuse(patch.Target != nil && !strings.HasSuffix(patch.Path, ".json.patch.yaml"), "a patch with a target: that matches nothing is silent")
 		refuse(patch.Target == nil && !strings.HasSuffix(patch.Path, ".patch.yaml"), "a patch's file is named <name>.patch.yaml")
 	}
 	for _, resource := range k.Resources {
