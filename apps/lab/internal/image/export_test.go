@@ -1,4 +1,7 @@
 package image
 
 // What only tests outside of the package reach for.
-var ParseLDD = parseLDD
+var (
+	ParseLDD = parseLDD
+	PullBy   = pull
+)

@@ -43,6 +43,8 @@ type Image struct {
 	Entrypoint []string
 	// User is "uid:gid"; empty is root.
 	User string
+	// Labels go into the image's configuration, such as StandInLabel.
+	Labels map[string]string
 }
 
 // Cached returns an archive of the images as Pack writes it, packed only where
@@ -110,7 +112,7 @@ func (i Image) build(layers map[string]v1.Layer) (v1.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	config.Config.Entrypoint = i.Entrypoint
+	config.Config.Entrypoint, config.Config.Labels = i.Entrypoint, i.Labels
 	return mutate.ConfigFile(img, config)
 }
 
