@@ -16,7 +16,7 @@ const cgroupRoot = "/sys/fs/cgroup"
 // cgroupHierarchies lists the mounted hierarchies: one on cgroup v2, one a
 // controller on v1.
 func cgroupHierarchies() ([]string, error) {
-	if _, err := os.Stat(filepath.Join(cgroupRoot, "cgroup.controllers")); err == nil {
+	if unified(cgroupRoot) {
 		return []string{cgroupRoot}, nil
 	}
 	dirs, err := filepath.Glob(filepath.Join(cgroupRoot, "*", "cgroup.procs"))
@@ -28,6 +28,12 @@ func cgroupHierarchies() ([]string, error) {
 		roots = append(roots, filepath.Dir(d))
 	}
 	return roots, nil
+}
+
+// unified reports whether cgroup v2 alone is mounted at root.
+func unified(root string) bool {
+	_, err := os.Stat(filepath.Join(root, "cgroup.controllers"))
+	return err == nil
 }
 
 // makeCgroup makes a group in every hierarchy. Each kubelet needs one of its

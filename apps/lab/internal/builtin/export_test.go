@@ -8,6 +8,7 @@ var (
 	MakeCgroup        = makeCgroup
 	RemoveCgroup      = removeCgroup
 	CgroupHierarchies = cgroupHierarchies
+	UsageBelow        = usage
 )
 
 // Cgroup returns the path of a group of the checkout's cluster.

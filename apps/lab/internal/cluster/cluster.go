@@ -6,7 +6,9 @@ package cluster
 import (
 	"context"
 	"io"
+	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 )
 
@@ -23,6 +25,36 @@ type Cluster interface {
 	// AuditLog opens the API server's audit log, one JSON event a line, at its
 	// beginning. It returns errors.ErrUnsupported where the log is out of reach.
 	AuditLog(ctx context.Context) (io.ReadCloser, error)
+	// Usage reads what the running containers of pods have used, from the
+	// kernel's own counters, keyed by container ID: that of
+	// pod.status.containerStatuses[].containerID without "containerd://". A
+	// pod's sandbox (pause) counts as one of its containers. Pods and containers
+	// that are not there, no longer or not yet, are left out without an error.
+	// A static pod has the UID of its annotation kubernetes.io/config.hash.
+	// It returns an error that wraps errors.ErrUnsupported where the counters
+	// are out of reach.
+	Usage(ctx context.Context, pods ...types.UID) (map[string]Usage, error)
+	// Kill ends the processes of a container as a crash does: no signal that they
+	// could heed, and the kubelet sees it only afterwards. It returns an error that
+	// wraps errors.ErrUnsupported where processes are out of reach.
+	Kill(ctx context.Context, pod types.UID, container string) error
 	// Versions names what the cluster is made of, program to version.
 	Versions() map[string]string
+}
+
+// Usage is what one container has used, at one moment.
+type Usage struct {
+	// Pod is the UID of the container's pod.
+	Pod types.UID
+	// Time is when CPU was read.
+	Time time.Time
+	// CPU is the processor time of all its processes, ended ones included, since
+	// the container's start.
+	CPU time.Duration
+	// WorkingSet is the memory in bytes that cannot be reclaimed at once, as the
+	// kubelet counts it: all in use but the inactive part of the page cache.
+	WorkingSet int64
+	// Commands are the names of its processes (/proc/PID/comm, at most 15 bytes),
+	// one a process, sorted.
+	Commands []string
 }
