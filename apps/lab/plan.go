@@ -21,6 +21,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/thirdparty"
 )
 
 // imageTime is what building or loading images may take.
@@ -38,7 +39,13 @@ type plan struct {
 	// unavailable says of strategies why they cannot be run here, once that is
 	// known.
 	unavailable map[string]string
+	// named holds, by strategy, the images that this repository does not release,
+	// origins where they were had.
+	named, origins map[string][]string
+	thirdParty     thirdparty.Images
+	purpose        experiment.Purpose
 
+	loaded   bool              // the nodes have the images
 	images   map[string]string // see experiment.Config
 	archives []string
 	istio    *istio.Istio
@@ -46,16 +53,40 @@ type plan struct {
 	versions map[string]string
 }
 
-func planOf(o runOptions) *plan {
-	p := &plan{options: o, gitops: o.deploy == argocd.Name, unavailable: map[string]string{}, images: map[string]string{}, versions: map[string]string{}}
+func (c checkout) planOf(o runOptions, purpose experiment.Purpose) (*plan, error) {
+	b := component.Builder{Root: c.repository.Root(), Cache: c.dirs.Cache}
+	p := &plan{
+		options: o, purpose: purpose, gitops: o.deploy == argocd.Name,
+		unavailable: map[string]string{}, named: map[string][]string{}, origins: map[string][]string{},
+		thirdParty: thirdparty.Images{Builder: b, Cache: imageCache(b)},
+		images:     map[string]string{}, versions: map[string]string{},
+	}
 	p.mesh = !o.noInstall && slices.ContainsFunc(experiment.Strategies, func(s experiment.Strategy) bool {
 		return s.Sidecar != "" && slices.Contains(o.only, s.Name)
 	})
-	return p
+	for _, name := range o.only {
+		rendered, err := c.repository.Render(name)
+		if err != nil {
+			return nil, err
+		}
+		if p.named[name], err = thirdparty.Named(rendered); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	p.thirdParty.Given, err = thirdparty.Check(o.given, p.refs(), p.thirdParty.Cache)
+	return p, err
+}
+
+// refs returns the images that this repository does not release, sorted.
+func (p *plan) refs() []string {
+	all := slices.Concat(slices.Collect(maps.Values(p.named))...)
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 func (p *plan) components() []component.Component {
-	all := slices.Clone(component.Images)
+	all := append(slices.Clone(component.Images), p.thirdParty.Components(p.refs())...)
 	if p.mesh {
 		all = append(all, component.Mesh...)
 	}
@@ -80,11 +111,18 @@ func (p *plan) runnable() []string {
 	return names
 }
 
+// again is the plan for another run on a cluster that has the images.
+func (p *plan) again() *plan {
+	next := *p
+	next.loaded = true
+	return &next
+}
+
 // steps counts the steps that measure reports: a build of each component, the
 // images, their loading, what Istio and Argo CD need, what Argo CD does and a
 // step for each strategy.
 func (p *plan) steps() int {
-	n := len(p.components()) + 2 + len(p.options.only)
+	n := len(p.components()) + 2 + len(p.refs()) + len(p.options.only)
 	if p.mesh {
 		n++
 	}
@@ -114,7 +152,7 @@ func (p *plan) measure(ctx context.Context, c checkout, on *builtin.Cluster, dis
 	}
 	measured := experiment.Config{
 		Cluster: on, Repository: c.repository, Overlays: p.options.only, Images: p.images,
-		Unavailable: p.unavailable, Istio: p.istio,
+		Unavailable: p.unavailable, Origins: p.origins, Istio: p.istio, Purpose: p.purpose,
 		DNS:  experiment.DNS{TTL: builtin.DNSTTL * time.Second, Cache: builtin.DNSCache * time.Second},
 		Keep: p.options.keep, Disposable: disposable, Progress: r,
 	}
@@ -175,10 +213,16 @@ func (p *plan) clear(ctx context.Context, client *kube.Client) error {
 // build makes the programs and images that are missing and puts the images onto
 // the nodes.
 func (p *plan) build(ctx context.Context, b component.Builder, on *builtin.Cluster, r progress.Reporter) error {
+	if p.loaded {
+		return nil
+	}
 	step := func(ctx context.Context, name string, limit time.Duration, f func(context.Context, func(string)) error) error {
 		return progress.Run(ctx, r, name, limit, f)
 	}
 	if err := p.buildImages(ctx, b, step); err != nil {
+		return err
+	}
+	if err := p.getThirdParty(ctx, b, step); err != nil {
 		return err
 	}
 	if p.mesh {
@@ -228,6 +272,39 @@ func need(ctx context.Context, step component.Step, of string, programs map[stri
 	return step(ctx, "check the programs that "+of+" needs", imageTime, func(ctx context.Context, detail func(string)) error {
 		return debian.Install(ctx, programs, detail)
 	})
+}
+
+// getThirdParty gets the images that this repository does not release. What
+// cannot be had keeps the strategies that name it from running, and no other.
+func (p *plan) getThirdParty(ctx context.Context, b component.Builder, step component.Step) error {
+	if _, versions, err := b.BuildAll(ctx, p.thirdParty.Components(p.refs()), step); err == nil {
+		maps.Copy(p.versions, versions)
+	} else if ctx.Err() != nil {
+		return err
+	} // else the image cannot be packed, which Get says
+	for _, ref := range p.refs() {
+		var found thirdparty.Found
+		var lacks error
+		if err := step(ctx, "get the image "+ref, imageTime, func(ctx context.Context, detail func(string)) error {
+			found, lacks = p.thirdParty.Get(ctx, ref, detail)
+			return lacks
+		}); ctx.Err() != nil {
+			return err
+		}
+		for name, refs := range p.named {
+			switch {
+			case !slices.Contains(refs, ref):
+			case lacks != nil:
+				p.unavailable[name] = fmt.Sprintf("image %s cannot be had: %v", ref, lacks)
+			default:
+				p.origins[name] = append(p.origins[name], found.Origin)
+			}
+		}
+		if lacks == nil {
+			p.archives = append(p.archives, found.Archive)
+		}
+	}
+	return nil
 }
 
 // buildMesh builds Istio and Envoy and packs their images.

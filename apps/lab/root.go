@@ -35,7 +35,7 @@ refuted or a required one not proven; 2 wrong usage; 3 no cluster could be had.`
 		complete, _ := run.GetFlagCompletionFunc(name)
 		_ = root.RegisterFlagCompletionFunc(name, complete)
 	}
-	root.AddCommand(run, newUp(), newDown(), newStatus(), newKubectl(), newArgoCD(), newRender())
+	root.AddCommand(run, newCosts(), newUp(), newDown(), newStatus(), newKubectl(), newArgoCD(), newRender())
 	return root
 }
 
@@ -87,7 +87,7 @@ func completeOverlays(*cobra.Command, []string, string) ([]string, cobra.ShellCo
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
-	names, err := c.repository.List()
+	names, err := c.repository.All()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}

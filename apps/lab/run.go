@@ -13,6 +13,8 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/argocd"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/builtin"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )
 
@@ -23,6 +25,8 @@ type runOptions struct {
 	noInstall     bool
 	deploy        string
 	dirty         bool
+	images        []string
+	given         []image.Given // parsed images
 	up            upOptions
 }
 
@@ -38,6 +42,7 @@ down at the end.`,
   go run ./apps/lab run --only dns,k8s-api   # two strategies
   go run ./apps/lab run -o json >result.json # for a program
   go run ./apps/lab run --deploy argocd      # synced by Argo CD, which is judged too
+  go run ./apps/lab run --image buoyantio/linkerd:1.7.5=linkerd.tar
   go run ./apps/lab up && go run ./apps/lab run --keep && go run ./apps/lab kubectl get pods -A`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), o, cmd.OutOrStdout()) },
@@ -49,6 +54,7 @@ down at the end.`,
 	f.BoolVar(&o.keep, "keep", false, "leave the namespaces, and a cluster that this run booted, as they are")
 	f.StringVar(&o.deploy, "deploy", "apply", "`means` of deploying the overlays: apply, or argocd to sync argocd/ by Argo CD and judge that too")
 	f.BoolVar(&o.dirty, "dirty", false, "with --deploy argocd: sync uncommitted changes too")
+	f.StringArrayVar(&o.images, "image", nil, "an image as `REF=FILE`, of docker save or an OCI layout, instead of packing or pulling it (repeatable)")
 	f.BoolVar(&o.noInstall, "no-install", false, "install nothing beside the overlays: what needs Istio is not run on a cluster without it")
 	o.up.flags(f)
 	for _, name := range []string{"only", "require"} {
@@ -84,7 +90,10 @@ func run(ctx context.Context, o runOptions, stdout io.Writer) error {
 	}
 	defer lock.Close()
 
-	plan := planOf(o)
+	plan, err := c.planOf(o, experiment.Prove)
+	if err != nil {
+		return exitError{exitUsage, err}
+	}
 	running, err := builtin.Find(c.dirs)
 	if err != nil {
 		return exitError{exitNoCluster, err}
@@ -134,9 +143,19 @@ func run(ctx context.Context, o runOptions, stdout io.Writer) error {
 
 // choose fills in the defaults of --only and --require and checks the names.
 func (c checkout) choose(o *runOptions) error {
-	known, err := c.repository.List()
+	known, err := c.repository.All()
+	if o.deploy == argocd.Name { // which has an Application for each overlay, none for a variant
+		known, err = c.repository.List()
+	}
 	if err != nil {
 		return err
+	}
+	for _, value := range o.images {
+		g, err := image.ParseGiven(value)
+		if err != nil {
+			return fmt.Errorf("--image %w", err)
+		}
+		o.given = append(o.given, g)
 	}
 	requirable := slices.Clone(known)
 	if o.deploy == argocd.Name {

@@ -112,10 +112,29 @@ func (s *source) pointAtItself(images map[string]string) error {
 	return s.setImages(images)
 }
 
-// setImages does what `kustomize edit set image` does to base.
+// setImages does what `kustomize edit set image` does to base and to the overlays
+// that put another image in place of base's.
 func (s *source) setImages(images map[string]string) error {
-	const file = "base/kustomization.yaml"
-	path := filepath.Join(s.dir, file)
+	files, err := filepath.Glob(filepath.Join(s.dir, "overlays", "*", "kustomization.yaml"))
+	if err != nil {
+		return fmt.Errorf("argocd: %w", err)
+	}
+	set := map[string]bool{}
+	for _, file := range append([]string{filepath.Join(s.dir, "base", "kustomization.yaml")}, files...) {
+		if err := s.setImagesIn(file, images, set); err != nil {
+			return err
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(images)) {
+		if !set[name] {
+			return fmt.Errorf("argocd: base/kustomization.yaml names no image %s, nor does an overlay", name)
+		}
+	}
+	return nil
+}
+
+func (s *source) setImagesIn(path string, images map[string]string, set map[string]bool) error {
+	file, _ := filepath.Rel(s.dir, path)
 	content, err := os.ReadFile(path)
 	if err != nil {
 		return fmt.Errorf("argocd: %w", err)
@@ -124,18 +143,25 @@ func (s *source) setImages(images map[string]string) error {
 	if err := k.Unmarshal(content); err != nil {
 		return fmt.Errorf("argocd: %s: %w", file, err)
 	}
-	for _, name := range slices.Sorted(maps.Keys(images)) {
-		i := slices.IndexFunc(k.Images, func(i types.Image) bool { return i.NewName == name })
-		if i < 0 {
-			return fmt.Errorf("argocd: %s names no image %s", file, name)
+	changed := false
+	for i, its := range k.Images {
+		if to, ok := images[its.Name]; ok { // base's, as it is called now
+			k.Images[i].Name = to[:max(0, strings.LastIndexByte(to, ':'))]
 		}
-		to := images[name]
+		to, ok := images[its.NewName]
+		if !ok {
+			continue
+		}
 		tag := strings.LastIndexByte(to, ':')
 		if tag <= strings.LastIndexByte(to, '/') {
 			return fmt.Errorf("argocd: image %q has no tag", to)
 		}
 		k.Images[i].NewName, k.Images[i].NewTag = to[:tag], to[tag+1:]
-		s.note("in the copy alone: image %s becomes %s in %s", name, to, file)
+		s.note("in the copy alone: image %s becomes %s in %s", its.NewName, to, file)
+		changed, set[its.NewName] = true, true
+	}
+	if !changed {
+		return nil
 	}
 	if content, err = yaml.Marshal(k); err != nil {
 		return fmt.Errorf("argocd: %s: %w", file, err)

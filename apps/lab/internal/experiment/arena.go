@@ -9,9 +9,11 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )
@@ -30,12 +32,14 @@ const (
 // arena is one strategy in its own namespace.
 type arena struct {
 	strategy Strategy
+	cluster  cluster.Cluster
 	kube     *kube.Client
 	client   kubernetes.Interface // kube's
 	facts    *Facts               // guarded by record
 	record   *record
 	// servers and clients are the overlay's Deployments as rendered.
 	servers, clients *appsv1.Deployment
+	proxies          *appsv1.Deployment // nil without any
 
 	pods     map[string]*corev1.Pod // by name, guarded by record
 	followed map[types.UID]bool     // owned by the pod watch
@@ -50,14 +54,29 @@ type arena struct {
 	quiet       *quiet // shared with the other strategies
 }
 
-func newArena(s Strategy, k *kube.Client, namespace string, dns DNS, q *quiet, say func(string)) *arena {
+func newArena(s Strategy, on cluster.Cluster, k *kube.Client, namespace string, dns DNS, q *quiet, say func(string)) *arena {
 	facts := NewFacts(s.Name, namespace, dns)
 	a := &arena{
-		strategy: s, kube: k, client: k.Typed, facts: facts, record: newRecord(facts),
+		strategy: s, cluster: on, kube: k, client: k.Typed, facts: facts, record: newRecord(facts),
 		pods: map[string]*corev1.Pod{}, followed: map[types.UID]bool{}, say: say, quiet: q,
 	}
 	a.journal = &a.own
 	return a
+}
+
+// read takes from a rendering what experiments need of it.
+func (a *arena) read(objects []*unstructured.Unstructured) (err error) {
+	if a.servers, err = deployment(objects, serverName); err != nil {
+		return err
+	}
+	if a.clients, err = deployment(objects, clientName); err != nil {
+		return err
+	}
+	if a.facts.ConnectionAge, err = connectionAge(a.servers); err != nil {
+		return err
+	}
+	a.proxies, _ = deployment(objects, a.strategy.Proxy) // a DaemonSet's is none
+	return nil
 }
 
 // note writes into the journal what is done next.

@@ -36,10 +36,15 @@ type Verdict struct {
 const (
 	newPodLimit = 5 * time.Second
 	newPodGoal  = time.Second
+	// nodeLimit is that of a proxy on each node, which a JVM may be.
+	nodeLimit = 10 * time.Second
 	// resolveInterval is grpc-go's least interval between two look-ups.
 	resolveInterval = 30 * time.Second
 	relearnMargin   = 5 * time.Second
 )
+
+// preflightClaim is judged where the strategy cannot run, too.
+const preflightClaim = 17
 
 // relearnLimit is how soon a dns client must see new pods once it lost one.
 func relearnLimit(d DNS) time.Duration { return resolveInterval + d.TTL + relearnMargin }
@@ -100,7 +105,26 @@ var Claims = []Claim{
 		Text:     "after a scale-out every client calls every new pod",
 		Limit:    fixed("within " + seconds(newPodLimit) + " of Ready"),
 		Goal:     seconds(newPodGoal),
-		Evaluate: newPodsCalled,
+		Evaluate: calledWithin(func(DNS) time.Duration { return newPodLimit }),
+	},
+	{
+		ID: 10, Strategies: []string{"linkerd"},
+		Text:     "every node's port of the proxy answers",
+		Limit:    fixed(fmt.Sprintf("%d calls to each node are answered", reachCalls)),
+		Evaluate: everyNodeAnswers,
+	},
+	{
+		ID: 11, Strategies: []string{"linkerd"},
+		Text:     "a client's calls pass through its own node's proxy",
+		Limit:    fixed(fmt.Sprintf("the node's proxy counts all of %d calls, the others none", nodeCalls)),
+		Evaluate: throughOwnNode,
+	},
+	{
+		ID: 12, Strategies: []string{"linkerd"},
+		Text:     "path, dtab and namer spread the calls and see a scale-out",
+		Limit:    fixed(fmt.Sprintf("every server is called, Jain >= %.2f; new pods within %s of Ready", fairEnough, seconds(nodeLimit))),
+		Goal:     seconds(newPodGoal),
+		Evaluate: all(fair, calledWithin(func(DNS) time.Duration { return nodeLimit })),
 	},
 	{
 		ID: 13, Strategies: []string{"istio"},
@@ -126,6 +150,78 @@ var Claims = []Claim{
 		Text:     "balancing goes on while istiod is away",
 		Limit:    fixed(fmt.Sprintf("every client calls every server, Jain >= %.2f, no call is lost, %.0f %% are in time", fairEnough, 100*mostAnswered)),
 		Evaluate: balancedWithoutControlPlane,
+	},
+	{
+		ID: preflightClaim, Strategies: []string{"linkerd"},
+		Text:     "all but the proxy's image is in place",
+		Limit:    fixed("no problem in files, rights, ports and dtab"),
+		Static:   true,
+		Evaluate: inPlace,
+	},
+	{
+		ID: 31, Strategies: []string{"envoy"},
+		Text:     "the proxies spread every client's calls",
+		Limit:    fixed(fmt.Sprintf("every server is called, Jain >= %.2f", fairEnough)),
+		Evaluate: fair,
+	},
+	{
+		ID: 32, Strategies: []string{"envoy"},
+		Text: "after a scale-out every client's calls reach every new pod",
+		Limit: func(d DNS) string {
+			return "within " + seconds(refreshLimit(d)) + " of Ready (TTL, cache, refresh, health check)"
+		},
+		Evaluate: calledWithin(refreshLimit),
+	},
+	{
+		ID: 33, Strategies: []string{"envoy"},
+		Text:     "draining one proxy of two, and then the other, loses no call",
+		Limit:    fixed(fmt.Sprintf("no call is lost, %.0f %% are in time", 100*mostAnswered)),
+		Evaluate: undisturbed(ProxyDrains),
+	},
+	{
+		ID: 34, Strategies: []string{"envoy"},
+		Text:     "a configuration that the proxy refuses does not roll out",
+		Limit:    fixed("the new pod never becomes ready, the old ones stay, no call is lost"),
+		Evaluate: all(notRolledOut, undisturbed(BrokenConfiguration)),
+	},
+	{
+		ID: 35, Strategies: []string{"xds"},
+		Text:     "the client itself spreads its calls as istiod says",
+		Limit:    fixed(fmt.Sprintf("every server is called, Jain >= %.2f", fairEnough)),
+		Evaluate: fair,
+	},
+	{
+		ID: 36, Strategies: []string{"xds"},
+		Text:     "after a scale-out every client calls every new pod",
+		Limit:    fixed("within " + seconds(newPodLimit) + " of Ready"),
+		Goal:     seconds(newPodGoal),
+		Evaluate: calledWithin(func(DNS) time.Duration { return newPodLimit }),
+	},
+	{
+		ID: 37, Strategies: []string{"xds"},
+		Text:     "no proxy runs in the pods",
+		Limit:    fixed("no process envoy"),
+		Evaluate: noProxyProcess,
+	},
+	{
+		ID: 38, Strategies: []string{"l4-max-age"},
+		Text:     "with MaxConnectionAge clients spread in time",
+		Limit:    fixed("new connections lead to other servers as often as chance gives within 5 sigma"),
+		Evaluate: spreadInTime,
+	},
+	{
+		ID: 39, Strategies: []string{"l4-max-age"},
+		Text:     "with MaxConnectionAge a scale-out is seen",
+		Limit:    fixed(fmt.Sprintf("new pods are called within %d ages of a connection", ages)),
+		Evaluate: agedSeesScaleOut,
+	},
+	{
+		ID: 40, Strategies: []string{"dns-max-age"},
+		Text: "with MaxConnectionAge clients see a scale-out while no server leaves",
+		Limit: func(d DNS) string {
+			return "every new pod within " + seconds(relearnLimit(d)) + " and one age of a connection"
+		},
+		Evaluate: agedSeesScaleOut,
 	},
 }
 

@@ -3,6 +3,7 @@ package experiment_test
 import (
 	"testing"
 
+	"github.com/grpc-lb/grpc-lb/apps/internal/caller/callerlog"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )
@@ -277,6 +278,105 @@ func TestClaims(t *testing.T) {
 			}
 		}},
 		{name: "16_no_call", claim: 16, scene: sidecars, want: report.Refuted, change: func(f *experiment.Facts) { f.Clients["c2"].Windows = nil }},
+		{name: "10_answers", claim: 10, scene: nodeProxies, want: report.Proven},
+		{name: "10_a_node_does_not", claim: 10, scene: nodeProxies, want: report.Refuted, change: func(f *experiment.Facts) {
+			f.Reached[1].Summary = callerlog.Summary{Failures: map[string]int64{"Unavailable": 5}}
+		}},
+		{name: "10_nobody_called", claim: 10, scene: nodeProxies, want: report.NotRun, change: func(f *experiment.Facts) { f.Reached = nil }},
+		{name: "11_own_node", claim: 11, scene: nodeProxies, want: report.Proven},
+		{name: "11_another_node_took_one", claim: 11, scene: nodeProxies, want: report.Refuted, change: func(f *experiment.Facts) {
+			f.NodeProxies[0].Counted["n1"], f.NodeProxies[0].Counted["n2"] = 499, 1
+		}},
+		{name: "11_another_node_took_some_too", claim: 11, scene: nodeProxies, want: report.Refuted, change: func(f *experiment.Facts) {
+			f.NodeProxies[1].Counted["n1"] = 3
+		}},
+		{name: "11_node_without_a_proxy", claim: 11, scene: nodeProxies, want: report.Refuted, change: func(f *experiment.Facts) {
+			delete(f.NodeProxies[1].Counted, "n2")
+		}},
+		{name: "11_a_call_failed", claim: 11, scene: nodeProxies, want: report.Refuted, change: func(f *experiment.Facts) {
+			f.NodeProxies[1].Summary.Servers = map[string]int64{"s1": 499}
+		}},
+		{name: "11_single_node", claim: 11, scene: nodeProxies, want: report.NotRun, change: func(f *experiment.Facts) { f.NodeProxies = f.NodeProxies[:1] }},
+		{name: "12_spread_and_seen", claim: 12, scene: nodeProxies, want: report.Proven},
+		{name: "12_not_seen", claim: 12, scene: nodeProxies, want: report.Refuted, change: func(f *experiment.Facts) { delete(f.Clients["c1"].First, "s5") }},
+		{name: "12_pinned", claim: 12, scene: nodeProxies, want: report.Refuted, change: func(f *experiment.Facts) {
+			for _, w := range f.Clients["c1"].Windows {
+				clear(w.Servers)
+				w.Servers["s1"] = 50
+			}
+		}},
+		{name: "15_with_node_jobs", claim: 15, scene: nodeProxies, want: report.Proven},
+		{name: "17_in_place", claim: 17, scene: nodeProxies, want: report.Proven},
+		{name: "17_port_taken", claim: 17, scene: nodeProxies, want: report.Refuted, change: func(f *experiment.Facts) {
+			f.Preflight.Problems = []string{"port 4140 of node n1 is taken by pod x/y"}
+		}},
+		{name: "17_a_right_is_missing", claim: 17, scene: nodeProxies, want: report.Refuted, change: func(f *experiment.Facts) { f.Preflight.Rights = 2 }},
+		{name: "17_not_checked", claim: 17, scene: nodeProxies, want: report.NotRun, change: func(f *experiment.Facts) { f.Preflight = nil }},
+
+		{name: "31_spread", claim: 31, scene: standingProxies, want: report.Proven},
+		{name: "31_pinned", claim: 31, scene: pinned, want: report.Refuted},
+		{name: "31_uneven", claim: 31, scene: standingProxies, want: report.Refuted, change: func(f *experiment.Facts) {
+			for _, w := range f.Clients["c3"].Windows {
+				clear(w.Servers)
+				w.Servers["s1"], w.Servers["s2"], w.Servers["s3"] = 30, 15, 5
+			}
+		}},
+		{name: "31_single_server", claim: 31, scene: standingProxies, want: report.NotRun, change: func(f *experiment.Facts) {
+			f.Phases[experiment.Steady].Servers = []string{"s1"}
+		}},
+		{name: "32_seen", claim: 32, scene: standingProxies, want: report.Proven},
+		{name: "32_too_late", claim: 32, scene: standingProxies, want: report.Refuted, change: func(f *experiment.Facts) {
+			f.Clients["c1"].First["s5"], f.Phases[experiment.ScaleOut].End = at(addedReady+15.5), at(addedReady+16)
+		}},
+		{name: "33_undisturbed", claim: 33, scene: standingProxies, want: report.Proven},
+		{name: "33_a_call_is_lost", claim: 33, scene: standingProxies, want: report.Refuted, change: func(f *experiment.Facts) {
+			f.Clients["c1"].Windows[30].Failures = map[string]int64{"Unavailable": 1}
+		}},
+		{name: "33_a_call_is_late", claim: 33, scene: standingProxies, want: report.Proven, change: func(f *experiment.Facts) {
+			f.Clients["c1"].Windows[30].Failures = map[string]int64{"DeadlineExceeded": 1}
+		}},
+		{name: "33_no_call", claim: 33, scene: standingProxies, want: report.NotRun, change: func(f *experiment.Facts) {
+			for _, c := range f.Clients {
+				c.Windows = nil
+			}
+		}},
+		{name: "34_stays", claim: 34, scene: standingProxies, want: report.Proven},
+		{name: "34_rolled_out", claim: 34, scene: standingProxies, want: report.Refuted, change: func(f *experiment.Facts) { f.Rollout.NewReady = true }},
+		{name: "34_an_old_one_went", claim: 34, scene: standingProxies, want: report.Refuted, change: func(f *experiment.Facts) { f.Rollout.After = f.Rollout.After[:1] }},
+		{name: "34_not_tried", claim: 34, scene: standingProxies, want: report.NotRun, change: func(f *experiment.Facts) { f.Rollout = nil }},
+
+		{name: "35_spread", claim: 35, scene: proxyless, want: report.Proven},
+		{name: "36_seen", claim: 36, scene: proxyless, want: report.Proven},
+		{name: "36_never", claim: 36, scene: trailing, want: report.Refuted},
+		{name: "37_no_proxy", claim: 37, scene: proxyless, want: report.Proven},
+		{name: "37_a_proxy", claim: 37, scene: proxyless, want: report.Refuted, change: func(f *experiment.Facts) {
+			f.Processes["c2"] = append(f.Processes["c2"], "envoy")
+		}},
+		{name: "37_out_of_reach", claim: 37, scene: proxyless, want: report.NotRun, change: func(f *experiment.Facts) { f.ProcessesUnknown = "no cgroups" }},
+		{name: "37_not_listed", claim: 37, scene: proxyless, want: report.NotRun, change: func(f *experiment.Facts) { f.Processes = nil }},
+
+		{name: "38_moves", claim: 38, scene: aged, want: report.Proven},
+		{name: "38_reconnects_to_the_same", claim: 38, scene: pinned, want: report.Refuted, change: func(f *experiment.Facts) {
+			for i := range f.Clients["c1"].Windows {
+				f.Clients["c1"].Windows[i].Opened = 1
+			}
+		}},
+		{name: "38_never_reconnects", claim: 38, scene: pinned, want: report.Refuted},
+		{name: "38_single_server", claim: 38, scene: aged, want: report.NotRun, change: func(f *experiment.Facts) {
+			f.Phases[experiment.Steady].Servers = []string{"s1"}
+		}},
+		{name: "39_seen", claim: 39, scene: aged, want: report.Proven},
+		{name: "39_never", claim: 39, scene: aged, want: report.Refuted, change: func(f *experiment.Facts) {
+			for _, c := range f.Clients {
+				for _, s := range added {
+					delete(c.First, s)
+				}
+			}
+		}},
+		{name: "39_no_age", claim: 39, scene: aged, want: report.NotRun, change: func(f *experiment.Facts) { f.ConnectionAge = 0 }},
+		{name: "40_seen", claim: 40, scene: agedNames, want: report.Proven},
+		{name: "40_one_is_missed", claim: 40, scene: agedNames, want: report.Refuted, change: func(f *experiment.Facts) { delete(f.Clients["c1"].First, "s5") }},
+
 		{name: "16_not_measured", claim: 16, scene: sidecars, want: report.NotRun, change: func(f *experiment.Facts) {
 			f.Phases[experiment.ControlPlaneAway].NotMeasured = "1 pods of istiod were there meanwhile"
 		}},
@@ -355,7 +455,7 @@ func TestDeclarations(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range experiment.Runnable() {
+	for name := range known {
 		if len(experiment.Of(name)) == 0 {
 			t.Errorf("strategy %s runs without a claim", name)
 		}

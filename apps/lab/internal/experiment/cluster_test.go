@@ -72,7 +72,8 @@ func TestProbeJobOfEveryOverlay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range experiment.Runnable() {
+	for _, s := range experiment.Strategies {
+		name := s.Name
 		t.Run(name, func(t *testing.T) {
 			rendered, err := repository.Render(name)
 			if err != nil {
@@ -118,13 +119,14 @@ func TestProbeJobOfEveryOverlay(t *testing.T) {
 	}
 }
 
-// Every overlay on disk is a strategy of the lab, and the other way round.
+// Every overlay on disk and every variant is a strategy of the lab, and the other
+// way round.
 func TestStrategiesAreOverlays(t *testing.T) {
 	repository, err := overlay.Find(".")
 	if err != nil {
 		t.Fatal(err)
 	}
-	names, err := repository.List()
+	names, err := repository.All()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -155,25 +155,27 @@ func relearned(f *Facts) Verdict {
 	return decided(slowest <= limit, "%d clients called all %d new pods %s after the server was deleted", len(left.Clients), len(out.Added), seconds(slowest.Round(10*time.Millisecond)))
 }
 
-// newPodsCalled wants every client to call every added pod soon after the watch
+// calledWithin wants every client to call every added pod soon after the watch
 // said that it is ready.
-func newPodsCalled(f *Facts) Verdict {
-	out, why := f.phase(ScaleOut)
-	if out == nil {
-		return notRun("%s", why)
-	}
-	pairs := f.firstCalls(out)
-	if len(pairs) == 0 {
-		return notRun("%d servers were added beside %d clients", len(out.Added), len(out.Clients))
-	}
-	var slowest time.Duration
-	for _, p := range pairs {
-		if !p.Called {
-			return decided(false, "%s did not call %s in %s", p.client, p.Server, seconds(f.watched(out)))
+func calledWithin(limit func(DNS) time.Duration) func(*Facts) Verdict {
+	return func(f *Facts) Verdict {
+		out, why := f.phase(ScaleOut)
+		if out == nil {
+			return notRun("%s", why)
 		}
-		slowest = max(slowest, p.After)
+		pairs := f.firstCalls(out)
+		if len(pairs) == 0 {
+			return notRun("%d servers were added beside %d clients", len(out.Added), len(out.Clients))
+		}
+		var slowest time.Duration
+		for _, p := range pairs {
+			if !p.Called {
+				return decided(false, "%s did not call %s in %s", p.client, p.Server, seconds(f.watched(out)))
+			}
+			slowest = max(slowest, p.After)
+		}
+		return decided(slowest <= limit(f.DNS), "%d clients called all %d new pods, the slowest %s after Ready", len(out.Clients), len(out.Added), seconds(slowest.Round(10*time.Millisecond)))
 	}
-	return decided(slowest <= newPodLimit, "%d clients called all %d new pods, the slowest %s after Ready", len(out.Clients), len(out.Added), seconds(slowest.Round(10*time.Millisecond)))
 }
 
 // watched is how long the lab went on looking after the last added server was

@@ -18,6 +18,16 @@ const (
 	ServerLeaves     = "server-leaves"
 	ThroughSidecar   = "through-sidecar"
 	ControlPlaneAway = "control-plane-away"
+
+	WarmUp              = "warm-up"
+	ThroughNodes        = "through-nodes"
+	ProxyDrains         = "proxy-drains"
+	BrokenConfiguration = "broken-configuration"
+	Processes           = "processes"
+	LateStart           = "start-without-control-plane"
+	Turns               = "in-turns"
+	RollingRestart      = "rolling-restart"
+	Kill                = "kill"
 )
 
 // How long and how much is observed.
@@ -47,14 +57,38 @@ type Experiment struct {
 	// atRest experiments are made by all strategies that run side by side at the
 	// same time, so that none disturbs another.
 	atRest bool
+	// alone experiments take away what other strategies need too.
+	alone bool
+	// purpose limits the experiment to one kind of run.
+	purpose Purpose
 	// inner experiments are made while the change is in force.
 	inner []Experiment
 }
 
+// Purpose is what a run is for.
+type Purpose int
+
+// The purposes; an experiment without one is made for all.
+const (
+	Any Purpose = iota
+	// Prove judges the claims.
+	Prove
+	// Compare measures what the strategies cost.
+	Compare
+)
+
 // Experiments lists what is done to every strategy, in this order.
 var Experiments = []Experiment{
 	{
-		Name: StartOrder, Strategies: []string{"dns"},
+		Name: WarmUp, Strategies: []string{"linkerd"},
+		Steady:  "all servers are ready",
+		Change:  "none: the proxies get their first calls",
+		hold:    func(ctx context.Context, a *arena) error { return a.serversReady(ctx, a.replicas()) },
+		observe: warmUp,
+		assert:  func(f *Facts, p *Phase) []report.Finding { return []report.Finding{warmed(f, p)} },
+	},
+	{
+		Name: StartOrder, Strategies: []string{"dns"}, purpose: Prove,
 		Steady:  "all servers are ready",
 		Change:  "scale the servers to 1, restart the clients, scale the servers back",
 		hold:    func(ctx context.Context, a *arena) error { return a.serversReady(ctx, a.replicas()) },
@@ -72,14 +106,30 @@ var Experiments = []Experiment{
 		},
 	},
 	{
-		Name: FreshConnections, Strategies: []string{"l4"},
+		Name: FreshConnections, Strategies: []string{"l4"}, purpose: Prove,
 		Steady:  "all servers are ready, the clients' last two windows are free of failures",
 		Change:  fmt.Sprintf("a Job makes %d calls, each on a connection of its own", freshConnections),
 		hold:    func(ctx context.Context, a *arena) error { return a.steady(ctx, a.replicas(), false) },
 		observe: openConnections,
 	},
 	{
-		Name: ThroughSidecar, Strategies: []string{"istio"},
+		Name: ThroughNodes, Strategies: []string{"linkerd"}, purpose: Prove,
+		Steady:  "all servers are ready, the clients' last two windows are free of failures and name every server",
+		Change:  fmt.Sprintf("the clients stop; Jobs make %d calls to each node's port, and %d calls on each node as its clients do", reachCalls, nodeCalls),
+		hold:    func(ctx context.Context, a *arena) error { return a.steady(ctx, a.replicas(), true) },
+		change:  silence,
+		observe: callThroughNodes,
+		undo:    unsilence,
+	},
+	{
+		Name: Processes, Strategies: []string{"xds"}, purpose: Prove,
+		Steady:  "all servers are ready, the clients' last two windows are free of failures and name every server",
+		Change:  "none: the processes of the pods are listed",
+		hold:    func(ctx context.Context, a *arena) error { return a.steady(ctx, a.replicas(), true) },
+		observe: listProcesses,
+	},
+	{
+		Name: ThroughSidecar, Strategies: []string{"istio"}, purpose: Prove,
 		Steady:  "all servers are ready, the clients' last two windows are free of failures and name every server",
 		Change:  fmt.Sprintf("Jobs make %d calls each: one for each client with a sidecar, and one without", sidecarCalls),
 		hold:    func(ctx context.Context, a *arena) error { return a.steady(ctx, a.replicas(), true) },
@@ -96,6 +146,14 @@ var Experiments = []Experiment{
 		atRest:  true,
 	},
 	{
+		Name: Turns, purpose: Compare,
+		Steady:  "all servers are ready, the clients' last two windows are free of failures and name every server that they should",
+		Change:  fmt.Sprintf("all clients pause; %d times each strategy in turn is called alone, with %d calls a second from each client, for %s", turnRounds, turnRate, seconds(turnTime)),
+		hold:    func(ctx context.Context, a *arena) error { return a.steady(ctx, a.replicas(), true) },
+		observe: takeTurns,
+		atRest:  true,
+	},
+	{
 		Name:   ScaleOut,
 		Steady: "all servers are ready, the clients' last two windows are free of failures",
 		Change: "scale the servers to twice as many",
@@ -107,11 +165,21 @@ var Experiments = []Experiment{
 			if err := a.serversReady(ctx, 2*a.replicas()); err != nil {
 				return err
 			}
-			return alongside(ctx, func(ctx context.Context) error { return watchAdded(ctx, a, p) },
-				func(ctx context.Context) error { return lookUp(ctx, a) })
+			if err := alongside(ctx, func(ctx context.Context) error { return watchAdded(ctx, a, p) },
+				func(ctx context.Context) error { return lookUp(ctx, a) }); err != nil || a.facts.ConnectionAge == 0 {
+				return err
+			}
+			if err := watchAged(ctx, a, p); err != nil && ctx.Err() != nil {
+				return err // that they never saw them is a result
+			}
+			return nil
 		},
 		assert: func(f *Facts, p *Phase) []report.Finding {
-			return []report.Finding{addedAreCalled(f, p), noFailures(f, p)}
+			found := []report.Finding{addedAreCalled(f, p), noFailures(f, p)}
+			if f.ConnectionAge > 0 {
+				found = append(found, reconnects(f, p))
+			}
+			return found
 		},
 		undo: func(ctx context.Context, a *arena) error {
 			if err := a.scale(ctx, serverName, a.replicas()); err != nil {
@@ -133,7 +201,7 @@ var Experiments = []Experiment{
 		}},
 	},
 	{
-		Name: ControlPlaneAway, Strategies: []string{"istio"},
+		Name: ControlPlaneAway, Strategies: []string{"istio"}, purpose: Prove, alone: true,
 		Steady:  "all servers are ready, the clients' last two windows are free of failures and name every server",
 		Change:  "scale istiod to 0 and kill it",
 		hold:    func(ctx context.Context, a *arena) error { return a.steady(ctx, a.replicas(), true) },
@@ -142,10 +210,57 @@ var Experiments = []Experiment{
 		assert:  func(f *Facts, p *Phase) []report.Finding { return []report.Finding{noFailures(f, p)} },
 		undo:    restoreControlPlane,
 	},
+	{
+		Name: LateStart, Strategies: []string{"xds"}, purpose: Prove, alone: true,
+		Steady:  "all servers are ready, the clients' last two windows are free of failures and name every server",
+		Change:  fmt.Sprintf("scale istiod to 0 and kill it, delete a client, scale istiod back after %s", seconds(lateStart)),
+		hold:    func(ctx context.Context, a *arena) error { return a.steady(ctx, a.replicas(), true) },
+		change:  startWithoutControlPlane,
+		observe: watchLateStart,
+		assert: func(f *Facts, p *Phase) []report.Finding {
+			return []report.Finding{startedLate(f, p), noFailures(f, p)}
+		},
+		undo: restoreLate,
+	},
+	{
+		Name: ProxyDrains, Strategies: []string{"envoy"}, purpose: Prove,
+		Steady:  "all servers are ready, the clients' last two windows are free of failures and name every server",
+		Change:  "evict one proxy and, when it is replaced, the next",
+		hold:    func(ctx context.Context, a *arena) error { return a.steady(ctx, a.replicas(), true) },
+		observe: drainProxies,
+		assert:  func(f *Facts, p *Phase) []report.Finding { return []report.Finding{noFailures(f, p)} },
+	},
+	{
+		Name: BrokenConfiguration, Strategies: []string{"envoy"}, purpose: Prove,
+		Steady:  "all servers are ready, the clients' last two windows are free of failures and name every server",
+		Change:  "point the proxies at a configuration that they refuse",
+		hold:    func(ctx context.Context, a *arena) error { return a.steady(ctx, a.replicas(), true) },
+		observe: breakProxies,
+		assert:  func(f *Facts, p *Phase) []report.Finding { return []report.Finding{noFailures(f, p)} },
+		undo:    mendProxies,
+	},
+	{
+		Name: RollingRestart, purpose: Compare,
+		Steady:  "all servers are ready, the clients' last two windows are free of failures",
+		Change:  "restart the servers' Deployment",
+		hold:    func(ctx context.Context, a *arena) error { return a.steady(ctx, a.replicas(), false) },
+		change:  restartRolling,
+		observe: watchRestart,
+		assert:  func(f *Facts, p *Phase) []report.Finding { return []report.Finding{noFailures(f, p)} },
+	},
+	{
+		Name: Kill, purpose: Compare,
+		Steady:  "all servers are ready, the clients' last two windows are free of failures",
+		Change:  "kill -9 the server with the most calls",
+		hold:    func(ctx context.Context, a *arena) error { return a.steady(ctx, a.replicas(), false) },
+		change:  killBusiest,
+		observe: watchKill,
+		assert:  func(f *Facts, p *Phase) []report.Finding { return []report.Finding{noFailures(f, p)} },
+	},
 }
 
-func (e Experiment) appliesTo(strategy string) bool {
-	return e.Strategies == nil || slices.Contains(e.Strategies, strategy)
+func (e Experiment) appliesTo(strategy string, purpose Purpose) bool {
+	return (e.Strategies == nil || slices.Contains(e.Strategies, strategy)) && (e.purpose == Any || e.purpose == purpose)
 }
 
 // watchSteady looks on, and makes sure that nothing changed meanwhile.
@@ -238,7 +353,13 @@ func openConnections(ctx context.Context, a *arena, p *Phase) error {
 // deleteBusiest deletes the server, of those before the scale-out, that answers
 // most: in l4 another may have no client at all.
 func deleteBusiest(ctx context.Context, a *arena, p *Phase) error {
-	a.record.update(func(f *Facts) { p.Left = busiest(f, p) })
+	a.record.update(func(f *Facts) {
+		original := p.Servers
+		if out := f.Phases[ScaleOut]; out != nil {
+			original = out.Servers
+		}
+		p.Left = busiest(f, p, original)
+	})
 	if p.Left == "" {
 		return fmt.Errorf("no original server is ready")
 	}

@@ -36,6 +36,27 @@ type Facts struct {
 	Bare     *callerlog.Summary
 	// Handshakes holds, by server, the TLS handshakes that its sidecar counted.
 	Handshakes map[string]int64
+	// Reached are the nodes' ports as they were called, NodeProxies the clients on
+	// each node and what the nodes' proxies counted.
+	Reached     []Reach
+	NodeProxies []NodeProxy
+	// Rollout is what became of a broken configuration, nil without one.
+	Rollout *Rollout
+	// Processes holds what runs in the pods, by pod name; ProcessesUnknown says
+	// why that is not known.
+	Processes        map[string][]string
+	ProcessesUnknown string
+	// Preflight is what was found before any pod ran; PreflightUnknown says why
+	// nothing was.
+	Preflight        *Preflight
+	PreflightUnknown string
+	// ConnectionAge is the age at which the servers close a connection, 0 for
+	// never.
+	ConnectionAge time.Duration
+	// Nodes holds, by pod name, the node that runs it.
+	Nodes map[string]string
+	// Turns are the times in which this strategy alone was called.
+	Turns []Turn
 	// Differs lists how the rendering differs from l4's in more than it may, nil
 	// where that was not looked for.
 	Differs *[]string
@@ -45,6 +66,8 @@ type Facts struct {
 	// RequestsUnknown says why they are not known.
 	Requests        []Request
 	RequestsUnknown string
+
+	byName bool // see Strategy.ByName
 }
 
 // DNS holds what decides how far the cluster's DNS trails its endpoints.
@@ -99,6 +122,8 @@ type Phase struct {
 	// one that was deleted.
 	Added []string
 	Left  string
+	// Restored is when what was taken away was put back.
+	Restored time.Time
 }
 
 // Fresh counts the calls of clients that made each on a new connection.
@@ -129,6 +154,12 @@ func (f *Facts) probes() []callerlog.Summary {
 	for _, s := range f.Sidecars {
 		all = append(all, s.Summary)
 	}
+	for _, r := range f.Reached {
+		all = append(all, r.Summary)
+	}
+	for _, n := range f.NodeProxies {
+		all = append(all, n.Summary)
+	}
 	return all
 }
 
@@ -158,7 +189,8 @@ func NewFacts(strategy, namespace string, dns DNS) *Facts {
 	return &Facts{
 		Strategy: strategy, Namespace: namespace, DNS: dns,
 		Clients: map[string]*Client{}, Servers: map[string]*Server{},
-		Ready: map[string]time.Time{}, Phases: map[string]*Phase{},
+		Ready: map[string]time.Time{}, Phases: map[string]*Phase{}, Nodes: map[string]string{},
+		byName: slices.ContainsFunc(Strategies, func(s Strategy) bool { return s.Name == strategy && s.ByName }),
 	}
 }
 

@@ -64,20 +64,16 @@ func stayedOnFirst(f *Facts, p *Phase) report.Finding {
 	}
 }
 
-// busiest returns the server that answered most in the clients' last windows,
-// of those that were there before the scale-out and still are.
-func busiest(f *Facts, p *Phase) string {
-	original := p.Servers
-	if out := f.Phases[ScaleOut]; out != nil {
-		original = out.Servers
-	}
+// busiest returns the server that answered most in the clients' last windows, of
+// those that are among the given ones and ready.
+func busiest(f *Facts, p *Phase, among []string) string {
 	counts := spread.Counts{}
 	for _, name := range p.Clients {
 		windows := f.Clients[name].Windows
 		counts = counts.Plus(calls(windows[max(0, len(windows)-3):]))
 	}
 	most := ""
-	for _, server := range original {
+	for _, server := range among {
 		if slices.Contains(p.Servers, server) && (most == "" || counts[server] > counts[most]) {
 			most = server
 		}

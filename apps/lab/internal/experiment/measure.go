@@ -66,7 +66,7 @@ func (a *arena) measure(ctx context.Context, e Experiment) error {
 	}
 	a.note("observed for %s", seconds(p.End.Sub(p.Change).Round(time.Millisecond)))
 	for _, inner := range e.inner {
-		if inner.appliesTo(a.strategy.Name) {
+		if inner.appliesTo(a.strategy.Name, Any) {
 			if err := a.measure(ctx, inner); err != nil {
 				return err
 			}

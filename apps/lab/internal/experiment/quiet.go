@@ -13,6 +13,7 @@ type quiet struct {
 	members int
 	waiting int
 	opened  chan struct{} // closed when all members wait; made by the first that does
+	turn    sync.Mutex    // held by the one member that does something alone
 }
 
 // join makes one more strategy that the others wait for, until leave is called.
@@ -52,4 +53,14 @@ func (q *quiet) open() {
 		close(q.opened)
 		q.opened, q.waiting = nil, 0
 	}
+}
+
+// alone runs do while no other member does.
+func (q *quiet) alone(ctx context.Context, do func() error) error {
+	q.turn.Lock()
+	defer q.turn.Unlock()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return do()
 }

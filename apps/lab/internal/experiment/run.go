@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
@@ -40,6 +42,12 @@ type Config struct {
 	Istio *istio.Istio
 	// Deployer deploys the overlays; nil applies them as kubectl does.
 	Deployer Deployer
+	// Purpose says which experiments are made; the zero value makes those of every
+	// purpose alone.
+	Purpose Purpose
+	// Origins says, by strategy, where images came from that this lab did not
+	// build.
+	Origins map[string][]string
 	// Parallel is how many strategies run at once; 0 means all.
 	Parallel int
 	// Keep leaves the namespaces as they are.
@@ -72,9 +80,10 @@ func Run(ctx context.Context, cfg Config) (report.Result, error) {
 		return result, err
 	}
 	runs := make([]*run, len(strategies))
+	shared := newMesh(cfg.Istio)
 	for i, s := range strategies {
 		s.NotRun = cmp.Or(s.NotRun, cfg.Unavailable[s.Name])
-		runs[i] = &run{cfg: cfg, strategy: s, namespace: overlay.Namespace(s.Name)}
+		runs[i] = &run{cfg: cfg, strategy: s, namespace: overlay.Namespace(s.Name), mesh: shared}
 	}
 	err = measureAll(ctx, cfg, runs)
 	if ctx.Err() != nil {
@@ -105,13 +114,9 @@ func measureAll(ctx context.Context, cfg Config, runs []*run) error {
 			return fmt.Errorf("experiment: %w", err)
 		}
 	}
-	runs = slices.DeleteFunc(slices.Clone(runs), func(r *run) bool { return r.strategy.NotRun != "" })
+	runs = slices.DeleteFunc(slices.Clone(runs), func(r *run) bool { return r.strategy.NotRun != "" && !r.preflights() })
 	for _, r := range runs {
-		rendered, err := cfg.Repository.RenderWithImages(r.strategy.Name, cfg.Images)
-		if err != nil {
-			return fmt.Errorf("experiment: %w", err)
-		}
-		if r.objects, err = overlay.Unstructured(rendered); err != nil {
+		if r.objects, r.l4, err = r.render(); err != nil {
 			return fmt.Errorf("experiment: %w", err)
 		}
 	}
@@ -136,11 +141,55 @@ type run struct {
 	strategy  Strategy
 	namespace string
 	objects   []*unstructured.Unstructured
-	differs   *[]string // see Facts.Differs
+	l4        *appsv1.Deployment // the client to compare with
+	differs   *[]string          // see Facts.Differs
+	mesh      *mesh
 
 	arena     *arena
+	checked   *Preflight
+	unchecked error  // why there is no preflight
 	err       error  // why the strategy did not run
 	installed string // what this run put beside the overlay
+}
+
+// preflights tells whether there is something to judge where the strategy cannot
+// run.
+func (r *run) preflights() bool {
+	return r.cfg.Purpose == Prove && r.cfg.Deployer == nil && slices.ContainsFunc(Of(r.strategy.Name), func(c Claim) bool { return c.ID == preflightClaim })
+}
+
+// render returns the overlay's objects with this cluster's images, and the
+// client of l4.
+func (r *run) render() ([]*unstructured.Unstructured, *appsv1.Deployment, error) {
+	load := func(name string) ([]*unstructured.Unstructured, error) {
+		plain, err := r.cfg.Repository.Render(name)
+		if err != nil {
+			return nil, err
+		}
+		named, err := overlay.Images(plain)
+		if err != nil {
+			return nil, err
+		}
+		images := maps.Clone(r.cfg.Images)
+		maps.DeleteFunc(images, func(from, _ string) bool {
+			return !slices.ContainsFunc(named, func(i string) bool { return strings.HasPrefix(i, from+":") || strings.HasPrefix(i, from+"@") })
+		})
+		rendered, err := r.cfg.Repository.RenderWithImages(name, images)
+		if err != nil {
+			return nil, err
+		}
+		return overlay.Unstructured(rendered)
+	}
+	plainest, err := load("l4")
+	if err != nil {
+		return nil, nil, err
+	}
+	l4, err := deployment(plainest, clientName)
+	if err != nil {
+		return nil, nil, err
+	}
+	objects, err := load(r.strategy.Name)
+	return objects, l4, err
 }
 
 // differs compares a strategy that claims to be l4's files with l4.
@@ -169,12 +218,16 @@ func (r *run) run(ctx context.Context, q *quiet, client *kube.Client, id string)
 		detail = func(text string) { r.cfg.Progress.Detail(step, text) }
 	}
 	defer func() { end(cmp.Or(err, r.err)) }()
-	a := newArena(r.strategy, client, r.namespace, r.cfg.DNS, q, detail)
-	r.arena = a
-	if a.servers, r.err = deployment(r.objects, serverName); r.err != nil {
-		return nil
+	if r.preflights() {
+		r.checked, r.unchecked = r.preflight(ctx, client, id)
 	}
-	if a.clients, r.err = deployment(r.objects, clientName); r.err != nil {
+	if r.strategy.NotRun != "" {
+		r.err = errors.New(r.strategy.NotRun)
+		return r.clear(ctx, client)
+	}
+	a := newArena(r.strategy, r.cfg.Cluster, client, r.namespace, r.cfg.DNS, q, detail)
+	r.arena = a
+	if r.err = a.read(r.objects); r.err != nil {
 		return nil
 	}
 
@@ -203,7 +256,7 @@ func (r *run) run(ctx context.Context, q *quiet, client *kube.Client, id string)
 		if err := a.serversReady(ctx, a.replicas()); err != nil {
 			return err
 		}
-		return a.injected()
+		return a.injected(ctx)
 	}()
 	if r.err == nil {
 		r.err = r.experiments(ctx)
@@ -221,11 +274,14 @@ func (r *run) run(ctx context.Context, q *quiet, client *kube.Client, id string)
 func (r *run) experiments(ctx context.Context) error {
 	a := r.arena
 	for _, e := range Experiments {
-		if e.appliesTo(r.strategy.Name) {
-			if err := a.measure(ctx, e); err != nil {
+		if e.appliesTo(r.strategy.Name, r.cfg.Purpose) {
+			if err := r.experiment(ctx, e); err != nil {
 				return err
 			}
 		}
+	}
+	if r.cfg.Purpose == Compare {
+		return nil // no claim needs the logs' ends
 	}
 	account := "system:serviceaccount:" + r.namespace + ":" + a.clients.Spec.Template.Spec.ServiceAccountName
 	asked, unknown := requests(ctx, r.cfg.Cluster, account, a.facts.Started)
@@ -248,6 +304,19 @@ func (r *run) experiments(ctx context.Context) error {
 	return nil
 }
 
+// experiment makes one while what it needs stays, or while no other needs what
+// it takes away.
+func (r *run) experiment(ctx context.Context, e Experiment) error {
+	if r.strategy.Sidecar != "" {
+		done, err := r.mesh.use(ctx, e.alone)
+		if err != nil {
+			return err
+		}
+		defer done()
+	}
+	return r.arena.measure(ctx, e)
+}
+
 // deploy brings the overlay onto the cluster and marks its namespace.
 func (r *run) deploy(ctx context.Context, client *kube.Client, id string) error {
 	if r.cfg.Deployer == nil {
@@ -267,39 +336,34 @@ func (r *run) deploy(ctx context.Context, client *kube.Client, id string) error 
 
 // prepare installs what the strategy needs beside its overlay and the cluster
 // does not have.
-func (r *run) prepare(ctx context.Context, client *kube.Client) error {
-	if r.strategy.Sidecar == "" || r.cfg.Istio == nil {
+func (r *run) prepare(ctx context.Context, client *kube.Client) (err error) {
+	if r.strategy.Sidecar == "" {
 		return nil
 	}
-	there, err := istio.Installed(ctx, client)
-	if err != nil || there {
-		return err
-	}
-	if r.installed, err = r.cfg.Istio.Describe(); err != nil {
-		return err
-	}
-	r.arena.note("install %s", r.installed)
-	begin := time.Now()
-	err = r.cfg.Istio.Install(ctx, client)
-	r.arena.note("istiod was ready after %s", seconds(time.Since(begin).Round(10*time.Millisecond)))
+	r.installed, err = r.mesh.join(ctx, client, r.arena.note)
 	return err
 }
 
 func (r *run) cleanUp(ctx context.Context, client *kube.Client) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
-	if r.installed != "" {
-		defer func() {
-			r.arena.note("remove Istio")
-			if err := r.cfg.Istio.Remove(ctx, client); err != nil {
-				r.arena.note("%v", err)
-			}
-		}()
+	if r.strategy.Sidecar != "" {
+		defer r.mesh.leave(ctx, client, r.arena.note)
 	}
 	r.arena.note("wait until namespace %s is deleted", r.namespace)
 	if err := deleteNamespace(ctx, client.Typed, r.namespace); err != nil {
 		r.arena.note("%v", err)
 	}
+}
+
+// clear deletes what the preflight of a strategy applied that cannot run.
+func (r *run) clear(ctx context.Context, client *kube.Client) error {
+	if r.cfg.Keep || r.cfg.Disposable {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+	defer cancel()
+	return deleteNamespace(ctx, client.Typed, r.namespace)
 }
 
 // result judges, when everything has ended and nothing changes the facts.
@@ -319,12 +383,20 @@ func (r *run) result() (report.Strategy, []report.Claim, []report.Experiment) {
 	if reason == "" {
 		facts = r.arena.facts
 		r.arena.finish(Experiments)
-		if err := row(facts, &s); err != nil {
+		err := row(facts, &s)
+		if err == nil {
+			s.Cost, err = cost(facts, changeOf(r.strategy, r.arena.clients, r.l4, r.objects))
+		}
+		if err != nil {
 			reason = err.Error()
 		}
 		s.Journal = r.arena.own
 	}
-	s.Note, facts.Differs = r.installed, r.differs
+	s.Note, facts.Differs = strings.Join(append(r.cfg.Origins[r.strategy.Name], nonEmpty(r.installed)...), "; "), r.differs
+	facts.Preflight = r.checked
+	if r.unchecked != nil {
+		facts.PreflightUnknown = brief(r.unchecked)
+	}
 	if reason != "" {
 		s.Status, s.Reason = report.NotRun, reason
 	}
@@ -338,6 +410,10 @@ func (r *run) result() (report.Strategy, []report.Claim, []report.Experiment) {
 		claims = append(claims, c.Judge(facts, reason))
 	}
 	return s, claims, experiments
+}
+
+func nonEmpty(texts ...string) []string {
+	return slices.DeleteFunc(texts, func(t string) bool { return t == "" })
 }
 
 // eachOf calls do for every run, some at once, and returns what failed. The end

@@ -129,9 +129,10 @@ func addresses(n int) []string {
 	return all
 }
 
-// watching is k8s-api: clients see new pods in the second in which they are ready.
-func watching() *experiment.Facts {
-	f := scene("k8s-api", func(_, s int) []string {
+// following is any strategy whose clients' calls reach new pods in the second in
+// which they are ready.
+func following(strategy string) *experiment.Facts {
+	return scene(strategy, func(_, s int) []string {
 		switch {
 		case s >= leftChange+2:
 			return []string{"s2", "s3", "s4", "s5", "s6", "s7"}
@@ -142,6 +143,11 @@ func watching() *experiment.Facts {
 		}
 		return originals
 	})
+}
+
+// watching is k8s-api.
+func watching() *experiment.Facts {
+	f := following("k8s-api")
 	for _, c := range clients {
 		f.Requests = append(f.Requests,
 			experiment.Request{Pod: c, At: at(0), Verb: "list", Resource: "endpointslices.discovery.k8s.io", Code: 200},
@@ -170,5 +176,71 @@ func sidecars() *experiment.Facts {
 	for s, n := range map[string]int64{"s1": 3 * 340, "s2": 3*330 + 1000, "s3": 3 * 330} {
 		*f.Servers[s].Calls += n
 	}
+	return f
+}
+
+// nodeProxies is linkerd on two nodes.
+func nodeProxies() *experiment.Facts {
+	f := following("linkerd")
+	steady := *f.Phases[experiment.Steady]
+	f.Phases[experiment.ThroughNodes] = &steady
+	for i, node := range []string{"n1", "n2"} {
+		f.Reached = append(f.Reached, experiment.Reach{Node: node, Summary: callerlog.Summary{Servers: map[string]int64{"s1": 3, "s2": 2}}})
+		counted := map[string]int64{"n1": 0, "n2": 0}
+		counted[node] = 500
+		f.NodeProxies = append(f.NodeProxies, experiment.NodeProxy{
+			Node: node, Counted: counted, Summary: callerlog.Summary{Servers: map[string]int64{originals[i]: 500}},
+		})
+		*f.Servers[originals[i]].Calls += 500
+	}
+	*f.Servers["s1"].Calls += 6
+	*f.Servers["s2"].Calls += 4
+	f.Preflight = &experiment.Preflight{Rights: 3, Nodes: 2, Objects: 14}
+	return f
+}
+
+// standingProxies is envoy.
+func standingProxies() *experiment.Facts {
+	f := following("envoy")
+	drains := *f.Phases[experiment.ServerLeaves]
+	f.Phases[experiment.ProxyDrains], f.Phases[experiment.BrokenConfiguration] = &drains, &drains
+	f.Rollout = &experiment.Rollout{Before: []string{"e1", "e2"}, After: []string{"e1", "e2"}, New: "e3", Why: "exit code 1"}
+	return f
+}
+
+// proxyless is xds.
+func proxyless() *experiment.Facts {
+	f := following("xds")
+	f.Processes = map[string][]string{}
+	for _, c := range clients {
+		f.Processes[c] = []string{"echo-client-xds", "pause", "pilot-agent"}
+	}
+	return f
+}
+
+// aged is l4 whose connections end after ten seconds, and then lead to another
+// server.
+func aged() *experiment.Facts {
+	const age = 10
+	f := scene("l4-max-age", func(i, s int) []string {
+		turn := s/age + i
+		if s >= addedReady {
+			return []string{append(append([]string{}, originals...), added...)[turn%6]}
+		}
+		return []string{originals[turn%3]}
+	})
+	f.ConnectionAge = age * time.Second
+	for _, c := range f.Clients {
+		for s := age; s < len(c.Windows); s += age {
+			c.Windows[s].Opened = 1
+		}
+	}
+	return f
+}
+
+// agedNames is dns with the same.
+func agedNames() *experiment.Facts {
+	f := following("dns-max-age")
+	f.ConnectionAge = 10 * time.Second
 	return f
 }

@@ -28,14 +28,28 @@ const (
 	handshakes = "listener.0.0.0.0_15006.ssl.handshake"
 )
 
-// injected returns an error unless every pod got the strategy's sidecar.
-func (a *arena) injected() error {
+// injected returns an error unless every pod that should has got the strategy's
+// sidecar.
+func (a *arena) injected(ctx context.Context) error {
 	if a.strategy.Sidecar == "" {
 		return nil
+	}
+	if err := a.await(ctx, steadyTimeout, "the clients' pods", func(*Facts) string {
+		for _, p := range a.pods {
+			if p.Labels[nameLabel] == clientName {
+				return ""
+			}
+		}
+		return "there is none"
+	}); err != nil {
+		return err
 	}
 	lacking := ""
 	a.record.look(func(*Facts) {
 		for _, name := range keys(a.pods) {
+			if a.strategy.ClientsOnly && a.pods[name].Labels[nameLabel] != clientName {
+				continue
+			}
 			spec := a.pods[name].Spec
 			spec.Containers = slices.Concat(spec.Containers, spec.InitContainers) // a native sidecar is an init container
 			if containerOf(spec, a.strategy.Sidecar) < 0 {

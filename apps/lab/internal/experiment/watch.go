@@ -96,8 +96,9 @@ func readyPods(s *discoveryv1.EndpointSlice) map[string]string {
 // pod follows the log of every server and client as soon as it has one, and
 // keeps the last state of all pods for what waits on them.
 func (a *arena) pod(ctx context.Context, p *corev1.Pod, gone bool) {
-	a.record.update(func(*Facts) {
+	a.record.update(func(f *Facts) {
 		a.pods[p.Name] = p
+		f.Nodes[p.Name] = p.Spec.NodeName
 		if gone {
 			delete(a.pods, p.Name)
 		}
@@ -109,12 +110,12 @@ func (a *arena) pod(ctx context.Context, p *corev1.Pod, gone bool) {
 	for _, s := range p.Status.ContainerStatuses {
 		if s.Name == name && (s.State.Running != nil || s.State.Terminated != nil) {
 			a.followed[p.UID] = true
-			a.readers.Go(func() { a.read(ctx, p, name) })
+			a.readers.Go(func() { a.readLog(ctx, p, name) })
 		}
 	}
 }
 
-func (a *arena) read(ctx context.Context, p *corev1.Pod, container string) {
+func (a *arena) readLog(ctx context.Context, p *corev1.Pod, container string) {
 	if container == serverName {
 		server := &Server{}
 		a.record.update(func(f *Facts) { f.Servers[p.Name] = server })

@@ -59,6 +59,8 @@ type Strategy struct {
 	FailedCalls *int64 `json:"failed_calls,omitempty"`
 	// P99Millis is the latency of the steady state over all clients, in milliseconds.
 	P99Millis *float64 `json:"p99_ms,omitempty"`
+	// Cost is what it costs, where that was measured.
+	Cost *Cost `json:"cost,omitempty"`
 	// Journal is what the lab did outside of experiments.
 	Journal []Entry `json:"journal,omitempty"`
 }

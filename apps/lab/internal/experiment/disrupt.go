@@ -1,0 +1,88 @@
+package experiment
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+const rolloutTimeout = 2 * time.Minute
+
+// restartRolling replaces every server as `kubectl rollout restart` does.
+func restartRolling(ctx context.Context, a *arena, _ *Phase) error {
+	a.note("restart Deployment %s", serverName)
+	patch := fmt.Appendf(nil, `{"spec":{"template":{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":%q}}}}}`, time.Now().Format(time.RFC3339Nano))
+	if _, err := a.client.AppsV1().Deployments(a.facts.Namespace).Patch(ctx, serverName, types.StrategicMergePatchType, patch, metav1.PatchOptions{FieldManager: FieldManager}); err != nil {
+		return fmt.Errorf("restarting %s: %w", serverName, err)
+	}
+	return nil
+}
+
+// watchRestart waits until every server of before is gone and replaced.
+func watchRestart(ctx context.Context, a *arena, p *Phase) error {
+	if err := a.await(ctx, rolloutTimeout, "the rollout", func(f *Facts) string {
+		left := 0
+		for _, name := range p.Servers {
+			if s := f.Servers[name]; s == nil || !s.Ended {
+				left++
+			}
+		}
+		if left > 0 {
+			return fmt.Sprintf("%d of %d old servers still run", left, len(p.Servers))
+		}
+		return ""
+	}); err != nil {
+		return err
+	}
+	if err := a.serversReady(ctx, a.replicas()); err != nil {
+		return err
+	}
+	return pause(ctx, afterwards)
+}
+
+// killBusiest ends a server's process as a crash does: nobody drains, and the
+// kubelet starts it anew in its pod.
+func killBusiest(ctx context.Context, a *arena, p *Phase) error {
+	var uid types.UID
+	id := ""
+	a.record.update(func(f *Facts) {
+		p.Left = busiest(f, p, p.Servers)
+		if pod := a.pods[p.Left]; pod != nil {
+			uid = pod.UID
+			for _, s := range pod.Status.ContainerStatuses {
+				if s.Name == serverName {
+					_, id, _ = strings.Cut(s.ContainerID, "://")
+				}
+			}
+		}
+	})
+	if id == "" {
+		return fmt.Errorf("no server is ready")
+	}
+	a.note("kill -9 the server in pod %s", p.Left)
+	if err := a.cluster.Kill(ctx, uid, id); err != nil {
+		return fmt.Errorf("killing the server in pod %s: %w", p.Left, err)
+	}
+	return nil
+}
+
+// watchKill waits until the server is there again.
+func watchKill(ctx context.Context, a *arena, p *Phase) error {
+	if err := a.await(ctx, steadyTimeout, "the restart of "+p.Left, func(*Facts) string {
+		if pod := a.pods[p.Left]; pod != nil {
+			for _, s := range pod.Status.ContainerStatuses {
+				if s.Name == serverName && s.RestartCount > 0 && s.Ready {
+					return ""
+				}
+			}
+		}
+		return "it is not ready again"
+	}); err != nil {
+		return err
+	}
+	return pause(ctx, afterwards)
+}

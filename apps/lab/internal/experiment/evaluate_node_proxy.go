@@ -1,0 +1,68 @@
+package experiment
+
+import (
+	"fmt"
+
+	"github.com/grpc-lb/grpc-lb/apps/internal/spread"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
+)
+
+func everyNodeAnswers(f *Facts) Verdict {
+	if p, why := f.phase(ThroughNodes); p == nil {
+		return notRun("%s", why)
+	}
+	if len(f.Reached) == 0 {
+		return notRun("no node was called")
+	}
+	for _, r := range f.Reached {
+		if answered := spread.Counts(r.Summary.Servers).Total(); answered != reachCalls {
+			return decided(false, "%d of %d calls to %s were answered, failures %v", answered, reachCalls, r.Node, r.Summary.Failures)
+		}
+	}
+	return decided(true, "%d nodes answered %d calls each", len(f.Reached), reachCalls)
+}
+
+// throughOwnNode wants each node's proxy to have counted its own client's calls
+// and no other proxy any of them.
+func throughOwnNode(f *Facts) Verdict {
+	if p, why := f.phase(ThroughNodes); p == nil {
+		return notRun("%s", why)
+	}
+	if len(f.NodeProxies) < 2 {
+		return notRun("clients called on %d nodes: there was no other to pass through", len(f.NodeProxies))
+	}
+	for _, n := range f.NodeProxies {
+		if answered := spread.Counts(n.Summary.Servers).Total(); answered != nodeCalls {
+			return decided(false, "%d of %d calls on %s were answered, failures %v", answered, nodeCalls, n.Node, n.Summary.Failures)
+		}
+		for _, node := range keys(n.Counted) {
+			want := int64(0)
+			if node == n.Node {
+				want = nodeCalls
+			}
+			if n.Counted[node] != want {
+				return decided(false, "of %d calls on %s the proxy of %s counted %d, want %d", nodeCalls, n.Node, node, n.Counted[node], want)
+			}
+		}
+		if _, counted := n.Counted[n.Node]; !counted {
+			return decided(false, "%s has no proxy", n.Node)
+		}
+	}
+	return decided(true, "on each of %d nodes its own proxy counted %d of %d calls, the others none", len(f.NodeProxies), nodeCalls, nodeCalls)
+}
+
+// warmed says what the first calls cost.
+func warmed(f *Facts, p *Phase) report.Finding {
+	var failed, all int64
+	for _, name := range keys(f.Clients) {
+		windows := f.Clients[name].between(f.Clients[name].Started, p.End)
+		failed += failures(windows)
+		for _, w := range windows {
+			all += w.Calls
+		}
+	}
+	return report.Finding{
+		Text: "the proxies answer from their first call on", Holds: failed == 0,
+		Measured: fmt.Sprintf("%d of the first %d calls failed, none in the last three seconds of %s", failed, all, seconds(p.End.Sub(f.Started).Round(100_000_000))),
+	}
+}

@@ -1,0 +1,178 @@
+package experiment
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+)
+
+const preflightTimeout = time.Minute
+
+// Preflight is what was found of a strategy before any of its pods ran.
+type Preflight struct {
+	// Rights counts what the proxies' account may do of what they need, Nodes the
+	// nodes whose ports are free, Objects what the API server accepts.
+	Rights, Nodes, Objects int
+	// Problems says what would keep the pods from working.
+	Problems []string
+}
+
+// needs are the requests to the API of Linkerd 1's Kubernetes namer.
+var needs = []string{"get", "list", "watch"}
+
+// preflight checks all of an overlay with node proxies up to the running pod:
+// its files, that the API server takes every object, that the proxies' account
+// may read endpoints, and that no pod has the nodes' ports.
+func (r *run) preflight(ctx context.Context, client *kube.Client, id string) (found *Preflight, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, preflightTimeout, fmt.Errorf("not in %s", preflightTimeout))
+	defer cancel()
+	found = &Preflight{}
+	wrong := func(format string, args ...any) {
+		found.Problems = append(found.Problems, fmt.Sprintf(format, args...))
+	}
+
+	rendered, err := r.cfg.Repository.Render(r.strategy.Name)
+	if err != nil {
+		return nil, err
+	}
+	typed, err := overlay.Decode(rendered)
+	if err != nil {
+		return nil, err
+	}
+	if err := overlay.Check(r.strategy.Name, typed); err != nil {
+		wrong("%v", err)
+	}
+	account, ports, err := r.proxy()
+	if err != nil {
+		return nil, err
+	}
+
+	if err := client.Apply(ctx, marked(r.rights(), id)...); err != nil {
+		return nil, err
+	}
+	for _, o := range r.objects {
+		if err := client.DryRun(ctx, o); err != nil {
+			wrong("the API server refuses %s/%s: %v", o.GetKind(), o.GetName(), err)
+			continue
+		}
+		found.Objects++
+	}
+	for _, verb := range needs {
+		allowed, err := mayRead(ctx, client, r.namespace, account, verb)
+		if err != nil {
+			return nil, err
+		}
+		if !allowed {
+			wrong("service account %s may not %s endpoints", account, verb)
+			continue
+		}
+		found.Rights++
+	}
+	taken, err := takenPorts(ctx, client, ports, r.namespace)
+	if err != nil {
+		return nil, err
+	}
+	found.Problems = append(found.Problems, taken...)
+	nodes, err := client.Typed.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("listing the nodes: %w", err)
+	}
+	found.Nodes = len(nodes.Items)
+	slices.Sort(found.Problems)
+	return found, nil
+}
+
+// mayRead asks for the rights until they hold: the API server learns of a new
+// RoleBinding a moment after it has taken it.
+func mayRead(ctx context.Context, client *kube.Client, namespace, account, verb string) (bool, error) {
+	for deadline := time.Now().Add(5 * time.Second); ; {
+		allowed, _, err := client.Allowed(ctx, kube.ServiceAccount(namespace, account), namespace, verb, "", "endpoints")
+		if err != nil || allowed || time.Now().After(deadline) {
+			return allowed, err
+		}
+		if err := pause(ctx, 200*time.Millisecond); err != nil {
+			return false, err
+		}
+	}
+}
+
+// rights returns the objects that say who may do what, and where.
+func (r *run) rights() []*unstructured.Unstructured {
+	return slices.DeleteFunc(slices.Clone(r.objects), func(o *unstructured.Unstructured) bool {
+		return !slices.Contains([]string{"Namespace", "ServiceAccount", "Role", "RoleBinding"}, o.GetKind())
+	})
+}
+
+// proxy returns the account of the overlay's DaemonSet and the ports that it
+// takes of the nodes.
+func (r *run) proxy() (account string, ports []int32, err error) {
+	for _, o := range r.objects {
+		if o.GetKind() != "DaemonSet" || o.GetName() != r.strategy.Proxy {
+			continue
+		}
+		var pod struct {
+			Spec struct {
+				Template corev1.PodTemplateSpec `json:"template"`
+			} `json:"spec"`
+		}
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, &pod); err != nil {
+			return "", nil, fmt.Errorf("reading daemonset %s: %w", r.strategy.Proxy, err)
+		}
+		return pod.Spec.Template.Spec.ServiceAccountName, hostPorts(pod.Spec.Template.Spec), nil
+	}
+	return "", nil, fmt.Errorf("the rendering has no DaemonSet/%s", r.strategy.Proxy)
+}
+
+func hostPorts(pod corev1.PodSpec) []int32 {
+	var ports []int32
+	for _, c := range pod.Containers {
+		for _, p := range c.Ports {
+			if p.HostPort != 0 {
+				ports = append(ports, p.HostPort)
+			}
+		}
+	}
+	return ports
+}
+
+// takenPorts names the pods of other namespaces that have one of the nodes'
+// ports.
+func takenPorts(ctx context.Context, client *kube.Client, ports []int32, namespace string) ([]string, error) {
+	pods, err := client.Typed.CoreV1().Pods("").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("listing the pods: %w", err)
+	}
+	var taken []string
+	for _, p := range pods.Items {
+		for _, port := range hostPorts(p.Spec) {
+			if p.Namespace != namespace && slices.Contains(ports, port) {
+				taken = append(taken, fmt.Sprintf("port %d of node %s is taken by pod %s/%s", port, cmp.Or(p.Spec.NodeName, "?"), p.Namespace, p.Name))
+			}
+		}
+	}
+	return taken, nil
+}
+
+// inPlace wants everything but the image.
+func inPlace(f *Facts) Verdict {
+	p := f.Preflight
+	if p == nil {
+		return notRun("%s", cmp.Or(f.PreflightUnknown, "it was not checked"))
+	}
+	if len(p.Problems) > 0 {
+		return decided(false, "%s", strings.Join(p.Problems, "; "))
+	}
+	return decided(p.Rights == len(needs), "the API server takes %d objects, its account may %s endpoints, the port is free on %d nodes, the dtab leads to a Service port of the overlay",
+		p.Objects, strings.Join(needs, ", "), p.Nodes)
+}
