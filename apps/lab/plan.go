@@ -129,6 +129,9 @@ func (p *plan) steps() int {
 	if p.gitops {
 		n += 1 + argocd.Steps
 	}
+	if p.gitops && p.mesh {
+		n++
+	}
 	return n
 }
 
@@ -165,6 +168,15 @@ func (p *plan) measure(ctx context.Context, c checkout, on *builtin.Cluster, dis
 	if !p.options.keep && !disposable {
 		defer func() { err = errors.Join(err, p.clear(context.WithoutCancel(ctx), client)) }()
 	}
+	if p.istio != nil {
+		remove, failed := p.installMesh(ctx, client, r)
+		if failed != nil {
+			return result, failed
+		}
+		if !p.options.keep && !disposable {
+			defer func() { err = errors.Join(err, remove(context.WithoutCancel(ctx))) }()
+		}
+	}
 	started := time.Now()
 	deployer, claims, experiments, err := p.try(ctx, b.Root, client, r)
 	if err != nil && len(claims) == 0 {
@@ -188,6 +200,29 @@ func (p *plan) measure(ctx context.Context, c checkout, on *builtin.Cluster, dis
 	return result, err
 }
 
+// installMesh puts Istio onto a cluster that lacks it, before Argo CD syncs what
+// needs it, and returns what removes it again.
+func (p *plan) installMesh(ctx context.Context, client *kube.Client, r progress.Reporter) (remove func(context.Context) error, err error) {
+	remove = func(context.Context) error { return nil }
+	there, err := istio.Installed(ctx, client)
+	if err != nil || there {
+		return remove, err
+	}
+	what, err := p.istio.Describe()
+	if err != nil {
+		return remove, err
+	}
+	for _, s := range experiment.Strategies {
+		if s.Sidecar != "" {
+			p.origins[s.Name] = append(p.origins[s.Name], what)
+		}
+	}
+	remove = func(ctx context.Context) error { return p.istio.Remove(ctx, client) }
+	return remove, progress.Run(ctx, r, "install Istio", imageTime, func(ctx context.Context, _ func(string)) error {
+		return p.istio.Install(ctx, client)
+	})
+}
+
 // try lets Argo CD deploy everything and judges what it does.
 func (p *plan) try(ctx context.Context, root string, client *kube.Client, r progress.Reporter) (*argocd.Deployer, []report.Claim, []report.Experiment, error) {
 	dir, err := os.MkdirTemp("", "grpc-lb-git-")
@@ -197,7 +232,12 @@ func (p *plan) try(ctx context.Context, root string, client *kube.Client, r prog
 	defer os.RemoveAll(dir)
 	unable := map[string]string{}
 	for _, s := range experiment.Strategies {
-		if why := cmp.Or(s.NotRun, p.unavailable[s.Name]); why != "" && s.Sidecar == "" {
+		why := cmp.Or(s.NotRun, p.unavailable[s.Name])
+		if s.ClientsOnly && p.istio == nil {
+			why = s.LacksSidecar
+		}
+		// Without sidecars all pods of istio run, as l4's do.
+		if why != "" && (s.Sidecar == "" || s.ClientsOnly) {
 			unable[s.Name] = why
 		}
 	}

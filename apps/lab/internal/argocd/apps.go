@@ -82,6 +82,9 @@ func (a *App) fine() string {
 // applied, or "".
 func (a *App) waiting() string {
 	o := a.Status.OperationState
+	if o.Phase == "Succeeded" && a.Status.Sync.Status == synced { // what waits was applied last
+		return ""
+	}
 	if o.Phase != "Running" || !strings.Contains(o.Message, "waiting for healthy state") {
 		return a.problem()
 	}

@@ -12,18 +12,14 @@ import (
 
 const rolloutTimeout = 2 * time.Minute
 
-// restartRolling replaces every server as `kubectl rollout restart` does.
-func restartRolling(ctx context.Context, a *arena, _ *Phase) error {
+// restartRolling replaces every server as `kubectl rollout restart` does, and
+// returns when the old ones are gone.
+func restartRolling(ctx context.Context, a *arena, p *Phase) error {
 	a.note("restart Deployment %s", serverName)
 	patch := fmt.Appendf(nil, `{"spec":{"template":{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":%q}}}}}`, time.Now().Format(time.RFC3339Nano))
 	if _, err := a.client.AppsV1().Deployments(a.facts.Namespace).Patch(ctx, serverName, types.StrategicMergePatchType, patch, metav1.PatchOptions{FieldManager: FieldManager}); err != nil {
 		return fmt.Errorf("restarting %s: %w", serverName, err)
 	}
-	return nil
-}
-
-// watchRestart waits until every server of before is gone and replaced.
-func watchRestart(ctx context.Context, a *arena, p *Phase) error {
 	if err := a.await(ctx, rolloutTimeout, "the rollout", func(f *Facts) string {
 		left := 0
 		for _, name := range p.Servers {
@@ -38,10 +34,7 @@ func watchRestart(ctx context.Context, a *arena, p *Phase) error {
 	}); err != nil {
 		return err
 	}
-	if err := a.serversReady(ctx, a.replicas()); err != nil {
-		return err
-	}
-	return pause(ctx, afterwards)
+	return a.serversReady(ctx, a.replicas())
 }
 
 // killBusiest ends a server's process as a crash does: nobody drains, and the

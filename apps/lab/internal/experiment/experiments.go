@@ -57,6 +57,12 @@ type Experiment struct {
 	// atRest experiments are made by all strategies that run side by side at the
 	// same time, so that none disturbs another.
 	atRest bool
+	// startsPods says that the change starts many pods: few strategies do so at
+	// the same time.
+	startsPods bool
+	// edits says that the change edits what the overlay says, which a deployer
+	// would undo.
+	edits bool
 	// alone experiments take away what other strategies need too.
 	alone bool
 	// purpose limits the experiment to one kind of run.
@@ -113,7 +119,7 @@ var Experiments = []Experiment{
 		observe: openConnections,
 	},
 	{
-		Name: ThroughNodes, Strategies: []string{"linkerd"}, purpose: Prove,
+		Name: ThroughNodes, Strategies: []string{"linkerd"}, purpose: Prove, edits: true,
 		Steady:  "all servers are ready, the clients' last two windows are free of failures and name every server",
 		Change:  fmt.Sprintf("the clients stop; Jobs make %d calls to each node's port, and %d calls on each node as its clients do", reachCalls, nodeCalls),
 		hold:    func(ctx context.Context, a *arena) error { return a.steady(ctx, a.replicas(), true) },
@@ -159,12 +165,13 @@ var Experiments = []Experiment{
 		Change: "scale the servers to twice as many",
 		hold:   func(ctx context.Context, a *arena) error { return a.steady(ctx, a.replicas(), false) },
 		change: func(ctx context.Context, a *arena, _ *Phase) error {
-			return a.scale(ctx, serverName, 2*a.replicas())
-		},
-		observe: func(ctx context.Context, a *arena, p *Phase) error {
-			if err := a.serversReady(ctx, 2*a.replicas()); err != nil {
+			if err := a.scale(ctx, serverName, 2*a.replicas()); err != nil {
 				return err
 			}
+			return a.serversReady(ctx, 2*a.replicas())
+		},
+		startsPods: true,
+		observe: func(ctx context.Context, a *arena, p *Phase) error {
 			if err := alongside(ctx, func(ctx context.Context) error { return watchAdded(ctx, a, p) },
 				func(ctx context.Context) error { return lookUp(ctx, a) }); err != nil || a.facts.ConnectionAge == 0 {
 				return err
@@ -231,7 +238,7 @@ var Experiments = []Experiment{
 		assert:  func(f *Facts, p *Phase) []report.Finding { return []report.Finding{noFailures(f, p)} },
 	},
 	{
-		Name: BrokenConfiguration, Strategies: []string{"envoy"}, purpose: Prove,
+		Name: BrokenConfiguration, Strategies: []string{"envoy"}, purpose: Prove, edits: true,
 		Steady:  "all servers are ready, the clients' last two windows are free of failures and name every server",
 		Change:  "point the proxies at a configuration that they refuse",
 		hold:    func(ctx context.Context, a *arena) error { return a.steady(ctx, a.replicas(), true) },
@@ -241,12 +248,13 @@ var Experiments = []Experiment{
 	},
 	{
 		Name: RollingRestart, purpose: Compare,
-		Steady:  "all servers are ready, the clients' last two windows are free of failures",
-		Change:  "restart the servers' Deployment",
-		hold:    func(ctx context.Context, a *arena) error { return a.steady(ctx, a.replicas(), false) },
-		change:  restartRolling,
-		observe: watchRestart,
-		assert:  func(f *Facts, p *Phase) []report.Finding { return []report.Finding{noFailures(f, p)} },
+		Steady:     "all servers are ready, the clients' last two windows are free of failures",
+		Change:     "restart the servers' Deployment",
+		hold:       func(ctx context.Context, a *arena) error { return a.steady(ctx, a.replicas(), false) },
+		change:     restartRolling,
+		startsPods: true,
+		observe:    func(ctx context.Context, _ *arena, _ *Phase) error { return pause(ctx, afterwards) },
+		assert:     func(f *Facts, p *Phase) []report.Finding { return []report.Finding{noFailures(f, p)} },
 	},
 	{
 		Name: Kill, purpose: Compare,

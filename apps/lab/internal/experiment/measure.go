@@ -45,6 +45,14 @@ func (a *arena) measure(ctx context.Context, e Experiment) error {
 	if e.undo != nil {
 		defer a.undo(ctx, e)
 	}
+	started := func() {}
+	if e.startsPods {
+		var err error
+		if started, err = a.quiet.startPods(ctx); err != nil {
+			return failed(err)
+		}
+		defer started()
+	}
 	for _, step := range []func(context.Context, *arena, *Phase) error{e.change, e.observe} {
 		if step == nil {
 			continue
@@ -57,6 +65,7 @@ func (a *arena) measure(ctx context.Context, e Experiment) error {
 		if err := step(ctx, a, p); err != nil {
 			return failed(err)
 		}
+		started()
 	}
 	a.record.update(func(*Facts) { p.End = time.Now() })
 	if e.atRest {

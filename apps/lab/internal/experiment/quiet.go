@@ -14,7 +14,12 @@ type quiet struct {
 	waiting int
 	opened  chan struct{} // closed when all members wait; made by the first that does
 	turn    sync.Mutex    // held by the one member that does something alone
+	hands   chan struct{} // holds a token for each member that starts pods; made by the first
 }
+
+// fewAtOnce is how many strategies start pods at the same time: more would
+// measure the machine.
+const fewAtOnce = 2
 
 // join makes one more strategy that the others wait for, until leave is called.
 func (q *quiet) join() (leave func()) {
@@ -63,4 +68,21 @@ func (q *quiet) alone(ctx context.Context, do func() error) error {
 		return context.Cause(ctx)
 	}
 	return do()
+}
+
+// startPods waits until few enough members start pods, and counts as one of them
+// until done is called.
+func (q *quiet) startPods(ctx context.Context) (done func(), err error) {
+	q.mu.Lock()
+	if q.hands == nil {
+		q.hands = make(chan struct{}, fewAtOnce)
+	}
+	hands := q.hands
+	q.mu.Unlock()
+	select {
+	case hands <- struct{}{}:
+		return sync.OnceFunc(func() { <-hands }), nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }

@@ -314,6 +314,11 @@ func (r *run) experiment(ctx context.Context, e Experiment) error {
 		}
 		defer done()
 	}
+	if d := r.cfg.Deployer; d != nil && e.edits {
+		if err := d.Release(ctx, r.strategy.Name); err != nil {
+			return err
+		}
+	}
 	return r.arena.measure(ctx, e)
 }
 
