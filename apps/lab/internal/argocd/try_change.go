@@ -47,7 +47,7 @@ func revertCommit(ctx context.Context, s *site) error {
 }
 
 func commitRollsOut(ctx context.Context, s *site) (string, error) {
-	const old, rate = "--rate=50", "--rate=40"
+	const old, rate = "--rate=20", "--rate=40"
 	if err := s.source.edit("overlays/k8s-api/echo-client.patch.yaml", old, rate); err != nil {
 		return "", err
 	}
