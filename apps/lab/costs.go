@@ -64,11 +64,16 @@ func (o costsOptions) execute(ctx context.Context, stdout io.Writer) error {
 	if o.runs < 1 || o.runs > maxRuns {
 		return exitError{exitUsage, fmt.Errorf("--runs %d: expected 1 to %d", o.runs, maxRuns)}
 	}
+	if o.update != "" { // which must not fail after an hour of measuring
+		if _, err := o.updated(costs.Table{}); err != nil {
+			return exitError{exitUsage, err}
+		}
+	}
 	t, err := o.table(ctx)
 	if err != nil && len(t.Rows) == 0 {
 		return err
 	}
-	if writeErr := o.write(stdout, t); writeErr != nil {
+	if writeErr := errors.Join(o.write(stdout, t), o.put(t)); writeErr != nil {
 		err = errors.Join(err, exitError{exitFailed, writeErr})
 	}
 	return err
@@ -84,27 +89,44 @@ func (o costsOptions) table(ctx context.Context) (costs.Table, error) {
 		return costs.Table{}, exitError{exitUsage, fmt.Errorf("--from: %w", err)}
 	}
 	var t costs.Table
-	if err := json.Unmarshal(content, &t); err != nil || len(t.Rows) == 0 {
-		return costs.Table{}, exitError{exitUsage, fmt.Errorf("--from %s: it is not what `lab costs -o json` writes: %w", o.from, errors.Join(err))}
+	if err = json.Unmarshal(content, &t); err == nil && len(t.Rows) == 0 {
+		err = errors.New("it has no rows")
+	}
+	if err != nil {
+		return costs.Table{}, exitError{exitUsage, fmt.Errorf("--from %s: it is not what `lab costs -o json` writes: %w", o.from, err)}
 	}
 	return t, nil
 }
 
-func (o costsOptions) write(stdout io.Writer, t costs.Table) error {
-	blocks := costs.Markdown(t)
-	if o.update != "" {
-		document, err := os.ReadFile(o.update)
-		if err != nil {
-			return fmt.Errorf("--update: %w", err)
-		}
-		updated, err := costs.Update(string(document), blocks)
-		if err != nil {
-			return fmt.Errorf("--update %s: %w", o.update, err)
-		}
-		if err := os.WriteFile(o.update, []byte(updated), 0o644); err != nil {
-			return fmt.Errorf("--update: %w", err)
-		}
+// updated returns the document of --update with the tables and the guide in it.
+func (o costsOptions) updated(t costs.Table) (string, error) {
+	document, err := os.ReadFile(o.update)
+	if err != nil {
+		return "", fmt.Errorf("--update: %w", err)
 	}
+	updated, err := costs.Update(string(document), costs.Markdown(t))
+	if err != nil {
+		return "", fmt.Errorf("--update %s: %w", o.update, err)
+	}
+	return updated, nil
+}
+
+// put writes the document of --update anew.
+func (o costsOptions) put(t costs.Table) error {
+	if o.update == "" {
+		return nil
+	}
+	updated, err := o.updated(t)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(o.update, []byte(updated), 0o644); err != nil {
+		return fmt.Errorf("--update: %w", err)
+	}
+	return nil
+}
+
+func (o costsOptions) write(stdout io.Writer, t costs.Table) error {
 	switch o.run.output {
 	case "json":
 		out := json.NewEncoder(stdout)
@@ -112,6 +134,7 @@ func (o costsOptions) write(stdout io.Writer, t costs.Table) error {
 		out.SetEscapeHTML(false)
 		return out.Encode(t)
 	case "markdown":
+		blocks := costs.Markdown(t)
 		_, err := io.WriteString(stdout, blocks["costs"]+"\n"+blocks["guide"])
 		return err
 	}
@@ -125,6 +148,7 @@ func (o costsOptions) measure(ctx context.Context) (t costs.Table, err error) {
 		return t, err
 	}
 	defer unlock()
+	command := "go run ./apps/lab costs" + o.spelled()
 	if err := c.choose(&o.run); err != nil {
 		return t, exitError{exitUsage, err}
 	}
@@ -147,7 +171,11 @@ func (o costsOptions) measure(ctx context.Context) (t costs.Table, err error) {
 		if cluster, err = builtin.Up(ctx, up); err != nil {
 			return t, exitError{exitNoCluster, err}
 		}
-		defer func() { err = errors.Join(err, builtin.Down(ctx, c.dirs)) }()
+		defer func() {
+			if downErr := builtin.Down(ctx, c.dirs); downErr != nil {
+				err = errors.Join(err, exitError{exitFailed, fmt.Errorf("taking the cluster down: %w", downErr)})
+			}
+		}()
 	}
 	var results []report.Result
 	for n := range o.runs {
@@ -166,12 +194,11 @@ func (o costsOptions) measure(ctx context.Context) (t costs.Table, err error) {
 	if t, err = costs.Of(results); err != nil {
 		return t, exitError{exitFailed, err}
 	}
-	t.Command = "go run ./apps/lab costs" + o.run.spelled(o.runs)
-	t.Finished = time.Now()
+	t.Command, t.Finished = command, time.Now()
 	var missing []string
 	for _, r := range t.Rows {
 		if r.NotRun == "" && r.Runs < o.runs {
-			missing = append(missing, fmt.Sprintf("%s was measured in %d of %d runs: %s", r.Strategy, r.Runs, o.runs, r.NotRun))
+			missing = append(missing, fmt.Sprintf("%s was measured in %d of %d runs: %s", r.Strategy, r.Runs, o.runs, r.Missed))
 		}
 	}
 	if len(missing) > 0 {
@@ -180,11 +207,23 @@ func (o costsOptions) measure(ctx context.Context) (t costs.Table, err error) {
 	return t, nil
 }
 
-// spelled repeats the options that decide what is measured.
-func (o runOptions) spelled(runs int) string {
-	text := fmt.Sprintf(" --runs %d", runs)
-	for _, i := range o.given {
-		text += " --image " + i.Ref + "=FILE"
+// spelled repeats the options, as they were given, that decide what is measured.
+func (o costsOptions) spelled() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, " --runs %d", o.runs)
+	if len(o.run.only) > 0 {
+		b.WriteString(" --only " + strings.Join(o.run.only, ","))
 	}
-	return text + " -o json"
+	for _, i := range o.run.images {
+		ref, _, _ := strings.Cut(i, "=")
+		b.WriteString(" --image " + ref + "=FILE")
+	}
+	if o.run.noInstall {
+		b.WriteString(" --no-install")
+	}
+	if o.run.up.nodes != defaultNodes {
+		fmt.Fprintf(&b, " --nodes %d", o.run.up.nodes)
+	}
+	b.WriteString(" -o json")
+	return b.String()
 }

@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/builtin"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/costs"
 )
 
 // lab is the built program, root the checkout that it was built from.
@@ -78,6 +80,9 @@ func (c call) wantFailure(t *testing.T, code int, want ...string) {
 	if !strings.HasPrefix(stderr, "lab: ") || strings.Count(stderr, "\n") != 1 || !strings.HasSuffix(stderr, "\n") {
 		t.Errorf("lab %s: stderr is not one line of the lab:\n%s", strings.Join(c.args, " "), stderr)
 	}
+	if strings.Contains(stderr, "%!") {
+		t.Errorf("lab %s: stderr is badly formatted: %s", strings.Join(c.args, " "), stderr)
+	}
 	for _, w := range want {
 		if !strings.Contains(stderr, w) {
 			t.Errorf("lab %s: stderr lacks %q:\n%s", strings.Join(c.args, " "), w, stderr)
@@ -86,6 +91,16 @@ func (c call) wantFailure(t *testing.T, code int, want ...string) {
 }
 
 func TestFailures(t *testing.T) {
+	file := func(content string) string {
+		name := filepath.Join(t.TempDir(), "file")
+		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	const measured = `{"rows":[{"strategy":"l4"}]}`
+	text, result, list, empty, short := file("no JSON\n"), file(`{"strategies":[],"claims":[]}`), file("[]"), file(`{"rows":[]}`), file(measured[:9])
+	unmarked, marked := file("# A document\n"), file("<!-- results -->\n<!-- /results -->\n")
 	tests := []struct {
 		name string
 		call call
@@ -99,11 +114,11 @@ func TestFailures(t *testing.T) {
 		{"argument that none takes", call{args: []string{"down", "all"}}, 2, []string{`"all"`}},
 		{
 			"unknown overlay in --only", call{args: []string{"run", "--only", "l4,l5"}}, 2,
-			[]string{`"l5"`, "dns, istio, k8s-api, l4, linkerd"},
+			[]string{`"l5"`, "dns, envoy, istio, k8s-api, l4, linkerd, xds, l4-max-age, dns-max-age"},
 		},
 		{
 			"unknown overlay in --require", call{args: []string{"--require", "l5"}}, 2,
-			[]string{`"l5"`, "dns, istio, k8s-api, l4, linkerd"},
+			[]string{`"l5"`, "dns, envoy, istio, k8s-api, l4, linkerd, xds, l4-max-age, dns-max-age"},
 		},
 		{
 			"required but not run", call{args: []string{"run", "--only", "dns,l4", "--require", "k8s-api"}}, 2,
@@ -121,6 +136,24 @@ func TestFailures(t *testing.T) {
 		{"kubectl without a cluster", call{args: []string{"kubectl", "get", "nodes"}}, 3, []string{"`lab up`"}},
 		{"no nodes", call{args: []string{"up", "--nodes", "0"}}, 3, []string{"0 nodes", "1 to 9"}},
 		{"too many nodes", call{args: []string{"up", "--nodes", "10"}}, 3, []string{"10 nodes", "1 to 9"}},
+		{"no runs of costs", call{args: []string{"costs", "--runs", "0"}}, 2, []string{"--runs 0", "1 to 50"}},
+		{"too many runs of costs", call{args: []string{"costs", "--runs", "51"}}, 2, []string{"--runs 51", "1 to 50"}},
+		{"runs that are no number", call{args: []string{"costs", "--runs", "some"}}, 2, []string{`"some"`, "--runs"}},
+		{"unknown output of costs", call{args: []string{"costs", "-o", "xml"}}, 2, []string{`"xml"`, "table, json or markdown"}},
+		{"unknown overlay in costs", call{args: []string{"costs", "--only", "l4,l5"}}, 2, []string{`"l5"`, "k8s-api"}},
+		{"image of costs without a file", call{args: []string{"costs", "--image", "x:1"}}, 2, []string{`"x:1"`, "want REF=FILE"}},
+		{"argument that costs does not take", call{args: []string{"costs", "l4"}}, 2, []string{`"l4"`}},
+		{"costs outside a checkout", call{dir: os.TempDir(), args: []string{"costs"}}, 2, []string{"clone"}},
+		{"costs from no file", call{args: []string{"costs", "--from", "/nowhere/costs.json"}}, 2, []string{"--from", "/nowhere/costs.json", "no such file"}},
+		{"costs from a text", call{args: []string{"costs", "--from", text}}, 2, []string{text, "lab costs -o json", "invalid character"}},
+		{"costs from half a file", call{args: []string{"costs", "--from", short}}, 2, []string{short, "lab costs -o json", "unexpected end"}},
+		{"costs from a result of run", call{args: []string{"costs", "--from", result}}, 2, []string{result, "lab costs -o json", "it has no rows"}},
+		{"costs from no rows", call{args: []string{"costs", "--from", empty}}, 2, []string{empty, "it has no rows"}},
+		{"costs from a list", call{args: []string{"costs", "--from", list}}, 2, []string{list, "lab costs -o json", "array"}},
+		{"costs into no document", call{args: []string{"costs", "--from", file(measured), "--update", "/nowhere/README.md"}}, 2, []string{"--update", "/nowhere/README.md", "no such file"}},
+		{"costs into a document without marks", call{args: []string{"costs", "--from", file(measured), "--update", unmarked}}, 2, []string{"--update " + unmarked, "<!-- costs -->"}},
+		// It is told before anything is measured, and so before a cluster is booted.
+		{"costs into a document with one block", call{args: []string{"costs", "--update", marked}}, 2, []string{"--update " + marked, "<!-- costs -->"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -137,7 +170,7 @@ func TestBusy(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer lock.Close()
-	for _, command := range []string{"run", "up", "down"} {
+	for _, command := range []string{"run", "costs", "up", "down"} {
 		t.Run(command, func(t *testing.T) {
 			call{cache: cache, args: []string{command}}.wantFailure(t, 3, "another lab", "kill "+strconv.Itoa(os.Getpid()))
 		})
@@ -191,7 +224,9 @@ func TestOutput(t *testing.T) {
 		{"help", []string{"--help"}, []string{"Examples:\n", "go run ./apps/lab run --only dns,k8s-api", "Exit codes: 0", "--require"}},
 		{"help of up", []string{"up", "--help"}, []string{"Examples:\n", "--api-port"}},
 		{"completion", []string{"completion", "bash"}, []string{"# bash completion"}},
-		{"completion of an overlay", []string{"__complete", "run", "--only", ""}, []string{"dns\nistio\nk8s-api\nl4\nlinkerd\n"}},
+		{"completion of an overlay", []string{"__complete", "run", "--only", ""}, []string{"dns\nenvoy\nistio\nk8s-api\nl4\nlinkerd\nxds\nl4-max-age\ndns-max-age\n"}},
+		{"help of costs", []string{"costs", "--help"}, []string{"Examples:\n", "--runs", "--from", "--update"}},
+		{"completion of an output of costs", []string{"__complete", "costs", "-o", ""}, []string{"table\njson\nmarkdown\n"}},
 		{"completion of an output", []string{"__complete", "-o", ""}, []string{"table\njson\n"}},
 	}
 	for _, tt := range tests {
@@ -207,6 +242,66 @@ func TestOutput(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What was measured once is read back and printed in every form without a
+// cluster or a checkout, and put into a document as often as is asked.
+func TestCostsFromFile(t *testing.T) {
+	dir := t.TempDir()
+	measured, document := filepath.Join(dir, "costs.json"), filepath.Join(dir, "README.md")
+	table := costs.Table{
+		Runs: 2, Rate: 300, Rows: []costs.Row{
+			{Strategy: "k8s-api", Balancer: "client", Runs: 2, P50: &costs.Spread{Min: 1, Median: 2, Max: 3}, Called: 9, Pairs: 9, NewPods: &costs.Spread{Min: .5, Median: .5, Max: .5}},
+			{Strategy: "linkerd", Balancer: "proxy", NotRun: "no image"},
+		},
+	}
+	content, err := json.MarshalIndent(table, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := costs.Markdown(table)
+	var printed bytes.Buffer
+	if err := costs.Write(&printed, table); err != nil {
+		t.Fatal(err)
+	}
+	empty := "head\n<!-- results -->\n<!-- /results -->\n<!-- costs -->\n<!-- /costs -->\n<!-- guide -->\n<!-- /guide -->\ntail\n"
+	for file, text := range map[string]string{measured: string(content), document: empty} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct {
+		name string
+		args []string
+		want string
+	}{
+		{name: "table", want: printed.String()},
+		{name: "json", args: []string{"-o", "json"}, want: string(content) + "\n"},
+		{name: "markdown", args: []string{"-o", "markdown"}, want: blocks["costs"] + "\n" + blocks["guide"]},
+		{name: "update", args: []string{"--update", document}, want: printed.String()},
+		{name: "update_again", args: []string{"--update", document}, want: printed.String()},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			code, stdout, stderr := call{dir: dir, args: append([]string{"costs", "--from", measured}, tt.args...)}.run(t)
+			if code != 0 || stderr != "" {
+				t.Errorf("exit code %d, want 0; stderr:\n%s", code, stderr)
+			}
+			if diff := cmp.Diff(tt.want, stdout); diff != "" {
+				t.Errorf("stdout (-want +got):\n%s", diff)
+			}
+		})
+	}
+	want, err := costs.Update(empty, blocks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, string(got)); diff != "" {
+		t.Errorf("document (-want +got):\n%s", diff)
 	}
 }
 

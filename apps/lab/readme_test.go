@@ -1,12 +1,17 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/costs"
 )
 
 // repositoryRoot is where README.md and what it names lie.
@@ -58,6 +63,16 @@ func TestReadmeCommands(t *testing.T) {
 	}
 }
 
+// anchors returns those that GitHub gives to the headings of a document.
+func anchors(text string) []string {
+	var all []string
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.+)$`).FindAllStringSubmatch(text, -1) {
+		kept := regexp.MustCompile(`[^\w -]`).ReplaceAllString(strings.ToLower(m[1]), "")
+		all = append(all, strings.ReplaceAll(kept, " ", "-"))
+	}
+	return all
+}
+
 // Every file and folder that README names exists, and every overlay has its
 // row in the table and its section.
 func TestReadmePaths(t *testing.T) {
@@ -68,6 +83,12 @@ func TestReadmePaths(t *testing.T) {
 	}
 	slices.Sort(paths)
 	for _, p := range slices.Compact(paths) {
+		if anchor, ok := strings.CutPrefix(p, "#"); ok {
+			if !slices.Contains(anchors(text), anchor) {
+				t.Errorf("README leads to #%s, and no heading has that anchor", anchor)
+			}
+			continue
+		}
 		if _, err := os.Stat(filepath.Join(repositoryRoot, p)); err != nil {
 			t.Errorf("README names %s: %v", p, err)
 		}
@@ -82,5 +103,24 @@ func TestReadmePaths(t *testing.T) {
 				t.Errorf("README lacks %q", want)
 			}
 		}
+	}
+}
+
+// The tables and the guide are those that the committed measurement gives.
+func TestReadmeFigures(t *testing.T) {
+	content, err := os.ReadFile("internal/costs/measured.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var measured costs.Table
+	if err := json.Unmarshal(content, &measured); err != nil {
+		t.Fatal(err)
+	}
+	want, err := costs.Update(readme(t), costs.Markdown(measured))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, readme(t)); diff != "" {
+		t.Errorf("README.md is not what measured.json gives (-want +got): go run ./apps/lab costs --from apps/lab/internal/costs/measured.json --update README.md\n%s", diff)
 	}
 }

@@ -10,12 +10,15 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
 )
 
+// defaultNodes is the least that shows calls between nodes.
+const defaultNodes = 2
+
 type upOptions struct {
 	nodes, apiPort int
 }
 
 func (o *upOptions) flags(f *pflag.FlagSet) {
-	f.IntVar(&o.nodes, "nodes", 2, "`number` of nodes of a cluster that is booted")
+	f.IntVar(&o.nodes, "nodes", defaultNodes, "`number` of nodes of a cluster that is booted")
 	f.IntVar(&o.apiPort, "api-port", 0, "`port` of the loopback for the API (default any free one)")
 }
 

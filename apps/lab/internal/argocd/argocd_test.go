@@ -1,6 +1,7 @@
 package argocd_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -88,7 +89,10 @@ func TestCopy(t *testing.T) {
 	}
 	write(t, filepath.Join(root, "base/new.yaml"), "new")
 	var notes []string
-	images := map[string]string{"ghcr.io/grpc-lb/echo-server": "lab.local/echo-server:1", "ghcr.io/grpc-lb/echo-client": "lab.local/echo-client:2"}
+	images := map[string]string{
+		"ghcr.io/grpc-lb/echo-server": "lab.local/echo-server:1", "ghcr.io/grpc-lb/echo-client": "lab.local/echo-client:2",
+		"ghcr.io/grpc-lb/echo-client-xds": "lab.local/echo-client-xds:3",
+	}
 	if err := argocd.Copy(t.Context(), dir, root, images, func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }); err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +106,7 @@ func TestCopy(t *testing.T) {
 			differ = append(differ, file)
 		}
 	}
-	if diff := cmp.Diff([]string{"argocd/repository.yaml", "argocd/root.yaml", "base/kustomization.yaml"}, differ); diff != "" {
+	if diff := cmp.Diff([]string{"argocd/repository.yaml", "argocd/root.yaml", "base/kustomization.yaml", "overlays/xds/kustomization.yaml"}, differ); diff != "" {
 		t.Errorf("files that differ (-want +got):\n%s", diff)
 	}
 	if got := git(t, dir, "status", "--porcelain"); got != "" {
@@ -111,8 +115,8 @@ func TestCopy(t *testing.T) {
 	if got := git(t, root, "status", "--porcelain"); got != "D overlays/l4/README.md\n?? base/new.yaml" {
 		t.Errorf("the checkout's status is %q, want what it was", got)
 	}
-	if len(notes) != 5 {
-		t.Errorf("notes %q, want one for the copy and one for each of four changes", notes)
+	if len(notes) != 6 {
+		t.Errorf("notes %q, want one for the copy and one for each of five changes", notes)
 	}
 	for file, want := range map[string]string{
 		"argocd/repository.yaml":  "url: " + argocd.RepoURL,
@@ -126,13 +130,92 @@ func TestCopy(t *testing.T) {
 	}
 }
 
-// An image that base does not name, and one without a tag, are refused by name.
+// What the overlays of the copy render has the images that were asked for, also
+// where an overlay puts another image in place of base's; all else is as it was.
+func TestCopySetsImages(t *testing.T) {
+	const server, client, xds = "ghcr.io/grpc-lb/echo-server", "ghcr.io/grpc-lb/echo-client", "ghcr.io/grpc-lb/echo-client-xds"
+	for _, test := range []struct {
+		name    string
+		images  map[string]string
+		l4, xds []string // server and client
+	}{
+		{name: "none", l4: []string{server + ":v0.1.0", client + ":v0.1.0"}, xds: []string{server + ":v0.1.0", xds + ":v0.1.0"}},
+		{
+			name: "all", images: map[string]string{server: "lab.local/echo-server:1", client: "lab.local/echo-client:2", xds: "lab.local/echo-client-xds:3"},
+			l4: []string{"lab.local/echo-server:1", "lab.local/echo-client:2"}, xds: []string{"lab.local/echo-server:1", "lab.local/echo-client-xds:3"},
+		},
+		{
+			name: "registry_with_a_port", images: map[string]string{server: "localhost:5000/a/b:1", client: "localhost:5000/c:2", xds: "localhost:5000/d:3"},
+			l4: []string{"localhost:5000/a/b:1", "localhost:5000/c:2"}, xds: []string{"localhost:5000/a/b:1", "localhost:5000/d:3"},
+		},
+		{
+			name: "the_server_alone", images: map[string]string{server: "lab.local/echo-server:1"},
+			l4: []string{"lab.local/echo-server:1", client + ":v0.1.0"}, xds: []string{"lab.local/echo-server:1", xds + ":v0.1.0"},
+		},
+		{
+			name: "the_overlay's_alone", images: map[string]string{xds: "lab.local/echo-client-xds:3"},
+			l4: []string{server + ":v0.1.0", client + ":v0.1.0"}, xds: []string{server + ":v0.1.0", "lab.local/echo-client-xds:3"},
+		},
+		{
+			// The overlay's client must not become the plain one.
+			name: "base's_alone", images: map[string]string{client: "lab.local/echo-client:2"},
+			l4: []string{server + ":v0.1.0", "lab.local/echo-client:2"}, xds: []string{server + ":v0.1.0", xds + ":2"},
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			root, dir := checkout(t), t.TempDir()
+			write(t, filepath.Join(root, "go.mod"), "module github.com/grpc-lb/grpc-lb\n")
+			if err := argocd.Copy(t.Context(), dir, root, test.images, func(string, ...any) {}); err != nil {
+				t.Fatal(err)
+			}
+			copied, err := overlay.Find(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			original, err := overlay.Find(root)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, want := range map[string][]string{"l4": test.l4, "dns": test.l4, "xds": test.xds} {
+				got, err := copied.Render(name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				expected, err := original.Render(name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				calls := client
+				if name == "xds" {
+					calls = xds
+				}
+				for i, image := range []string{server, calls} {
+					expected = bytes.ReplaceAll(expected, []byte(image+":v0.1.0"), []byte(want[i]))
+				}
+				if diff := cmp.Diff(string(expected), string(got)); diff != "" {
+					t.Errorf("rendering of %s (-want +got):\n%s", name, diff)
+				}
+			}
+		})
+	}
+}
+
+// An image that neither base nor an overlay names, and one without a tag, are
+// refused by name.
 func TestCopyRefusesImages(t *testing.T) {
-	for image, to := range map[string]string{"ghcr.io/grpc-lb/another": "lab.local/another:1", "ghcr.io/grpc-lb/echo-server": "localhost:5000/echo-server"} {
-		err := argocd.Copy(t.Context(), t.TempDir(), checkout(t), map[string]string{image: to}, func(string, ...any) {})
-		if err == nil || !strings.Contains(err.Error(), image) && !strings.Contains(err.Error(), to) {
-			t.Errorf("%s to %s: error %v, want one that names it", image, to, err)
-		}
+	for _, test := range []struct{ name, image, to, want string }{
+		{name: "unknown", image: "ghcr.io/grpc-lb/another", to: "lab.local/another:1", want: "ghcr.io/grpc-lb/another"},
+		{name: "known_by_its_first_name", image: "echo-server", to: "lab.local/echo-server:1", want: "names no image echo-server"},
+		{name: "no_tag", image: "ghcr.io/grpc-lb/echo-server", to: "lab.local/echo-server", want: `"lab.local/echo-server" has no tag`},
+		{name: "port_and_no_tag", image: "ghcr.io/grpc-lb/echo-server", to: "localhost:5000/echo-server", want: `"localhost:5000/echo-server" has no tag`},
+		{name: "overlay's_without_a_tag", image: "ghcr.io/grpc-lb/echo-client-xds", to: "lab.local/echo-client-xds", want: `"lab.local/echo-client-xds" has no tag`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			err := argocd.Copy(t.Context(), t.TempDir(), checkout(t), map[string]string{test.image: test.to}, func(string, ...any) {})
+			if err == nil || !strings.HasPrefix(err.Error(), "argocd: ") || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("%s to %s: error %v, want %q", test.image, test.to, err, test.want)
+			}
+		})
 	}
 }
 
@@ -144,7 +227,9 @@ func TestSays(t *testing.T) {
 		args                   []any
 		fine, waiting, refused string // a part, "" for none
 	}{
-		{name: "fine", args: []any{"Synced", "Healthy", "", "Succeeded", "", "Synced"}, waiting: "Synced and Healthy"},
+		{name: "fine", args: []any{"Synced", "Healthy", "", "Succeeded", "", "Synced"}},
+		{name: "applied_to_the_last", args: []any{"Synced", "Progressing", "", "Succeeded", "", "Synced"}, fine: "Synced and Progressing"},
+		{name: "not_synced_yet", args: []any{"OutOfSync", "Progressing", "", "Succeeded", "", "Synced"}, fine: "OutOfSync and Progressing", waiting: "OutOfSync"},
 		{name: "drifted", args: []any{"OutOfSync", "Healthy", "", "Succeeded", "", "Synced"}, fine: "OutOfSync and Healthy", waiting: "OutOfSync"},
 		{name: "broken", args: []any{"Unknown", "Healthy", `{"type":"ComparisonError","message":"no\n such file"}`, "", "", ""}, fine: "ComparisonError: no such file", waiting: "no such file", refused: "such file"},
 		{name: "waiting", args: []any{"OutOfSync", "Missing", "", "Running", "waiting for healthy state of apps/DaemonSet/l5d", "Synced"}, fine: "OutOfSync and Missing; its sync is Running"},

@@ -146,17 +146,21 @@ func (s *source) setImagesIn(path string, images map[string]string, set map[stri
 	changed := false
 	for i, its := range k.Images {
 		if to, ok := images[its.Name]; ok { // base's, as it is called now
-			k.Images[i].Name = to[:max(0, strings.LastIndexByte(to, ':'))]
+			name, _, err := cutTag(to)
+			if err != nil {
+				return err
+			}
+			k.Images[i].Name, changed = name, true
 		}
 		to, ok := images[its.NewName]
 		if !ok {
 			continue
 		}
-		tag := strings.LastIndexByte(to, ':')
-		if tag <= strings.LastIndexByte(to, '/') {
-			return fmt.Errorf("argocd: image %q has no tag", to)
+		name, tag, err := cutTag(to)
+		if err != nil {
+			return err
 		}
-		k.Images[i].NewName, k.Images[i].NewTag = to[:tag], to[tag+1:]
+		k.Images[i].NewName, k.Images[i].NewTag = name, tag
 		s.note("in the copy alone: image %s becomes %s in %s", its.NewName, to, file)
 		changed, set[its.NewName] = true, true
 	}
@@ -167,6 +171,15 @@ func (s *source) setImagesIn(path string, images map[string]string, set map[stri
 		return fmt.Errorf("argocd: %s: %w", file, err)
 	}
 	return os.WriteFile(path, content, 0o644)
+}
+
+// cutTag splits a reference at its tag: a port has a colon, too.
+func cutTag(ref string) (name, tag string, err error) {
+	at := strings.LastIndexByte(ref, ':')
+	if at <= strings.LastIndexByte(ref, '/') {
+		return "", "", fmt.Errorf("argocd: image %q has no tag", ref)
+	}
+	return ref[:at], ref[at+1:], nil
 }
 
 // url reads the repository's URL from the one place that gives it.

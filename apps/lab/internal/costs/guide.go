@@ -88,8 +88,13 @@ const limits = `Limits to know before you choose:
 func (r Row) balances() bool { return r.Pairs > 0 && r.Called == r.Pairs }
 
 func byAdded(a, b Row) int {
-	if a.AddedP50 == nil || b.AddedP50 == nil {
+	switch {
+	case a.AddedP50 == nil && b.AddedP50 == nil:
 		return byName(a, b)
+	case a.AddedP50 == nil: // no run compares it to the baseline
+		return 1
+	case b.AddedP50 == nil:
+		return -1
 	}
 	return cmp.Compare(a.AddedP50.Median, b.AddedP50.Median)
 }
@@ -104,7 +109,7 @@ func guide(t Table) string {
 		slices.SortStableFunc(rows, s.better)
 		fmt.Fprintf(&b, "**%s.** ", s.name)
 		if len(rows) == 0 {
-			b.WriteString("No strategy that was run does.")
+			b.WriteString("No strategy that was run does")
 		}
 		for i, r := range rows {
 			if i > 0 {

@@ -3,8 +3,9 @@
 package costs
 
 import (
+	"cmp"
 	"fmt"
-	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,6 +47,8 @@ type Row struct {
 	NotRun string `json:"not_run,omitempty"`
 	Note   string `json:"note,omitempty"`
 	Runs   int    `json:"runs"`
+	// Missed says why, where some runs did not measure it.
+	Missed string `json:"missed,omitempty"`
 	// Shares are the per cents of one client's calls by server, in the last run.
 	Shares []float64    `json:"shares,omitempty"`
 	Idle   *report.Idle `json:"idle_servers,omitempty"`
@@ -110,10 +113,7 @@ func rowOf(name string, runs []report.Result) (row Row, rate float64) {
 		}
 		row.Balancer, row.Note = s.Balancer, s.Note
 		if s.Cost == nil || len(s.Cost.Turns) == 0 {
-			row.NotRun = s.Reason
-			if row.NotRun == "" {
-				row.NotRun = "it was not called in turns"
-			}
+			row.Missed = cmp.Or(s.Reason, "it was not called in turns")
 			continue
 		}
 		row.Runs++
@@ -126,9 +126,9 @@ func rowOf(name string, runs []report.Result) (row Row, rate float64) {
 		}
 	}
 	if row.Runs == 0 {
+		row.NotRun, row.Missed = row.Missed, ""
 		return row, 0
 	}
-	row.NotRun = ""
 	row.MemoryMiB, row.P50, row.P99 = spread(all.memory), spread(all.p50), spread(all.p99)
 	row.AddedP50, row.AddedP99 = spread(all.added50), spread(all.added99)
 	row.NewPods, row.Connections, row.OtherNode = spread(all.newPods), spread(all.connections), spread(all.other)
@@ -140,12 +140,12 @@ func rowOf(name string, runs []report.Result) (row Row, rate float64) {
 }
 
 // add takes what one run measured.
-func (row *Row) add(s *report.Strategy, all *samples) {
+func (r *Row) add(s *report.Strategy, all *samples) {
 	c := s.Cost
-	row.Idle, row.Encrypted, row.Change = s.Idle, c.Encrypted, c.Change
-	row.Shares = shares(s.Spread)
+	r.Idle, r.Encrypted, r.Change = s.Idle, c.Encrypted && (r.Runs == 1 || r.Encrypted), c.Change
+	r.Shares = shares(s.Spread)
 	pods := float64(max(c.Proxies.AppPods, 1))
-	row.Beside, row.Pods = float64(c.Proxies.Beside)/pods, c.Proxies.Pods
+	r.Beside, r.Pods = float64(c.Proxies.Beside)/pods, c.Proxies.Pods
 	all.memory = append(all.memory, float64(c.Proxies.MemoryBytes)/(1<<20)/pods)
 	p50, p99 := latency(c.Turns)
 	all.p50, all.p99 = append(all.p50, p50), append(all.p99, p99)
@@ -163,14 +163,14 @@ func (row *Row) add(s *report.Strategy, all *samples) {
 		all.other = append(all.other, *c.OtherNode)
 	}
 	if n := c.NewPods; n != nil {
-		row.Called, row.Pairs, row.Watched = row.Called+n.Called, row.Pairs+n.Pairs, n.WatchedSeconds
+		r.Called, r.Pairs, r.Watched = r.Called+n.Called, r.Pairs+n.Pairs, n.WatchedSeconds
 		if n.Called == n.Pairs {
 			all.newPods = append(all.newPods, n.SlowestSeconds)
 		}
 	}
 	for experiment, f := range c.Failed {
-		sum := row.Failed[experiment]
-		row.Failed[experiment] = report.Failed{Failed: sum.Failed + f.Failed, Late: sum.Late + f.Late, Calls: sum.Calls + f.Calls}
+		sum := r.Failed[experiment]
+		r.Failed[experiment] = report.Failed{Failed: sum.Failed + f.Failed, Late: sum.Late + f.Late, Calls: sum.Calls + f.Calls}
 	}
 }
 
@@ -220,10 +220,18 @@ func spread(values []float64) *Spread {
 
 // text prints a spread: its median and, of several runs, the ends.
 func (s *Spread) text(digits int) string {
-	if s == nil {
+	if s == nil || s.Min == 0 && s.Max == 0 {
 		return "–"
 	}
-	number := func(f float64) string { return strconv.FormatFloat(f, 'f', digits, 64) }
+	return s.number(digits)
+}
+
+// number prints a spread that may be nothing but zeros.
+func (s *Spread) number(digits int) string {
+	scale := math.Pow10(digits)
+	number := func(f float64) string {
+		return strconv.FormatFloat(math.Round(f*scale)/scale+0, 'f', digits, 64) // -0 + 0 is 0
+	}
 	median, low, high := number(s.Median), number(s.Min), number(s.Max)
 	if low == high {
 		return median
@@ -235,7 +243,7 @@ func (s *Spread) text(digits int) string {
 func (r Row) extra() string {
 	var parts []string
 	if r.Beside > 0 {
-		parts = append(parts, strconv.FormatFloat(r.Beside, 'f', -1, 64)+" a pod")
+		parts = append(parts, strconv.FormatFloat(math.Round(100*r.Beside)/100, 'f', -1, 64)+" a pod")
 	}
 	if r.Pods > 0 {
 		parts = append(parts, fmt.Sprintf("%d pods", r.Pods))
@@ -256,7 +264,7 @@ func (r Row) newPods() string {
 	case r.Called < r.Pairs:
 		return fmt.Sprintf("%.0f %% of them in %.0f s", 100*float64(r.Called)/float64(r.Pairs), r.Watched)
 	}
-	return r.NewPods.text(2) + " s"
+	return r.NewPods.number(2) + " s" // 0 is at once
 }
 
 func (r Row) failed(experiment string) string {
@@ -306,18 +314,10 @@ func (r Row) encrypted() string {
 // Experiments are those whose failed calls a row has, in the table's order.
 var Experiments = []string{"server-leaves", "rolling-restart", "kill"}
 
-// calls sums the calls of an experiment over all rows.
+// calls returns the most calls that a row has of an experiment.
 func (t Table) calls(experiment string) (most int64) {
 	for _, r := range t.Rows {
 		most = max(most, r.Failed[experiment].Calls)
 	}
 	return most
-}
-
-func (t Table) versions() string {
-	var all []string
-	for _, name := range slices.Sorted(maps.Keys(t.Versions)) {
-		all = append(all, name+" "+t.Versions[name])
-	}
-	return strings.Join(all, ", ")
 }

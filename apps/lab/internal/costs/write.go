@@ -3,78 +3,108 @@ package costs
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
 )
 
-// head and cells are the columns of the table, for people and for Markdown.
-var head = table.Row{
-	"strategy", "extra containers", "extra memory a pod (MiB)", "CPU per 1,000 calls (ms): client", "server", "proxy",
-	"added p50 (ms)", "added p99 (ms)", "new pods called after", "failed: server leaves", "rolling restart", "kill -9",
-	"connections a client", "encrypted", "the application changes",
+// column is one figure of a row, in words.
+type column struct {
+	head string
+	cell func(Row) string
 }
 
-func (r Row) cells() table.Row {
-	part := func(name string) string {
-		s, ok := r.CPU[name]
-		if !ok || s.Max == 0 {
-			return "–"
-		}
-		return s.text(0)
+// Two tables are easier to read than one of fifteen columns.
+var (
+	price = []column{
+		{"extra containers", Row.extra},
+		{"extra memory a pod (MiB)", func(r Row) string { return r.MemoryMiB.text(0) }},
+		{"client CPU of 1,000 calls (ms)", func(r Row) string { return r.part("client") }},
+		{"server CPU (ms)", func(r Row) string { return r.part("server") }},
+		{"proxy CPU (ms)", func(r Row) string { return r.part("proxy") }},
+		{"added p50 (ms)", func(r Row) string { return r.AddedP50.text(2) }},
+		{"added p99 (ms)", func(r Row) string { return r.AddedP99.text(1) }},
+		{"connections a client", func(r Row) string { return r.Connections.text(1) }},
 	}
-	memory := "–"
-	if r.MemoryMiB != nil && r.MemoryMiB.Max > 0 {
-		memory = r.MemoryMiB.text(0)
+	behaviour = []column{
+		{"new pods called after", Row.newPods},
+		{"failed calls: server leaves", func(r Row) string { return r.failed(Experiments[0]) }},
+		{"rolling restart", func(r Row) string { return r.failed(Experiments[1]) }},
+		{"kill -9", func(r Row) string { return r.failed(Experiments[2]) }},
+		{"encrypted", Row.encrypted},
+		{"the application changes", Row.change},
 	}
-	cells := table.Row{
-		r.Strategy, r.extra(), memory, part("client"), part("server"), part("proxy"),
-		r.AddedP50.text(2), r.AddedP99.text(1), r.newPods(),
+)
+
+func (r Row) part(name string) string {
+	s, ok := r.CPU[name]
+	if !ok || s.Max == 0 {
+		return "–"
 	}
-	for _, e := range Experiments {
-		cells = append(cells, r.failed(e))
-	}
-	return append(cells, r.Connections.text(1), r.encrypted(), r.change())
+	return s.text(0)
 }
 
-// Write prints the table for people.
-func Write(w io.Writer, t Table) error {
+// layout fills a table with columns of the rows; name writes a row's name.
+func layout(t Table, columns []column, name func(Row) string) table.Writer {
 	out := table.NewWriter()
-	out.SetStyle(table.StyleLight)
-	out.Style().Format.Header = text.FormatDefault
-	out.AppendHeader(head)
-	var configs []table.ColumnConfig
-	for i := range head {
-		configs = append(configs, table.ColumnConfig{Number: i + 1, WidthMax: 16, WidthMaxEnforcer: text.WrapSoft})
+	head := table.Row{"strategy"}
+	for _, c := range columns {
+		head = append(head, c.head)
 	}
-	out.SetColumnConfigs(configs)
+	out.AppendHeader(head)
 	for _, r := range t.Rows {
+		cells := table.Row{name(r)}
 		if r.NotRun != "" {
-			out.AppendRow(table.Row{r.Strategy, "not run: " + r.NotRun})
+			out.AppendRow(append(cells, "not run: "+r.NotRun))
 			continue
 		}
-		out.AppendRow(r.cells())
+		for _, c := range columns {
+			cells = append(cells, c.cell(r))
+		}
+		out.AppendRow(cells)
 	}
-	_, err := fmt.Fprintf(w, "%s\n%s", out.Render(), t.legend())
-	if err != nil {
-		return err
+	return out
+}
+
+// Write prints the tables for people.
+func Write(w io.Writer, t Table) error {
+	var b strings.Builder
+	for _, columns := range [][]column{price, behaviour} {
+		out := layout(t, columns, func(r Row) string { return r.Strategy })
+		out.SetStyle(table.StyleLight)
+		out.Style().Format.Header = text.FormatDefault
+		var configs []table.ColumnConfig
+		for i := range columns {
+			configs = append(configs, table.ColumnConfig{Number: i + 2, WidthMax: 24, WidthMaxEnforcer: text.WrapSoft})
+		}
+		out.SetColumnConfigs(configs)
+		b.WriteString(out.Render() + "\n")
 	}
+	b.WriteString(t.legend())
 	for _, r := range t.Rows {
 		if r.Note != "" {
-			if _, err := fmt.Fprintf(w, "%s: %s.\n", r.Strategy, r.Note); err != nil {
-				return err
-			}
+			fmt.Fprintf(&b, "%s: %s.\n", r.Strategy, r.Note)
 		}
 	}
-	return nil
+	_, err := io.WriteString(w, b.String())
+	return err
 }
 
 // legend says how the figures came about.
 func (t Table) legend() string {
-	return fmt.Sprintf("Medians of %d runs (least–most), %.0f calls a second, one strategy after the other in each run; latencies over %s in the same run;\n"+
-		"failed calls of up to %d (server leaves), %d (rolling restart) and %d (kill -9) in all runs; %d CPUs, Linux %s.\n",
+	var b strings.Builder
+	fmt.Fprintf(&b, "Medians of %d runs (least–most), %.0f calls a second, one strategy after the other in each run; latencies over %s in the same run;\n"+
+		"failed calls of up to %d (server leaves), %d (rolling restart) and %d (kill -9) at the overlays' own rate, in all runs. A late call missed its deadline of 1 s. %d CPUs, Linux %s.\n",
 		t.Runs, t.Rate, Baseline, t.calls(Experiments[0]), t.calls(Experiments[1]), t.calls(Experiments[2]), t.Machine.CPUs, t.Machine.Kernel)
+	for _, r := range t.Rows {
+		if r.Missed != "" {
+			fmt.Fprintf(&b, "%s was measured in %d of %d runs: %s.\n", r.Strategy, r.Runs, t.Runs, r.Missed)
+		}
+	}
+	return b.String()
 }
 
 // Markdown returns the blocks of a document by name: results, costs and guide.
@@ -83,18 +113,7 @@ func Markdown(t Table) map[string]string {
 }
 
 func costs(t Table) string {
-	out := table.NewWriter()
-	out.AppendHeader(head)
-	for _, r := range t.Rows {
-		if r.NotRun != "" {
-			out.AppendRow(table.Row{link(r), "not run: " + r.NotRun})
-			continue
-		}
-		cells := r.cells()
-		cells[0] = link(r)
-		out.AppendRow(cells)
-	}
-	return out.RenderMarkdown() + "\n\n" + t.legend()
+	return layout(t, price, link).RenderMarkdown() + "\n\n" + layout(t, behaviour, link).RenderMarkdown() + "\n\n" + t.legend()
 }
 
 func results(t Table) string {
@@ -105,15 +124,19 @@ func results(t Table) string {
 			out.AppendRow(table.Row{link(r), r.Balancer, "not run: " + r.NotRun})
 			continue
 		}
-		var shares []string
-		for _, s := range r.Shares {
-			shares = append(shares, fmt.Sprintf("%.0f", s))
+		shares := "–"
+		if len(r.Shares) > 0 {
+			var each []string
+			for _, s := range r.Shares {
+				each = append(each, fmt.Sprintf("%.0f", s))
+			}
+			shares = strings.Join(each, " / ") + " %"
 		}
 		idle := "–"
 		if r.Idle != nil {
 			idle = fmt.Sprint(r.Idle.Idle)
 		}
-		out.AppendRow(table.Row{link(r), r.Balancer, strings.Join(shares, " / ") + " %", idle, r.newPods(), r.failed(Experiments[0])})
+		out.AppendRow(table.Row{link(r), r.Balancer, shares, idle, r.newPods(), r.failed(Experiments[0])})
 	}
 	return out.RenderMarkdown() + "\n"
 }
@@ -129,14 +152,14 @@ func link(r Row) string {
 // Update puts the blocks between their marks in a document:
 // <!-- NAME --> and <!-- /NAME -->. A mark that is missing is an error.
 func Update(document string, blocks map[string]string) (string, error) {
-	for name, block := range blocks {
+	for _, name := range slices.Sorted(maps.Keys(blocks)) {
 		begin, end := "<!-- "+name+" -->\n", "<!-- /"+name+" -->"
 		from := strings.Index(document, begin)
 		to := strings.Index(document, end)
 		if from < 0 || to < from {
 			return "", fmt.Errorf("costs: the document has no block %s…%s", strings.TrimSpace(begin), end)
 		}
-		document = document[:from+len(begin)] + block + document[to:]
+		document = document[:from+len(begin)] + blocks[name] + document[to:]
 	}
 	return document, nil
 }

@@ -361,6 +361,13 @@ func TestClaims(t *testing.T) {
 				f.Clients["c1"].Windows[i].Opened = 1
 			}
 		}},
+		{name: "38_goes_on_without_a_connection", claim: 38, scene: aged, want: report.Refuted, change: func(f *experiment.Facts) {
+			for _, c := range f.Clients {
+				for i := range c.Windows {
+					c.Windows[i].Opened = 0
+				}
+			}
+		}},
 		{name: "38_never_reconnects", claim: 38, scene: pinned, want: report.Refuted},
 		{name: "38_single_server", claim: 38, scene: aged, want: report.NotRun, change: func(f *experiment.Facts) {
 			f.Phases[experiment.Steady].Servers = []string{"s1"}
@@ -373,8 +380,36 @@ func TestClaims(t *testing.T) {
 				}
 			}
 		}},
+		{name: "39_too_late", claim: 39, scene: aged, want: report.Refuted, change: func(f *experiment.Facts) {
+			f.Phases[experiment.ScaleOut].End = at(addedReady + 65)
+			for _, c := range f.Clients {
+				for _, s := range added {
+					c.First[s] = at(addedReady + 60.5)
+				}
+			}
+		}},
+		{name: "39_one_is_seen_by_one", claim: 39, scene: aged, want: report.Proven, change: func(f *experiment.Facts) {
+			f.Phases[experiment.ScaleOut].End = at(addedReady + 65)
+			for _, c := range f.Clients {
+				for _, s := range added {
+					delete(c.First, s)
+				}
+			}
+			f.Clients["c2"].First["s5"] = at(addedReady + 59.5)
+		}},
 		{name: "39_no_age", claim: 39, scene: aged, want: report.NotRun, change: func(f *experiment.Facts) { f.ConnectionAge = 0 }},
 		{name: "40_seen", claim: 40, scene: agedNames, want: report.Proven},
+		{name: "40_too_late", claim: 40, scene: agedNames, want: report.Refuted, change: func(f *experiment.Facts) {
+			f.Phases[experiment.ScaleOut].End = at(addedReady + 65)
+			f.Clients["c1"].First["s5"] = at(addedReady + 60.5)
+		}},
+		{name: "40_none", claim: 40, scene: agedNames, want: report.Refuted, change: func(f *experiment.Facts) {
+			for _, c := range f.Clients {
+				for _, s := range added {
+					delete(c.First, s)
+				}
+			}
+		}},
 		{name: "40_one_is_missed", claim: 40, scene: agedNames, want: report.Refuted, change: func(f *experiment.Facts) { delete(f.Clients["c1"].First, "s5") }},
 
 		{name: "16_not_measured", claim: 16, scene: sidecars, want: report.NotRun, change: func(f *experiment.Facts) {

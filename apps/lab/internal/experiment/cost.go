@@ -19,8 +19,6 @@ func cost(f *Facts, change report.Change) (*report.Cost, error) {
 		return nil, nil
 	}
 	c := &report.Cost{Rate: turnRate * float64(len(f.Phases[Turns].Clients)), Change: change, Encrypted: encryptedAll(f)}
-	var calls int64
-	cpu := map[string]time.Duration{}
 	for _, t := range f.Turns {
 		windows := f.within(t)
 		turn := report.Turn{CPU: map[string]float64{}}
@@ -29,7 +27,7 @@ func cost(f *Facts, change report.Change) (*report.Cost, error) {
 			counted += w.Calls
 			measured += w.End.Sub(w.Start)
 		}
-		turn.Failed, calls = failures(windows), calls+counted
+		turn.Failed = failures(windows)
 		millis, err := latencyOf(windows)
 		if err != nil {
 			return nil, err
@@ -43,12 +41,11 @@ func cost(f *Facts, change report.Change) (*report.Cost, error) {
 		turn.Rate = float64(counted) / measured.Seconds() * float64(len(f.Phases[Turns].Clients))
 		for part, used := range t.CPU {
 			turn.CPU[part] = 1000 * used.Seconds() * 1000 / (turn.Rate * t.To.Sub(t.From).Seconds())
-			cpu[part] += used
 		}
 		c.Turns = append(c.Turns, turn)
 	}
 	last := f.Turns[len(f.Turns)-1]
-	c.Proxies = proxies(f, last)
+	c.Proxies = proxies(last)
 	c.Connections = connections(f, last)
 	c.OtherNode = otherNode(f)
 	c.NewPods = newPodsOf(f)
@@ -71,7 +68,7 @@ func newPodsOf(f *Facts) *report.NewPods {
 
 // proxies counts the containers that are neither client nor server: those beside
 // them in their pods, and those in pods of their own.
-func proxies(f *Facts, t Turn) report.Proxies {
+func proxies(t Turn) report.Proxies {
 	var p report.Proxies
 	for _, pod := range keys(t.Memory) {
 		beside := false

@@ -1,30 +1,67 @@
 package experiment
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/spread"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )
 
+// String says how many calls the node's port answered, and what failed.
+func (r Reach) String() string {
+	text := fmt.Sprintf("%d of %d calls to %s were answered", r.answered(), reachCalls, r.Node)
+	if r.NoProxy {
+		text += ", no proxy runs there"
+	}
+	if r.answered() < reachCalls {
+		text += fmt.Sprintf(", failures %v", r.Summary.Failures)
+	}
+	if r.Failure != "" {
+		text += ", the last " + r.Failure
+	}
+	return text
+}
+
+func (r Reach) answered() int64 { return spread.Counts(r.Summary.Servers).Total() }
+
+// reached returns each node as it was found last, sorted.
+func (f *Facts) reached() []Reach {
+	last := map[string]Reach{}
+	for _, r := range f.Reached {
+		last[r.Node] = r
+	}
+	return slices.SortedFunc(maps.Values(last), func(a, b Reach) int { return cmp.Compare(a.Node, b.Node) })
+}
+
+// everyNodeAnswers refutes by one node, in whatever experiment that was found,
+// and proves by the one that calls all nodes when the proxies are warm.
 func everyNodeAnswers(f *Facts) Verdict {
+	nodes := f.reached()
+	for _, r := range nodes {
+		if r.NoProxy || r.answered() != reachCalls {
+			return decided(false, "%s", r)
+		}
+	}
 	if p, why := f.phase(ThroughNodes); p == nil {
 		return notRun("%s", why)
 	}
-	if len(f.Reached) == 0 {
+	if len(nodes) == 0 {
 		return notRun("no node was called")
 	}
-	for _, r := range f.Reached {
-		if answered := spread.Counts(r.Summary.Servers).Total(); answered != reachCalls {
-			return decided(false, "%d of %d calls to %s were answered, failures %v", answered, reachCalls, r.Node, r.Summary.Failures)
-		}
-	}
-	return decided(true, "%d nodes answered %d calls each", len(f.Reached), reachCalls)
+	return decided(true, "%d nodes answered %d calls each", len(nodes), reachCalls)
 }
 
 // throughOwnNode wants each node's proxy to have counted its own client's calls
 // and no other proxy any of them.
 func throughOwnNode(f *Facts) Verdict {
+	for _, r := range f.reached() {
+		if r.NoProxy {
+			return decided(false, "no proxy runs on %s", r.Node)
+		}
+	}
 	if p, why := f.phase(ThroughNodes); p == nil {
 		return notRun("%s", why)
 	}

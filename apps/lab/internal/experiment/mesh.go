@@ -21,6 +21,7 @@ type mesh struct {
 	mu        sync.Mutex
 	users     int
 	installed string // what was installed, "" where the cluster had it
+	failed    error  // why that was not all of it
 }
 
 // everyone is the weight of all strategies that can use a mesh at once.
@@ -35,7 +36,7 @@ func (m *mesh) join(ctx context.Context, client *kube.Client, note func(string, 
 	defer m.mu.Unlock()
 	m.users++
 	if m.istio == nil || m.installed != "" {
-		return m.installed, nil
+		return m.installed, m.failed
 	}
 	there, err := istio.Installed(ctx, client)
 	if err != nil || there {
@@ -48,9 +49,10 @@ func (m *mesh) join(ctx context.Context, client *kube.Client, note func(string, 
 	m.installed = what
 	note("install %s", what)
 	begin := time.Now()
-	err = m.istio.Install(ctx, client)
-	note("istiod was ready after %s", seconds(time.Since(begin).Round(10*time.Millisecond)))
-	return m.installed, err
+	if m.failed = m.istio.Install(ctx, client); m.failed == nil {
+		note("istiod was ready after %s", seconds(time.Since(begin).Round(10*time.Millisecond)))
+	}
+	return m.installed, m.failed
 }
 
 // leave removes what was installed when nobody uses it any more.
@@ -64,7 +66,7 @@ func (m *mesh) leave(ctx context.Context, client *kube.Client, note func(string,
 	if err := m.istio.Remove(ctx, client); err != nil {
 		note("%v", err)
 	}
-	m.installed = ""
+	m.installed, m.failed = "", nil
 }
 
 // use keeps the control plane from being taken away until done is called;

@@ -1,6 +1,7 @@
 package experiment
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/caller/callerlog"
+	"github.com/grpc-lb/grpc-lb/apps/internal/spread"
 )
 
 const (
@@ -31,6 +33,10 @@ const (
 type Reach struct {
 	Node    string
 	Summary callerlog.Summary
+	// NoProxy says that no pod of the proxy ran there.
+	NoProxy bool
+	// Failure is the last code and error that the client logged.
+	Failure string
 }
 
 // NodeProxy is a client on one node, and what each node's proxy counted
@@ -42,8 +48,10 @@ type NodeProxy struct {
 }
 
 // warmUp waits until no call fails any more: the first ones of a JVM are slow.
+// Where calls do not end to fail no other experiment finds its steady state, so
+// that it is now that each node's port is called.
 func warmUp(ctx context.Context, a *arena, _ *Phase) error {
-	return a.await(ctx, warmTimeout, "the proxies to be warm", func(f *Facts) string {
+	err := a.await(ctx, warmTimeout, "the proxies to be warm", func(f *Facts) string {
 		for _, name := range f.running() {
 			windows := f.Clients[name].Windows
 			last := windows[max(0, len(windows)-3):]
@@ -51,7 +59,7 @@ func warmUp(ctx context.Context, a *arena, _ *Phase) error {
 				return name + " has not logged three windows"
 			}
 			if n := failures(last); n > 0 || calls(last).Total() == 0 {
-				return fmt.Sprintf("%d calls of %s failed in its last three windows", n, name)
+				return fmt.Sprintf("%d calls of %s failed in its last three windows: %s", n, name, strings.Join(codes(last), ", "))
 			}
 		}
 		if got, want := len(f.running()), int(*a.clients.Spec.Replicas); got != want {
@@ -59,6 +67,22 @@ func warmUp(ctx context.Context, a *arena, _ *Phase) error {
 		}
 		return ""
 	})
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	if _, reachErr := a.reachNodes(ctx, WarmUp); reachErr != nil {
+		a.note("%v", reachErr)
+	}
+	return err
+}
+
+// codes returns those of the windows' failed calls, sorted.
+func codes(windows []callerlog.Window) []string {
+	sum := spread.Counts{}
+	for _, w := range windows {
+		sum = sum.Plus(w.Failures)
+	}
+	return keys(sum)
 }
 
 // silence stops the clients, so that nobody else calls.
@@ -76,31 +100,19 @@ func unsilence(ctx context.Context, a *arena) error {
 }
 
 // callThroughNodes dials the proxy's port of every node, and then runs on every
-// node, one after the other, a client as the overlay has it.
+// node that has a proxy, one after the other, a client as the overlay has it.
 func callThroughNodes(ctx context.Context, a *arena, _ *Phase) error {
-	nodes, err := a.nodes(ctx)
+	proxied, err := a.reachNodes(ctx, ThroughNodes)
 	if err != nil {
 		return err
 	}
-	args := a.clients.Spec.Template.Spec.Containers[containerOf(a.clients.Spec.Template.Spec, clientName)].Args
-	args = slices.DeleteFunc(slices.Clone(args), func(arg string) bool { return strings.HasPrefix(arg, "--rate=") })
-	for _, node := range keys(nodes) {
-		reach := slices.Clone(args)
-		for i := range reach {
-			reach[i] = strings.ReplaceAll(reach[i], "$(HOST_IP)", nodes[node])
-		}
-		summary, err := a.summarize(ctx, "reach-"+node, "", append(reach, fmt.Sprintf("--count=%d", reachCalls), "--rate=5", "--timeout=10s"))
-		if err != nil {
-			return err
-		}
-		a.record.update(func(f *Facts) { f.Reached = append(f.Reached, Reach{node, *summary}) })
-	}
-	for _, node := range keys(nodes) {
+	for _, node := range proxied {
 		before, err := a.countedByProxies(ctx)
 		if err != nil {
 			return err
 		}
-		summary, err := a.summarize(ctx, "through-"+node, node, append(slices.Clone(args), fmt.Sprintf("--count=%d", nodeCalls), fmt.Sprintf("--rate=%d", nodeRate), "--timeout=10s"))
+		args := append(a.clientArgs(), fmt.Sprintf("--count=%d", nodeCalls), fmt.Sprintf("--rate=%d", nodeRate), "--timeout=10s")
+		summary, _, err := a.summarize(ctx, "through-"+node, node, args)
 		if err != nil {
 			return err
 		}
@@ -116,25 +128,79 @@ func callThroughNodes(ctx context.Context, a *arena, _ *Phase) error {
 	return nil
 }
 
-// summarize runs one client as a Job, on a node where one is given.
-func (a *arena) summarize(ctx context.Context, name, node string, args []string) (*callerlog.Summary, error) {
-	j := job(name, a.clients.Spec.Template, args)
-	if node != "" {
-		j.Spec.Template.Spec.NodeSelector = map[string]string{corev1.LabelHostname: node}
+// clientArgs are the overlay's but for the rate.
+func (a *arena) clientArgs() []string {
+	args := a.clients.Spec.Template.Spec.Containers[containerOf(a.clients.Spec.Template.Spec, clientName)].Args
+	return slices.DeleteFunc(slices.Clone(args), func(arg string) bool { return strings.HasPrefix(arg, "--rate=") })
+}
+
+// reachNodes dials the proxy's port of every node and returns the nodes that
+// have a proxy, sorted.
+func (a *arena) reachNodes(ctx context.Context, experiment string) (proxied []string, err error) {
+	nodes, err := a.nodes(ctx)
+	if err != nil {
+		return nil, err
 	}
+	proxies, err := a.nodesProxies(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, node := range keys(nodes) {
+		args := append(a.clientArgs(), fmt.Sprintf("--count=%d", reachCalls), "--rate=5", "--timeout=10s")
+		for i := range args {
+			args[i] = strings.ReplaceAll(args[i], "$(HOST_IP)", nodes[node])
+		}
+		// The name is the experiment's own: of two Jobs of one name the first
+		// one's pod would answer for both.
+		summary, failure, err := a.summarize(ctx, experiment+"-reach-"+node, "", args)
+		if err != nil {
+			return nil, err
+		}
+		reach := Reach{Node: node, Summary: *summary, NoProxy: proxies[node] == "", Failure: failure}
+		a.note("%s", reach)
+		a.record.update(func(f *Facts) { f.Reached = append(f.Reached, reach) })
+		if !reach.NoProxy {
+			proxied = append(proxied, node)
+		}
+	}
+	return proxied, nil
+}
+
+// summarize runs one client as a Job, on a node where one is given, and returns
+// its summary and the last failure that it logged. That nobody answers is a
+// result too.
+func (a *arena) summarize(ctx context.Context, name, node string, args []string) (summary *callerlog.Summary, failure string, err error) {
+	j := job(name, a.clients.Spec.Template, args)
+	j.Spec.Template.Spec.NodeName = node // as a DaemonSet's pods, it runs on a cordoned node too
 	ended, err := a.runJob(ctx, sidecarTimeout, j)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	lines, err := a.jobLog(ctx, name, ended)
+	raw, err := a.client.CoreV1().Pods(a.facts.Namespace).GetLogs(ended.Name, &corev1.PodLogOptions{Container: clientName}).DoRaw(ctx)
 	if err != nil {
-		return nil, err
+		return nil, "", fmt.Errorf("reading the log of Job %s: %w", name, err)
 	}
-	summary := summaryOf(lines)
-	if summary == nil {
-		return nil, fmt.Errorf("job %s logged no summary in %d lines", name, len(lines))
+	if summary, failure = outcome(raw); summary == nil {
+		return nil, "", fmt.Errorf("job %s ended with %d and logged no summary: %.300q", name, exit(ended, clientName).ExitCode, raw)
 	}
-	return summary, a.deleteJob(ctx, name)
+	return summary, failure, a.deleteJob(ctx, name)
+}
+
+// outcome reads a client's log. A client that nobody answered says so below its
+// summary, in a line that is none of the log's.
+func outcome(raw []byte) (summary *callerlog.Summary, failure string) {
+	for line, err := range callerlog.Read(bytes.NewReader(raw)) {
+		if err != nil {
+			continue
+		}
+		switch l := line.(type) {
+		case *callerlog.Summary:
+			summary = l
+		case *callerlog.Failure:
+			failure = l.Code + ": " + strings.Join(strings.Fields(l.Error), " ")
+		}
+	}
+	return summary, failure
 }
 
 // nodes returns the addresses of the nodes by name.
@@ -154,20 +220,36 @@ func (a *arena) nodes(ctx context.Context) (map[string]string, error) {
 	return nodes, nil
 }
 
-// countedByProxies asks every node's Linkerd how many calls it was given.
-func (a *arena) countedByProxies(ctx context.Context) (map[string]int64, error) {
+// nodesProxies returns the proxies' pods that run, by node. One that waits for a
+// node's port is none.
+func (a *arena) nodesProxies(ctx context.Context) (map[string]string, error) {
 	pods, err := a.client.CoreV1().Pods(a.facts.Namespace).List(ctx, metav1.ListOptions{LabelSelector: nameLabel + "=" + a.strategy.Proxy})
 	if err != nil {
 		return nil, fmt.Errorf("listing the proxies: %w", err)
 	}
-	counted := map[string]int64{}
+	proxies := map[string]string{}
 	for _, p := range pods.Items {
-		raw, err := a.kube.ProxyGet(ctx, p.Namespace, p.Name, linkerdAdmin, "/admin/metrics.json")
-		if err != nil {
-			return nil, fmt.Errorf("the metrics of %s: %w", p.Name, err)
+		if p.Status.Phase == corev1.PodRunning && p.DeletionTimestamp == nil {
+			proxies[p.Spec.NodeName] = p.Name
 		}
-		if counted[p.Spec.NodeName], err = linkerdCounter(raw); err != nil {
-			return nil, fmt.Errorf("the metrics of %s: %w", p.Name, err)
+	}
+	return proxies, nil
+}
+
+// countedByProxies asks every node's Linkerd how many calls it was given.
+func (a *arena) countedByProxies(ctx context.Context) (map[string]int64, error) {
+	proxies, err := a.nodesProxies(ctx)
+	if err != nil {
+		return nil, err
+	}
+	counted := map[string]int64{}
+	for node, pod := range proxies {
+		raw, err := a.kube.ProxyGet(ctx, a.facts.Namespace, pod, linkerdAdmin, "/admin/metrics.json")
+		if err != nil {
+			return nil, fmt.Errorf("the metrics of %s: %w", pod, err)
+		}
+		if counted[node], err = linkerdCounter(raw); err != nil {
+			return nil, fmt.Errorf("the metrics of %s: %w", pod, err)
 		}
 	}
 	return counted, nil

@@ -136,7 +136,7 @@ func (r *run) proxy() (account string, ports []int32, err error) {
 
 func hostPorts(pod corev1.PodSpec) []int32 {
 	var ports []int32
-	for _, c := range pod.Containers {
+	for _, c := range slices.Concat(pod.Containers, pod.InitContainers) { // a native sidecar is an init container
 		for _, p := range c.Ports {
 			if p.HostPort != 0 {
 				ports = append(ports, p.HostPort)
@@ -147,7 +147,7 @@ func hostPorts(pod corev1.PodSpec) []int32 {
 }
 
 // takenPorts names the pods of other namespaces that have one of the nodes'
-// ports.
+// ports, or wait for it. Those that have ended have given it back.
 func takenPorts(ctx context.Context, client *kube.Client, ports []int32, namespace string) ([]string, error) {
 	pods, err := client.Typed.CoreV1().Pods("").List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -155,6 +155,9 @@ func takenPorts(ctx context.Context, client *kube.Client, ports []int32, namespa
 	}
 	var taken []string
 	for _, p := range pods.Items {
+		if p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
+			continue
+		}
 		for _, port := range hostPorts(p.Spec) {
 			if p.Namespace != namespace && slices.Contains(ports, port) {
 				taken = append(taken, fmt.Sprintf("port %d of node %s is taken by pod %s/%s", port, cmp.Or(p.Spec.NodeName, "?"), p.Namespace, p.Name))

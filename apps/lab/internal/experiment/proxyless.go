@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -60,7 +61,7 @@ func (a *arena) usage(ctx context.Context) ([]container, error) {
 	var all []container
 	for _, name := range keys(pods) {
 		p := pods[name]
-		for _, s := range append(p.Status.InitContainerStatuses, p.Status.ContainerStatuses...) {
+		for _, s := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
 			_, id, _ := strings.Cut(s.ContainerID, "://")
 			if u, known := used[id]; known {
 				all = append(all, container{name, s.Name, p.Labels[nameLabel], u})

@@ -3,6 +3,8 @@ package experiment_test
 import (
 	"context"
 	"errors"
+	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -47,6 +49,114 @@ func TestQuiet(t *testing.T) {
 		synctest.Wait()
 		if n := passed.Load(); n != 5 {
 			t.Errorf("%d passed after %v, want 5: two met again without the third", n, time.Since(start))
+		}
+	})
+}
+
+// What members do alone they do one after the other, whatever the others' come
+// to: a counter without a lock of its own, which the race detector watches.
+func TestQuietAlone(t *testing.T) {
+	var q experiment.Quiet
+	failed := errors.New("failed")
+	count, inside := 0, 0
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			err := q.Alone(t.Context(), func() error {
+				if inside++; inside != 1 {
+					t.Errorf("%d are alone", inside)
+				}
+				runtime.Gosched()
+				inside--
+				count++
+				if i%2 == 0 {
+					return failed
+				}
+				return nil
+			})
+			if (err != nil) != (i%2 == 0) || err != nil && !errors.Is(err, failed) {
+				t.Errorf("member %d: error %v, want what it returned", i, err)
+			}
+		})
+	}
+	all.Wait()
+	if count != 8 {
+		t.Errorf("%d were alone, want each of 8 once", count)
+	}
+}
+
+// Whose turn comes after the end of the run does nothing any more.
+func TestQuietAloneEnds(t *testing.T) {
+	var q experiment.Quiet
+	interrupted := errors.New("interrupted")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	begun, done := make(chan struct{}), make(chan error)
+	go func() {
+		done <- q.Alone(ctx, func() error {
+			close(begun)
+			<-ctx.Done()
+			return context.Cause(ctx)
+		})
+	}()
+	<-begun
+	go func() {
+		done <- q.Alone(ctx, func() error {
+			t.Error("the second began")
+			return nil
+		})
+	}()
+	cancel(interrupted)
+	for range 2 {
+		if err := <-done; !errors.Is(err, interrupted) {
+			t.Errorf("error %v, want %v", err, interrupted)
+		}
+	}
+}
+
+// Few start pods at the same time, the next as soon as one is done, and being
+// done twice counts once. The end of the run ends the waiting.
+func TestQuietStartPods(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var q experiment.Quiet
+		var now, most, done atomic.Int32
+		for range 2*experiment.FewAtOnce + 1 {
+			go func() {
+				ready, err := q.StartPods(t.Context())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				most.Store(max(most.Load(), now.Add(1)))
+				<-time.After(time.Second)
+				now.Add(-1)
+				ready()
+				ready()
+				done.Add(1)
+			}()
+		}
+		for seconds := range 3 {
+			<-time.After(1100*time.Millisecond - time.Duration(seconds)*50*time.Millisecond)
+			synctest.Wait()
+			if got, want := done.Load(), int32(min((seconds+1)*experiment.FewAtOnce, 2*experiment.FewAtOnce+1)); got != want {
+				t.Errorf("after %d s %d are done, want %d", seconds+1, got, want)
+			}
+		}
+		if most.Load() != experiment.FewAtOnce {
+			t.Errorf("%d started pods at the same time, want %d", most.Load(), experiment.FewAtOnce)
+		}
+
+		for range experiment.FewAtOnce {
+			ready, err := q.StartPods(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer ready()
+		}
+		interrupted := errors.New("interrupted")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		time.AfterFunc(time.Second, func() { cancel(interrupted) })
+		if _, err := q.StartPods(ctx); !errors.Is(err, interrupted) {
+			t.Errorf("waiting gives %v, want %v", err, interrupted)
 		}
 	})
 }

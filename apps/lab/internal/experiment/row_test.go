@@ -97,11 +97,63 @@ func TestFindings(t *testing.T) {
 			return f
 		}
 	}
+	// late is a client that a phase replaced while istiod was away from 2 to 10,
+	// and that each server answered for the first time in its second.
+	late := func(added []string, first ...float64) func() *experiment.Facts {
+		return func() *experiment.Facts {
+			f := proxyless()
+			f.Phases[experiment.LateStart] = &experiment.Phase{
+				Begin: at(1), Change: at(2), Restored: at(10), End: at(20), Clients: clients[1:], Servers: originals, Added: added,
+			}
+			for _, name := range added[:min(1, len(added))] {
+				c := &experiment.Client{Started: at(3), First: map[string]time.Time{}}
+				for i, second := range first {
+					c.First[originals[i]] = at(second)
+				}
+				f.Clients[name] = c
+			}
+			return f
+		}
+	}
+	warm := func(failures map[string]int64) func() *experiment.Facts {
+		return func() *experiment.Facts {
+			f := nodeProxies()
+			f.Started = at(-4)
+			f.Phases[experiment.WarmUp] = &experiment.Phase{Begin: at(0), Change: at(0), End: at(6), Clients: clients, Servers: originals}
+			f.Clients["c2"].Windows[1].Failures = failures
+			f.Clients["c2"].Windows[7].Failures = map[string]int64{"Unavailable": 9} // after it
+			return f
+		}
+	}
+	const startsLate = "a client that starts while istiod is away gets answers once it is back: "
 	for _, test := range []struct {
 		name, experiment string
 		scene            func() *experiment.Facts
 		want             []string
 	}{
+		{name: "starts_late", experiment: experiment.LateStart, scene: late([]string{"c9"}, 14, 12.5, 13), want: []string{
+			"yes: " + startsLate + "c9 got its first answer 2.50 s after istiod was there again", "yes: no call fails: 0 of 1900 failed",
+		}},
+		{name: "starts_late_and_needs_no_istiod", experiment: experiment.LateStart, scene: late([]string{"c9"}, 14, 9), want: []string{
+			"no: " + startsLate + "c9 got its first answer -1 s after istiod was there again", "yes: no call fails: 0 of 1900 failed",
+		}},
+		{name: "starts_late_and_is_never_answered", experiment: experiment.LateStart, scene: late([]string{"c9"}), want: []string{
+			"no: " + startsLate + "c9 got no answer", "yes: no call fails: 0 of 1900 failed",
+		}},
+		{name: "starts_late_and_is_not_seen", experiment: experiment.LateStart, scene: late(nil), want: []string{
+			"no: " + startsLate + "no new client was seen", "yes: no call fails: 0 of 1900 failed",
+		}},
+		{name: "starts_late_and_has_no_log", experiment: experiment.LateStart, scene: func() *experiment.Facts {
+			f := late([]string{"c9"})()
+			delete(f.Clients, "c9")
+			return f
+		}, want: []string{"no: " + startsLate + "c9 got no answer", "yes: no call fails: 0 of 1900 failed"}},
+		{name: "warm_from_the_first_call", experiment: experiment.WarmUp, scene: warm(nil), want: []string{
+			"yes: the proxies answer from their first call on: 0 of the first 900 calls failed, none in the last three seconds of 10 s",
+		}},
+		{name: "cold_at_first", experiment: experiment.WarmUp, scene: warm(map[string]int64{"DeadlineExceeded": 3, "Unavailable": 2}), want: []string{
+			"no: the proxies answer from their first call on: 5 of the first 900 calls failed, none in the last three seconds of 10 s",
+		}},
 		{name: "steady", experiment: experiment.Steady, scene: pinned, want: []string{"yes: no call fails: 0 of 1500 failed"}},
 		{name: "scale_out_seen", experiment: experiment.ScaleOut, scene: watching, want: []string{
 			"yes: every client calls every new pod: the slowest after 0.20 s (s4 first after 0.20 s, s5 first after 0.20 s, s6 first after 0.20 s)",

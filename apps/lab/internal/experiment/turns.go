@@ -67,20 +67,11 @@ func takeTurns(ctx context.Context, a *arena, p *Phase) (err error) {
 		}
 		return nil
 	}
-	before := make([]float64, len(rates))
-	for i, r := range rates {
-		was, err := r.SetRate(ctx, &echopb.SetRateRequest{})
-		if err != nil {
-			return fmt.Errorf("pausing a client: %w", err)
-		}
-		before[i] = was.GetCallsPerSecond()
+	resume, err := pauseClients(ctx, rates)
+	defer func() { err = errors.Join(err, resume()) }()
+	if err != nil {
+		return err
 	}
-	defer func() {
-		for i, r := range rates {
-			_, resumed := r.SetRate(context.WithoutCancel(ctx), &echopb.SetRateRequest{CallsPerSecond: before[i]})
-			err = errors.Join(err, resumed)
-		}
-	}()
 	for range turnRounds {
 		if err := a.quiet.wait(ctx); err != nil {
 			return err
@@ -105,6 +96,28 @@ func takeTurns(ctx context.Context, a *arena, p *Phase) (err error) {
 		}
 	}
 	return a.quiet.wait(ctx)
+}
+
+// pauseClients lets no client call. Resume lets those call again, as before, that
+// were paused; it is to be called after an error, too.
+func pauseClients(ctx context.Context, rates []echopb.ClientControlServiceClient) (resume func() error, err error) {
+	var before []float64
+	resume = func() error {
+		var all error
+		for i, rate := range before {
+			_, err := rates[i].SetRate(context.WithoutCancel(ctx), &echopb.SetRateRequest{CallsPerSecond: rate})
+			all = errors.Join(all, err)
+		}
+		return all
+	}
+	for _, r := range rates {
+		was, err := r.SetRate(ctx, &echopb.SetRateRequest{})
+		if err != nil {
+			return resume, fmt.Errorf("pausing a client: %w", err)
+		}
+		before = append(before, was.GetCallsPerSecond())
+	}
+	return resume, nil
 }
 
 // turn measures what the strategy uses for a while.

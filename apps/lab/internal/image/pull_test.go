@@ -215,7 +215,7 @@ func TestPullStops(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	img := randomImage(t, runtime.GOARCH, nil)
 	config := configName(t, img)
-	host, _ := serve(t, func(w http.ResponseWriter, r *http.Request) bool {
+	host, _ := serve(t, func(_ http.ResponseWriter, r *http.Request) bool {
 		if !strings.Contains(r.URL.Path, "/blobs/") || strings.HasSuffix(r.URL.Path, config) {
 			return false
 		}

@@ -108,7 +108,8 @@ func TestAllowed(t *testing.T) {
 				t.Errorf("Allowed = %v, want an error with %q", err, tt.err)
 			}
 			var asked authorizationv1.SubjectAccessReview
-			if err := json.Unmarshal([]byte(s.requests[0][strings.Index(s.requests[0], "{"):]), &asked); err != nil {
+			_, body, _ := strings.Cut(s.requests[0], "{")
+			if err := json.Unmarshal([]byte("{"+body), &asked); err != nil {
 				t.Fatal(err)
 			}
 			want := authorizationv1.SubjectAccessReviewSpec{
