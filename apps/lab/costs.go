@@ -178,6 +178,7 @@ func (o costsOptions) measure(ctx context.Context) (t costs.Table, err error) {
 		}()
 	}
 	var results []report.Result
+	var failed error // of a run; what was measured before it is worth reading
 	for n := range o.runs {
 		end := p.Step(fmt.Sprintf("run %d of %d", n+1, o.runs))
 		plan := first
@@ -187,14 +188,21 @@ func (o costsOptions) measure(ctx context.Context) (t costs.Table, err error) {
 		result, err := plan.measure(ctx, c, cluster, false, p)
 		end(err)
 		if err != nil {
-			return t, exitError{exitFailed, err}
+			failed = exitError{exitFailed, fmt.Errorf("run %d of %d: %w", n+1, o.runs, err)}
+			break
 		}
 		results = append(results, result)
+	}
+	if len(results) == 0 {
+		return t, failed
 	}
 	if t, err = costs.Of(results); err != nil {
 		return t, exitError{exitFailed, err}
 	}
 	t.Command, t.Finished = command, time.Now()
+	if failed != nil {
+		return t, failed
+	}
 	var missing []string
 	for _, r := range t.Rows {
 		if r.NotRun == "" && r.Runs < o.runs {
