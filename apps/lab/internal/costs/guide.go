@@ -39,7 +39,7 @@ var situations = []situation{
 			return r.NewPods != nil && r.Pairs > 0 && r.Called == r.Pairs && r.NewPods.Median <= soon
 		},
 		better: func(a, b Row) int { return cmp.Compare(a.NewPods.Median, b.NewPods.Median) },
-		proof:  func(r Row) string { return fmt.Sprintf("new pods after %s in every run", r.newPods()) },
+		proof:  func(r Row) string { return fmt.Sprintf("new pods after %s", r.newPods()) },
 		advice: "What is told of endpoints is at once; what asks DNS is late by TTL, caches and its own interval.",
 	},
 	{
@@ -80,6 +80,7 @@ const limits = `Limits to know before you choose:
 - **Istio** balances no headless Service: the client's connection passes through to the pod that it chose.
 - **Socket balancing by eBPF** (Cilium, Calico) picks a pod before a sidecar sees the call; with Cilium set ` + "`socketLB.hostNamespaceOnly=true`" + `.
 - **Linkerd 1** ended in 2022 and reads core/v1 Endpoints, which Kubernetes deprecates.
+- **dns** asks again at most each 30 s: a rolling restart that replaces every server sooner leaves its clients without an address.
 - **MaxConnectionAge** spreads connections only in time, and each end of a connection costs a handshake.
 - **Clients that balance** hold N x M connections, and each needs what tells it of endpoints: DNS, a watch, or a stream.
 `

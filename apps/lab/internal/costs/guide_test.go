@@ -121,7 +121,7 @@ func TestGuideProves(t *testing.T) {
 	guide := costs.Markdown(sample(t))["guide"]
 	for _, want := range []string{
 		"`envoy`: changes `--target`, adds 2.25 (1.50–3.00) ms at p50, new pods after 0.50 s",
-		"`k8s-api`: new pods after 0.50 s in every run",
+		"`k8s-api`: new pods after 0.50 s",
 		"`istio`: 50 % of the calls are answered on another node",
 		"`l4-max-age`: new pods: 67 % of them in 13 s, – calls failed while servers restarted",
 		"`envoy`: 3.0 connections a client with 3 servers",

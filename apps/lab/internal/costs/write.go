@@ -84,16 +84,11 @@ func Write(w io.Writer, t Table) error {
 		b.WriteString(out.Render() + "\n")
 	}
 	b.WriteString(t.legend())
-	for _, r := range t.Rows {
-		if r.Note != "" {
-			fmt.Fprintf(&b, "%s: %s.\n", r.Strategy, r.Note)
-		}
-	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-// legend says how the figures came about.
+// legend says how the figures came about, and names every stand-in.
 func (t Table) legend() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Medians of %d runs (least–most), %.0f calls a second, one strategy after the other in each run; latencies over %s in the same run;\n"+
@@ -103,6 +98,21 @@ func (t Table) legend() string {
 		if r.Missed != "" {
 			fmt.Fprintf(&b, "%s was measured in %d of %d runs: %s.\n", r.Strategy, r.Runs, t.Runs, r.Missed)
 		}
+	}
+	var notes []string
+	for _, r := range t.Rows {
+		if r.Note != "" && r.NotRun == "" && !slices.Contains(notes, r.Note) {
+			notes = append(notes, r.Note)
+		}
+	}
+	for _, note := range notes {
+		var of []string
+		for _, r := range t.Rows {
+			if r.Note == note && r.NotRun == "" {
+				of = append(of, r.Strategy)
+			}
+		}
+		fmt.Fprintf(&b, "%s: %s.\n", strings.Join(of, ", "), note)
 	}
 	return b.String()
 }
@@ -118,7 +128,7 @@ func costs(t Table) string {
 
 func results(t Table) string {
 	out := table.NewWriter()
-	out.AppendHeader(table.Row{"strategy", "who balances", "calls per server, one client", "idle of 6 servers", "new pods called after", "failed calls when a server leaves"})
+	out.AppendHeader(table.Row{"strategy", "who balances", "calls per server, one client", "idle of 6 servers", "new pods called after", fmt.Sprintf("failed of %d calls while a server leaves", t.calls(Experiments[0]))})
 	for _, r := range t.Rows {
 		if r.NotRun != "" {
 			out.AppendRow(table.Row{link(r), r.Balancer, "not run: " + r.NotRun})

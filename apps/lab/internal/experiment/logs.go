@@ -104,7 +104,10 @@ func finished(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod,
 func ingestClient(c *Client, raw []byte) {
 	parsed, err := callerlog.Decode(raw)
 	if err != nil {
-		c.Trouble = err.Error()
+		// After its summary a client says in words why it gave up.
+		if c.Summary == nil || !bytes.HasPrefix(raw, []byte(clientName)) {
+			c.Trouble = err.Error()
+		}
 		return
 	}
 	if c.Started.IsZero() {

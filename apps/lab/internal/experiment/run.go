@@ -221,6 +221,9 @@ func (r *run) run(ctx context.Context, q *quiet, client *kube.Client, id string)
 	if r.preflights() {
 		r.checked, r.unchecked = r.preflight(ctx, client, id)
 	}
+	if r.strategy.NotRun == "" && r.checked != nil && len(r.checked.Problems) > 0 {
+		r.strategy.NotRun = fmt.Sprintf("claim %d is refuted: %s", preflightClaim, r.checked.Problems[0])
+	}
 	if r.strategy.NotRun != "" {
 		r.err = errors.New(r.strategy.NotRun)
 		return r.clear(ctx, client)

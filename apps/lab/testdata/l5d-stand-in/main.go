@@ -1,9 +1,9 @@
 // Command l5d-stand-in is a STAND-IN for the image buoyantio/linkerd:1.7.5 where
 // that cannot be had. It reads the same configuration and does the one thing
 // that overlays/linkerd wants of Linkerd 1: take gRPC over HTTP/2 without TLS
-// and balance each call over a Service's Endpoints. It takes turns where Linkerd
-// picks the less loaded of two, never retries, and starts at once: nothing that
-// is measured with it tells of Linkerd.
+// and balance each call over a Service's Endpoints. It picks any of them where
+// Linkerd picks the less loaded of two, never retries, and starts at once:
+// nothing that is measured with it tells of Linkerd.
 //
 // Usage: l5d-stand-in CONFIG. It exits with 0 after SIGTERM, 1 when it cannot
 // serve and 2 when its configuration is not one that it understands.
@@ -41,8 +41,9 @@ func main() {
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, cfg, targets); err != nil {
+	err = run(ctx, cfg, targets)
+	stop()
+	if err != nil {
 		slog.Error(err.Error())
 		os.Exit(1)
 	}

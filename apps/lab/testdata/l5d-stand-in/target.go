@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"strconv"
@@ -18,7 +19,6 @@ type target struct {
 	prefix, port, service, api string
 
 	addresses                   atomic.Pointer[[]string] // follow writes it
-	next                        atomic.Uint64
 	requests, success, failures atomic.Int64
 }
 
@@ -32,7 +32,8 @@ func h2c() *http.Protocols {
 	return p
 }
 
-// RoundTrip implements http.RoundTripper: each address in turn.
+// RoundTrip implements http.RoundTripper. It picks at random: taking turns, two
+// clients that call in step would each see but every other server.
 func (t *target) RoundTrip(r *http.Request) (*http.Response, error) {
 	t.requests.Add(1)
 	response, err := t.send(r)
@@ -49,7 +50,7 @@ func (t *target) send(r *http.Request) (*http.Response, error) {
 	if addresses == nil || len(*addresses) == 0 {
 		return nil, errors.New("no endpoints")
 	}
-	r.URL.Host = (*addresses)[t.next.Add(1)%uint64(len(*addresses))]
+	r.URL.Host = (*addresses)[rand.IntN(len(*addresses))]
 	return backends.RoundTrip(r)
 }
 
