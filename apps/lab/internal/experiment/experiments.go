@@ -1,11 +1,13 @@
 package experiment
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
 	"time"
 
+	"github.com/grpc-lb/grpc-lb/apps/internal/caller/callerlog"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )
 
@@ -36,6 +38,8 @@ const (
 	// watchTime is the least that is waited for calls of new pods.
 	watchTime        = 10 * time.Second
 	afterwards       = 3 * time.Second // what may still fail once a server is gone
+	lookupInterval   = 500 * time.Millisecond
+	lookupMargin     = 20 * time.Second // for a machine that is late with the look-up itself
 	freshConnections = 300
 )
 
@@ -318,13 +322,20 @@ func lookUp(ctx context.Context, a *arena) error {
 	if err != nil {
 		return err
 	}
-	for n := 1; ; n++ {
-		lines, err := a.probe(ctx, fmt.Sprintf("resolve-%d", n), []string{"resolve", to, "--timeout=5s"})
+	for deadline := time.Now().Add(a.facts.DNS.Trail() + lookupMargin); ; {
+		lines, err := a.resolve(ctx, to)
 		if ctx.Err() != nil {
 			return err
 		}
-		if err != nil {
-			a.note("%v", err) // no answer is an answer without addresses
+		if err != nil { // nothing was learnt of the records
+			a.note("%v", err)
+			if time.Now().After(deadline) {
+				return err
+			}
+			if err := pause(ctx, lookupInterval); err != nil {
+				return err
+			}
+			continue
 		}
 		var last Lookup
 		a.record.update(func(f *Facts) {
@@ -335,7 +346,38 @@ func lookUp(ctx context.Context, a *arena) error {
 		if slices.Equal(last.Addresses, last.Ready) || last.At.Sub(last.Since) >= a.facts.DNS.Trail() {
 			return nil
 		}
+		if err := pause(ctx, lookupInterval); err != nil {
+			return err
+		}
 	}
+}
+
+// resolve lets a client that runs look the servers up once more: a pod of its
+// own would take longer to start than records take to follow.
+func (a *arena) resolve(ctx context.Context, to string) ([]callerlog.Line, error) {
+	client := ""
+	a.record.look(func(f *Facts) {
+		if all := f.running(); len(all) > 0 {
+			client = all[0]
+		}
+	})
+	if client == "" {
+		return nil, fmt.Errorf("no client runs that could look the servers up")
+	}
+	limited, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	out, err := a.kube.Exec(limited, a.facts.Namespace, client, clientName, clientPath, "resolve", to, "--timeout=5s", "--output=json")
+	if err != nil {
+		return nil, err
+	}
+	var lines []callerlog.Line
+	for line, err := range callerlog.Read(bytes.NewReader(out)) {
+		if err != nil {
+			return nil, fmt.Errorf("what %s resolved: %w", client, err)
+		}
+		lines = append(lines, line)
+	}
+	return lines, nil
 }
 
 // openConnections runs the clients that connect anew for each call.

@@ -104,8 +104,8 @@ func finished(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod,
 func ingestClient(c *Client, raw []byte) {
 	parsed, err := callerlog.Decode(raw)
 	if err != nil {
-		// After its summary a client says in words why it gave up.
-		if c.Summary == nil || !bytes.HasPrefix(raw, []byte(clientName)) {
+		// A client says on its other output, in words, why it gave up.
+		if !bytes.HasPrefix(raw, []byte(clientName)) {
 			c.Trouble = err.Error()
 		}
 		return

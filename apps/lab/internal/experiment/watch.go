@@ -18,6 +18,9 @@ const (
 	serverName = "echo-server"
 	clientName = "echo-client"
 	nameLabel  = "app.kubernetes.io/name"
+
+	// clientPath is where ko puts the client in its image.
+	clientPath = "/ko-app/" + clientName
 )
 
 // watch delivers every event of the namespace's EndpointSlices and pods to the
