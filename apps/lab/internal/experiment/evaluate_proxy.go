@@ -19,15 +19,15 @@ func fair(f *Facts) Verdict {
 	if len(steady.Servers) < 2 || len(steady.Clients) == 0 {
 		return notRun("%d clients called %d servers: nothing to spread", len(steady.Clients), len(steady.Servers))
 	}
-	least, total := 1.0, int64(0)
+	even := newFairness()
 	for _, name := range steady.Clients {
 		counts := calls(f.Clients[name].between(steady.Begin, steady.End)).With(steady.Servers...)
 		if idle := counts.Idle(); len(idle) > 0 {
 			return decided(false, "%s did not call %s", name, strings.Join(idle, ", "))
 		}
-		least, total = min(least, counts.Jain()), total+counts.Total()
+		even.add(counts)
 	}
-	return decided(least >= fairEnough, "%d calls of %d clients: Jain >= %.3f over %d servers", total, len(steady.Clients), least, len(steady.Servers))
+	return decided(even.holds(), "%d calls of %d clients to %d servers: %s", even.together.Total(), len(steady.Clients), len(steady.Servers), even)
 }
 
 // all wants every one of several verdicts.
