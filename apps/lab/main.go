@@ -32,6 +32,9 @@ type exitError struct {
 func (e exitError) Error() string { return e.err.Error() }
 func (e exitError) Unwrap() error { return e.err }
 
+// errSaid goes with an exit code that needs no words beside the output.
+var errSaid = errors.New("see the output")
+
 func main() {
 	node.Main() // a node's first process is this program too
 	ctx, stop := signals()
@@ -40,7 +43,9 @@ func main() {
 	if err == nil {
 		return
 	}
-	fmt.Fprintln(os.Stderr, "lab: "+err.Error())
+	if !errors.Is(err, errSaid) {
+		fmt.Fprintln(os.Stderr, "lab: "+err.Error())
+	}
 	if e, ok := errors.AsType[exitError](err); ok {
 		os.Exit(e.code)
 	}

@@ -1,0 +1,154 @@
+package main_test
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/diff"
+)
+
+// repository is a git repository of its own with this checkout's manifests, and
+// with base's images changed in the working tree.
+func repository(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, tree := range []string{"argocd", "base", "overlays"} {
+		if err := os.CopyFS(filepath.Join(dir, tree), os.DirFS(filepath.Join(root, tree))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, filepath.Join(dir, "go.mod"), "module github.com/grpc-lb/grpc-lb\n")
+	for _, args := range [][]string{
+		{"init", "--quiet", "--initial-branch=main"},
+		{"add", "--all"},
+		{"-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "--quiet", "--no-verify", "--message=m"},
+	} {
+		cmd := exec.CommandContext(t.Context(), "git", args...)
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_CONFIG_NOSYSTEM=1")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("git %v: %v: %s", args, err, out)
+		}
+	}
+	return dir
+}
+
+func write(t *testing.T, file, content string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// release sets another tag in base.
+func release(t *testing.T, dir string) {
+	t.Helper()
+	file := filepath.Join(dir, "base/kustomization.yaml")
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := strings.ReplaceAll(string(content), "newTag: v", "newTag: w")
+	if changed == string(content) {
+		t.Fatal("base/kustomization.yaml has no tag to change")
+	}
+	write(t, file, changed)
+}
+
+// The exit code tells whether something differs, and with a gate whether one of
+// its flags is raised; the difference goes to stdout alone.
+func TestDiff(t *testing.T) {
+	clean, released := repository(t), repository(t)
+	release(t, released)
+	tests := []struct {
+		name   string
+		dir    string
+		args   []string
+		code   int
+		stdout string // part of it
+		stderr string // part of it, "" for nothing
+	}{
+		{name: "nothing", dir: clean, args: []string{"diff"}, stdout: "compared, nothing differs, from commit "},
+		{name: "images", dir: released, args: []string{"diff"}, code: 1, stdout: "l4: Deployment grpc-lb-l4/echo-server is changed\n  image: "},
+		{name: "one_overlay", dir: released, args: []string{"diff", "dns", "--base", "HEAD"}, code: 1, stdout: "\n1 of 1 differ, from commit "},
+		{name: "argocd", dir: released, args: []string{"diff", "argocd"}, stdout: "nothing differs"},
+		{name: "variant", dir: released, args: []string{"diff", "dns-max-age"}, code: 1, stdout: "Deployment grpc-lb-dns-max-age/echo-server is changed"},
+		{name: "gate_that_holds", dir: released, args: []string{"diff", "--gate", "immutable,pruned"}, stdout: "; flags: image "},
+		{name: "gate", dir: released, args: []string{"diff", "l4", "--gate", "pruned,image"}, code: 3, stdout: "; flags: image 2.", stderr: "lab: image: l4: Deployment grpc-lb-l4/echo-client: container echo-client: "},
+		{name: "markdown", dir: released, args: []string{"diff", "l4", "-o", "markdown"}, code: 1, stdout: "\n<details><summary>l4: Deployment grpc-lb-l4/echo-client is changed (image)</summary>\n"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			code, stdout, stderr := call{dir: tt.dir, args: tt.args}.run(t)
+			if code != tt.code {
+				t.Errorf("exit code %d, want %d", code, tt.code)
+			}
+			if !strings.Contains(stdout, tt.stdout) {
+				t.Errorf("stdout lacks %q:\n%s", tt.stdout, stdout)
+			}
+			if !strings.HasPrefix(stderr, tt.stderr) || tt.stderr == "" && stderr != "" {
+				t.Errorf("stderr is %q, want %q", stderr, tt.stderr)
+			}
+			if strings.Contains(stdout, "\x1b") {
+				t.Error("stdout is no terminal and has colours")
+			}
+		})
+	}
+}
+
+// The JSON holds every overlay and reads back.
+func TestDiffJSON(t *testing.T) {
+	dir := repository(t)
+	release(t, dir)
+	code, stdout, stderr := call{dir: dir, args: []string{"diff", "-o", "json"}}.run(t)
+	var r diff.Result
+	if err := json.Unmarshal([]byte(stdout), &r); err != nil || code != 1 || stderr != "" {
+		t.Fatalf("exit code %d, stderr %q, %v:\n%s", code, stderr, err, stdout)
+	}
+	overlays, err := os.ReadDir(filepath.Join(root, "overlays"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Overlays) != len(overlays)+1 || r.After != "the working tree" {
+		t.Errorf("%d overlays, after %q, want %d with argocd", len(r.Overlays), r.After, len(overlays)+1)
+	}
+	if len(r.Flagged(diff.FlagImage)) < 2*len(overlays) || len(r.Flagged()) != len(r.Flagged(diff.FlagImage)) {
+		t.Errorf("flags: %v", r.Flagged())
+	}
+}
+
+// What stops a diff is one line, and exit code 2 in each case.
+func TestDiffFailures(t *testing.T) {
+	dir, unpacked := repository(t), t.TempDir()
+	if err := os.CopyFS(unpacked, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(unpacked, ".git")); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name string
+		call call
+		want []string
+	}{
+		{"unknown overlay", call{dir: dir, args: []string{"diff", "l5"}}, []string{`"l5"`, "l4", "argocd", "l4-max-age"}},
+		{"unknown ref", call{dir: dir, args: []string{"diff", "--base", "nope"}}, []string{"--base nope", "`git fetch`"}},
+		{"unknown output", call{dir: dir, args: []string{"diff", "-o", "table"}}, []string{`"table"`, "diff, json or markdown"}},
+		{"unknown flag to gate", call{dir: dir, args: []string{"diff", "--gate", "images"}}, []string{`"images"`, "image, rbac, immutable, pruned"}},
+		{"no cluster", call{dir: dir, args: []string{"diff", "--live"}}, []string{"no cluster of this checkout is up", "`lab up`"}},
+		{"live and base", call{dir: dir, args: []string{"diff", "--live", "--base", "main"}}, []string{"base", "live"}},
+		{"no git", call{dir: unpacked, args: []string{"diff"}}, []string{"not a git repository", "clone"}},
+		{"outside a checkout", call{dir: os.TempDir(), args: []string{"diff"}}, []string{"clone"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			tt.call.wantFailure(t, 2, tt.want...)
+		})
+	}
+}

@@ -1,0 +1,132 @@
+package diff
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+)
+
+// ArgoCD is the name of what is rendered from argocd/, with root.yaml, which is
+// applied by hand.
+const ArgoCD = "argocd"
+
+// Names returns what can be compared: first what is deployed, the overlays of
+// any of the checkouts and argocd, and then the variants.
+func Names(checkouts ...*overlay.Repository) (deployed, variants []string, err error) {
+	for _, c := range checkouts {
+		names, err := c.List()
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, nil, err
+		}
+		deployed = append(deployed, names...)
+	}
+	slices.Sort(deployed)
+	deployed = append(slices.Compact(deployed), ArgoCD)
+	for _, v := range overlay.Variants {
+		variants = append(variants, v.Name)
+	}
+	return deployed, variants, nil
+}
+
+// Choose returns the names that were asked for, each once, or all that is
+// deployed. An unknown name is an error.
+func Choose(asked []string, checkouts ...*overlay.Repository) ([]string, error) {
+	deployed, variants, err := Names(checkouts...)
+	if err != nil || len(asked) == 0 {
+		return deployed, err
+	}
+	known := slices.Concat(deployed, variants)
+	var names []string
+	for _, name := range asked {
+		if !slices.Contains(known, name) {
+			return nil, &overlay.UnknownError{Name: name, Known: known}
+		}
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+// Rendered renders the named units of two checkouts.
+func Rendered(before, after *overlay.Repository, names []string) ([]Unit, error) {
+	var units []Unit
+	for _, name := range names {
+		old, was, err := Render(before, name)
+		if err != nil {
+			return nil, fmt.Errorf("before: %w", err)
+		}
+		current, is, err := Render(after, name)
+		if err != nil {
+			return nil, err
+		}
+		u := Unit{Name: name, Before: old, After: current}
+		switch {
+		case is && !was:
+			u.Change = Added
+		case was && !is:
+			u.Change = Removed
+		}
+		units = append(units, u)
+	}
+	return units, nil
+}
+
+// Render returns the objects of an overlay, a variant or argocd, and whether the
+// checkout has it.
+func Render(checkout *overlay.Repository, name string) (objects []*unstructured.Unstructured, exists bool, err error) {
+	for _, dir := range dirs(name) {
+		if _, err := os.Stat(filepath.Join(checkout.Root(), dir)); errors.Is(err, fs.ErrNotExist) {
+			return nil, false, nil
+		}
+	}
+	var rendered []byte
+	if name == ArgoCD {
+		rendered, err = checkout.RenderDir(ArgoCD)
+	} else {
+		rendered, err = checkout.Render(name)
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	if objects, err = overlay.Unstructured(rendered); err != nil || name != ArgoCD {
+		return objects, true, err
+	}
+	root, err := os.ReadFile(filepath.Join(checkout.Root(), ArgoCD, "root.yaml"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return objects, true, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	top, err := overlay.Unstructured(root)
+	if err != nil {
+		return nil, false, fmt.Errorf("argocd/root.yaml: %w", err)
+	}
+	return append(objects, top...), true, nil
+}
+
+// dirs returns the directories without which a checkout does not have the unit.
+func dirs(name string) []string {
+	if name == ArgoCD {
+		return []string{ArgoCD}
+	}
+	for _, v := range overlay.Variants {
+		if v.Name == name {
+			all := []string{path.Join("overlays", v.Overlay)}
+			for _, c := range v.Components {
+				all = append(all, path.Join("base/components", c))
+			}
+			return all
+		}
+	}
+	return []string{path.Join("overlays", name)}
+}
