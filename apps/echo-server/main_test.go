@@ -3,21 +3,29 @@ package main_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"log"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc"
 	channelzpb "google.golang.org/grpc/channelz/grpc_channelz_v1"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/grpc-lb/grpc-lb/proto/echopb"
 )
@@ -89,10 +97,19 @@ func TestRefusals(t *testing.T) {
 		{name: "duration_no_unit", args: []string{"--drain-delay=5"}, code: 2, want: `missing unit in duration "5"`},
 		{name: "duration_negative", args: []string{"--drain-timeout=-1s"}, code: 2, want: "--drain-timeout -1s: expected 0s or more"},
 		{name: "keepalive_zero", args: []string{"--keepalive-min-time=0s"}, code: 2, want: "--keepalive-min-time 0s: expected more than 0s"},
+		{name: "metrics_no_port", args: []string{"--metrics=localhost"}, code: 2, want: `--metrics: metrics address "localhost": expected host:port`},
+		{name: "metrics_named_port", args: []string{"--metrics=:http"}, code: 2, want: `expected a port from 0 to 65535, got "http"`},
+		{name: "error_rate", args: []string{"--error-rate=1.5"}, code: 2, want: "--error-rate 1.5: expected 0 to 1"},
+		{name: "error_rate_no_number", args: []string{"--error-rate=NaN"}, code: 2, want: "--error-rate NaN: expected 0 to 1"},
+		{name: "error_code", args: []string{"--error-code=OOPS"}, code: 2, want: `invalid argument "OOPS" for "--error-code" flag: expected the name of a gRPC code other than OK`},
+		{name: "error_code_ok", args: []string{"--error-code=OK"}, code: 2, want: "other than OK, such as UNAVAILABLE"},
+		{name: "jitter_alone", args: []string{"--delay-jitter=1ms"}, code: 2, want: "--delay-jitter 1ms: expected 0s to the --delay"},
+		{name: "rates_together", args: []string{"--error-rate=0.6", "--hang-rate=0.5"}, code: 2, want: "--hang-rate 0.5: expected no more than 1 together with --error-rate"},
 		{name: "log_level", args: []string{"--log-level=loud"}, code: 2, want: `invalid argument "loud" for "--log-level" flag: expected debug, info, warn or error`},
 		{name: "two_violations", args: []string{"--port=-1", "--drain-delay=-1s"}, code: 2, want: "--port -1: expected 0 to 65535; --drain-delay -1s"},
 		{name: "port_taken", args: []string{"--port=" + port, "--admin="}, code: 1, want: "address already in use; choose another --port"},
 		{name: "admin_taken", args: []string{"--port=0", "--admin=" + takenAdmin.Addr().String()}, code: 1, want: "address already in use; choose another --admin"},
+		{name: "metrics_taken", args: []string{"--port=0", "--admin=", "--metrics=" + takenAdmin.Addr().String()}, code: 1, want: "address already in use; choose another --metrics"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			code, stdout, stderr := runToEnd(t, tc.args...)
@@ -215,6 +232,70 @@ func TestServesAndDrains(t *testing.T) {
 	stopped := p.until("stopped")
 	if code := p.exitCode(); code != 0 || stopped["calls"] != 3.0 {
 		t.Errorf("exit code %d after %v calls, want 0 after 3", code, stopped["calls"])
+	}
+}
+
+// Faults begin as the flags say; the admin port changes them while calls come,
+// answers what they were, and refuses what cannot be, which changes nothing.
+func TestFaults(t *testing.T) {
+	_, started := start(t, "--error-rate=1", "--error-code=NOT_FOUND", "--delay=1ms", "--delay-jitter=1ms")
+	client := echopb.NewEchoServiceClient(dial(t, started["address"]))
+	control := echopb.NewServerControlServiceClient(dial(t, started["admin"]))
+	// wantCode makes a call and checks how it ends.
+	wantCode := func(want codes.Code) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		if _, err := client.Echo(ctx, &echopb.EchoRequest{}); status.Code(err) != want {
+			t.Errorf("call ended with %v, want code %v", err, want)
+		}
+	}
+	// set changes the faults and checks what they were.
+	set := func(faults, want *echopb.Faults) {
+		t.Helper()
+		resp, err := control.SetFaults(t.Context(), &echopb.SetFaultsRequest{Faults: faults})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, resp.GetFaults(), protocmp.Transform()); diff != "" {
+			t.Errorf("faults before (-want +got):\n%s", diff)
+		}
+	}
+
+	wantCode(codes.NotFound)
+	set(&echopb.Faults{ErrorRate: 1}, &echopb.Faults{
+		Delay: durationpb.New(time.Millisecond), DelayJitter: durationpb.New(time.Millisecond), ErrorRate: 1, ErrorCode: "NOT_FOUND",
+	})
+	wantCode(codes.Unavailable)
+	if _, err := control.SetFaults(t.Context(), &echopb.SetFaultsRequest{Faults: &echopb.Faults{HangRate: 2}}); status.Code(err) != codes.InvalidArgument {
+		t.Errorf("SetFaults with a rate of 2 ended with %v, want %v", err, codes.InvalidArgument)
+	}
+	wantCode(codes.Unavailable)
+	set(nil, &echopb.Faults{ErrorRate: 1, ErrorCode: "UNAVAILABLE"})
+	wantCode(codes.OK)
+}
+
+// With --metrics a Prometheus finds the calls by method and code, beside the
+// ports that there are without.
+func TestMetrics(t *testing.T) {
+	_, started := start(t, "--metrics=127.0.0.1:0")
+	for range 3 {
+		if _, err := echopb.NewEchoServiceClient(dial(t, started["address"])).Echo(t.Context(), &echopb.EchoRequest{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	resp, err := http.Get("http://" + started["metrics"].(string) + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `grpc_server_call_duration_seconds_count{grpc_method="com.example.grpc.EchoService/echo",grpc_status="OK"} 3`
+	if !strings.Contains(string(body), want+"\n") {
+		t.Errorf("no %s in:\n%s", want, body)
 	}
 }
 

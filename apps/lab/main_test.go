@@ -130,6 +130,8 @@ func TestFailures(t *testing.T) {
 		{"unknown overlay to render", call{args: []string{"render", "l5"}}, 2, []string{`"l5"`, "l4"}},
 		{"unknown output of run", call{args: []string{"-o", "xml"}}, 2, []string{`"xml"`, "table or json"}},
 		{"unknown output of status", call{args: []string{"status", "-o", "xml"}}, 2, []string{`"xml"`, "table or json"}},
+		{"unknown output of slow", call{args: []string{"slow", "-o", "xml"}}, 2, []string{`"xml"`, "table or json"}},
+		{"slow without a fast server", call{args: []string{"slow", "--servers", "1", "--rounds", "0"}}, 2, []string{"--servers 1", "--rounds 0"}},
 		{"outside a checkout", call{dir: os.TempDir(), args: []string{"run"}}, 2, []string{os.TempDir(), "clone"}},
 		{"status outside a checkout", call{dir: os.TempDir(), args: []string{"status"}}, 2, []string{"clone"}},
 		{"status without a cluster", call{args: []string{"status"}}, 3, []string{"`lab up`"}},

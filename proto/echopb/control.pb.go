@@ -9,6 +9,7 @@ package echopb
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -112,17 +113,207 @@ func (x *SetRateResponse) GetCallsPerSecond() float64 {
 	return 0
 }
 
+// Faults are what a server does to calls of EchoService instead of answering
+// them at once. A field that is not set does nothing.
+type Faults struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How long an answer waits.
+	Delay *durationpb.Duration `protobuf:"bytes,1,opt,name=delay,proto3" json:"delay,omitempty"`
+	// By how much that varies from call to call, evenly, either way. It cannot be
+	// more than the delay.
+	DelayJitter *durationpb.Duration `protobuf:"bytes,2,opt,name=delay_jitter,json=delayJitter,proto3" json:"delay_jitter,omitempty"`
+	// The part of the calls, 0 to 1, that fails, after the delay.
+	ErrorRate float64 `protobuf:"fixed64,3,opt,name=error_rate,json=errorRate,proto3" json:"error_rate,omitempty"`
+	// Name of the code that they fail with, such as UNAVAILABLE, which is also
+	// what an empty one means.
+	ErrorCode string `protobuf:"bytes,4,opt,name=error_code,json=errorCode,proto3" json:"error_code,omitempty"`
+	// The part of the calls, 0 to 1, that is never answered: they end when the
+	// client gives up or the server stops. Together with error_rate it cannot be
+	// more than 1.
+	HangRate      float64 `protobuf:"fixed64,5,opt,name=hang_rate,json=hangRate,proto3" json:"hang_rate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Faults) Reset() {
+	*x = Faults{}
+	mi := &file_control_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Faults) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Faults) ProtoMessage() {}
+
+func (x *Faults) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Faults.ProtoReflect.Descriptor instead.
+func (*Faults) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Faults) GetDelay() *durationpb.Duration {
+	if x != nil {
+		return x.Delay
+	}
+	return nil
+}
+
+func (x *Faults) GetDelayJitter() *durationpb.Duration {
+	if x != nil {
+		return x.DelayJitter
+	}
+	return nil
+}
+
+func (x *Faults) GetErrorRate() float64 {
+	if x != nil {
+		return x.ErrorRate
+	}
+	return 0
+}
+
+func (x *Faults) GetErrorCode() string {
+	if x != nil {
+		return x.ErrorCode
+	}
+	return ""
+}
+
+func (x *Faults) GetHangRate() float64 {
+	if x != nil {
+		return x.HangRate
+	}
+	return 0
+}
+
+type SetFaultsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Faults        *Faults                `protobuf:"bytes,1,opt,name=faults,proto3" json:"faults,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetFaultsRequest) Reset() {
+	*x = SetFaultsRequest{}
+	mi := &file_control_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetFaultsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetFaultsRequest) ProtoMessage() {}
+
+func (x *SetFaultsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetFaultsRequest.ProtoReflect.Descriptor instead.
+func (*SetFaultsRequest) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *SetFaultsRequest) GetFaults() *Faults {
+	if x != nil {
+		return x.Faults
+	}
+	return nil
+}
+
+type SetFaultsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The faults before.
+	Faults        *Faults `protobuf:"bytes,1,opt,name=faults,proto3" json:"faults,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetFaultsResponse) Reset() {
+	*x = SetFaultsResponse{}
+	mi := &file_control_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetFaultsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetFaultsResponse) ProtoMessage() {}
+
+func (x *SetFaultsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetFaultsResponse.ProtoReflect.Descriptor instead.
+func (*SetFaultsResponse) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *SetFaultsResponse) GetFaults() *Faults {
+	if x != nil {
+		return x.Faults
+	}
+	return nil
+}
+
 var File_control_proto protoreflect.FileDescriptor
 
 const file_control_proto_rawDesc = "" +
 	"\n" +
-	"\rcontrol.proto\x12\x10com.example.grpc\":\n" +
+	"\rcontrol.proto\x12\x10com.example.grpc\x1a\x1egoogle/protobuf/duration.proto\":\n" +
 	"\x0eSetRateRequest\x12(\n" +
 	"\x10calls_per_second\x18\x01 \x01(\x01R\x0ecallsPerSecond\";\n" +
 	"\x0fSetRateResponse\x12(\n" +
-	"\x10calls_per_second\x18\x01 \x01(\x01R\x0ecallsPerSecond2f\n" +
+	"\x10calls_per_second\x18\x01 \x01(\x01R\x0ecallsPerSecond\"\xd2\x01\n" +
+	"\x06Faults\x12/\n" +
+	"\x05delay\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x05delay\x12<\n" +
+	"\fdelay_jitter\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\vdelayJitter\x12\x1d\n" +
+	"\n" +
+	"error_rate\x18\x03 \x01(\x01R\terrorRate\x12\x1d\n" +
+	"\n" +
+	"error_code\x18\x04 \x01(\tR\terrorCode\x12\x1b\n" +
+	"\thang_rate\x18\x05 \x01(\x01R\bhangRate\"D\n" +
+	"\x10SetFaultsRequest\x120\n" +
+	"\x06faults\x18\x01 \x01(\v2\x18.com.example.grpc.FaultsR\x06faults\"E\n" +
+	"\x11SetFaultsResponse\x120\n" +
+	"\x06faults\x18\x01 \x01(\v2\x18.com.example.grpc.FaultsR\x06faults2f\n" +
 	"\x14ClientControlService\x12N\n" +
-	"\aSetRate\x12 .com.example.grpc.SetRateRequest\x1a!.com.example.grpc.SetRateResponseB=\n" +
+	"\aSetRate\x12 .com.example.grpc.SetRateRequest\x1a!.com.example.grpc.SetRateResponse2l\n" +
+	"\x14ServerControlService\x12T\n" +
+	"\tSetFaults\x12\".com.example.grpc.SetFaultsRequest\x1a#.com.example.grpc.SetFaultsResponseB=\n" +
 	"\x10com.example.grpcP\x01Z'github.com/grpc-lb/grpc-lb/proto/echopbb\x06proto3"
 
 var (
@@ -137,19 +328,29 @@ func file_control_proto_rawDescGZIP() []byte {
 	return file_control_proto_rawDescData
 }
 
-var file_control_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_control_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_control_proto_goTypes = []any{
-	(*SetRateRequest)(nil),  // 0: com.example.grpc.SetRateRequest
-	(*SetRateResponse)(nil), // 1: com.example.grpc.SetRateResponse
+	(*SetRateRequest)(nil),      // 0: com.example.grpc.SetRateRequest
+	(*SetRateResponse)(nil),     // 1: com.example.grpc.SetRateResponse
+	(*Faults)(nil),              // 2: com.example.grpc.Faults
+	(*SetFaultsRequest)(nil),    // 3: com.example.grpc.SetFaultsRequest
+	(*SetFaultsResponse)(nil),   // 4: com.example.grpc.SetFaultsResponse
+	(*durationpb.Duration)(nil), // 5: google.protobuf.Duration
 }
 var file_control_proto_depIdxs = []int32{
-	0, // 0: com.example.grpc.ClientControlService.SetRate:input_type -> com.example.grpc.SetRateRequest
-	1, // 1: com.example.grpc.ClientControlService.SetRate:output_type -> com.example.grpc.SetRateResponse
-	1, // [1:2] is the sub-list for method output_type
-	0, // [0:1] is the sub-list for method input_type
-	0, // [0:0] is the sub-list for extension type_name
-	0, // [0:0] is the sub-list for extension extendee
-	0, // [0:0] is the sub-list for field type_name
+	5, // 0: com.example.grpc.Faults.delay:type_name -> google.protobuf.Duration
+	5, // 1: com.example.grpc.Faults.delay_jitter:type_name -> google.protobuf.Duration
+	2, // 2: com.example.grpc.SetFaultsRequest.faults:type_name -> com.example.grpc.Faults
+	2, // 3: com.example.grpc.SetFaultsResponse.faults:type_name -> com.example.grpc.Faults
+	0, // 4: com.example.grpc.ClientControlService.SetRate:input_type -> com.example.grpc.SetRateRequest
+	3, // 5: com.example.grpc.ServerControlService.SetFaults:input_type -> com.example.grpc.SetFaultsRequest
+	1, // 6: com.example.grpc.ClientControlService.SetRate:output_type -> com.example.grpc.SetRateResponse
+	4, // 7: com.example.grpc.ServerControlService.SetFaults:output_type -> com.example.grpc.SetFaultsResponse
+	6, // [6:8] is the sub-list for method output_type
+	4, // [4:6] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_control_proto_init() }
@@ -163,9 +364,9 @@ func file_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_control_proto_rawDesc), len(file_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   5,
 			NumExtensions: 0,
-			NumServices:   1,
+			NumServices:   2,
 		},
 		GoTypes:           file_control_proto_goTypes,
 		DependencyIndexes: file_control_proto_depIdxs,

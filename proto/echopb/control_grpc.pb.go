@@ -131,3 +131,115 @@ var ClientControlService_ServiceDesc = grpc.ServiceDesc{
 	Streams:  []grpc.StreamDesc{},
 	Metadata: "control.proto",
 }
+
+const (
+	ServerControlService_SetFaults_FullMethodName = "/com.example.grpc.ServerControlService/SetFaults"
+)
+
+// ServerControlServiceClient is the client API for ServerControlService service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// ServerControlService makes a running server misbehave on purpose. Servers
+// serve it on their admin port, which listens on loopback alone.
+type ServerControlServiceClient interface {
+	// SetFaults replaces all faults, for the calls that come from now on. It fails
+	// with INVALID_ARGUMENT, and changes nothing, for faults that cannot be.
+	SetFaults(ctx context.Context, in *SetFaultsRequest, opts ...grpc.CallOption) (*SetFaultsResponse, error)
+}
+
+type serverControlServiceClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewServerControlServiceClient(cc grpc.ClientConnInterface) ServerControlServiceClient {
+	return &serverControlServiceClient{cc}
+}
+
+func (c *serverControlServiceClient) SetFaults(ctx context.Context, in *SetFaultsRequest, opts ...grpc.CallOption) (*SetFaultsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetFaultsResponse)
+	err := c.cc.Invoke(ctx, ServerControlService_SetFaults_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// ServerControlServiceServer is the server API for ServerControlService service.
+// All implementations must embed UnimplementedServerControlServiceServer
+// for forward compatibility.
+//
+// ServerControlService makes a running server misbehave on purpose. Servers
+// serve it on their admin port, which listens on loopback alone.
+type ServerControlServiceServer interface {
+	// SetFaults replaces all faults, for the calls that come from now on. It fails
+	// with INVALID_ARGUMENT, and changes nothing, for faults that cannot be.
+	SetFaults(context.Context, *SetFaultsRequest) (*SetFaultsResponse, error)
+	mustEmbedUnimplementedServerControlServiceServer()
+}
+
+// UnimplementedServerControlServiceServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedServerControlServiceServer struct{}
+
+func (UnimplementedServerControlServiceServer) SetFaults(context.Context, *SetFaultsRequest) (*SetFaultsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetFaults not implemented")
+}
+func (UnimplementedServerControlServiceServer) mustEmbedUnimplementedServerControlServiceServer() {}
+func (UnimplementedServerControlServiceServer) testEmbeddedByValue()                              {}
+
+// UnsafeServerControlServiceServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to ServerControlServiceServer will
+// result in compilation errors.
+type UnsafeServerControlServiceServer interface {
+	mustEmbedUnimplementedServerControlServiceServer()
+}
+
+func RegisterServerControlServiceServer(s grpc.ServiceRegistrar, srv ServerControlServiceServer) {
+	// If the following call panics, it indicates UnimplementedServerControlServiceServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&ServerControlService_ServiceDesc, srv)
+}
+
+func _ServerControlService_SetFaults_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetFaultsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ServerControlServiceServer).SetFaults(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ServerControlService_SetFaults_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ServerControlServiceServer).SetFaults(ctx, req.(*SetFaultsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// ServerControlService_ServiceDesc is the grpc.ServiceDesc for ServerControlService service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var ServerControlService_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "com.example.grpc.ServerControlService",
+	HandlerType: (*ServerControlServiceServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "SetFaults",
+			Handler:    _ServerControlService_SetFaults_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "control.proto",
+}

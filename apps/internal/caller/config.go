@@ -9,7 +9,8 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/balancer"
-	_ "google.golang.org/grpc/balancer/leastrequest" // so that --lb-policy and --service-config can name it
+	_ "google.golang.org/grpc/balancer/leastrequest"       // so that --lb-policy and --service-config can name it
+	_ "google.golang.org/grpc/balancer/weightedroundrobin" // likewise
 	"google.golang.org/grpc/credentials/insecure"
 	_ "google.golang.org/grpc/health" // so that a service config's healthCheckConfig works
 	"google.golang.org/grpc/keepalive"
@@ -18,7 +19,7 @@ import (
 
 // Policies lists what --lb-policy accepts. Policies that need a configuration of
 // their own are for the service config. With an xds target neither is accepted.
-var Policies = []string{"pick_first", "round_robin", "least_request_experimental"}
+var Policies = []string{"pick_first", "round_robin", "least_request_experimental", "weighted_round_robin"}
 
 const (
 	// minKeepalive is gRPC's: it would silently raise what is below.

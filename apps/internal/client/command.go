@@ -20,6 +20,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/internal/admin"
 	"github.com/grpc-lb/grpc-lb/apps/internal/caller"
 	"github.com/grpc-lb/grpc-lb/apps/internal/echo"
+	"github.com/grpc-lb/grpc-lb/apps/internal/metrics"
 	"github.com/grpc-lb/grpc-lb/proto/echopb"
 )
 
@@ -75,11 +76,10 @@ func (p Program) Run(args []string, signals <-chan os.Signal, stdout, stderr io.
 		}
 		work = func(ctx context.Context) error { return resolve(ctx, opts, printer) }
 	} else {
-		client, err := caller.New(opts.Config)
-		if err != nil {
+		if err := opts.Validate(); err != nil {
 			return p.usage(stderr, err)
 		}
-		work = func(ctx context.Context) error { return call(ctx, client, opts, printer, log) }
+		work = func(ctx context.Context) error { return call(ctx, opts, printer, log) }
 	}
 	if err := untilStopped(signals, log, work); err != nil {
 		return p.failed(stderr, err)
@@ -119,7 +119,20 @@ func untilStopped(signals <-chan os.Signal, log *slog.Logger, work func(context.
 	}
 }
 
-func call(ctx context.Context, client *caller.Client, opts options, printer caller.Printer, log *slog.Logger) error {
+func call(ctx context.Context, opts options, printer caller.Printer, log *slog.Logger) error {
+	if opts.metrics != "" {
+		m, err := metrics.Start(opts.metrics)
+		if err != nil {
+			return fmt.Errorf("%w; choose another --metrics", err)
+		}
+		defer m.Close()
+		log.Info("metrics", "address", m.Addr().String())
+		opts.DialOptions = append(opts.DialOptions, m.DialOption())
+	}
+	client, err := caller.New(opts.Config)
+	if err != nil {
+		return err
+	}
 	if opts.admin != "" {
 		server, err := admin.Start(opts.admin, func(s grpc.ServiceRegistrar) {
 			testgrpc.RegisterLoadBalancerStatsServiceServer(s, client.Stats())

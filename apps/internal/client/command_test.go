@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"strings"
 	"sync"
@@ -156,6 +158,7 @@ func TestUsage(t *testing.T) {
 		{"output", "--target x:1 --output xml", client.ExitUsage, `"xml"`},
 		{"log_level", "--target x:1 --log-level loud", client.ExitUsage, "debug, info, warn or error"},
 		{"admin_for_all", "--target x:1 --admin 0.0.0.0:9091", client.ExitUsage, "loopback"},
+		{"metrics", "--target x:1 --metrics 9464", client.ExitUsage, `--metrics: metrics address "9464": expected host:port`},
 		{"xds_with_policy", "--target xds:///x:1 --lb-policy round_robin", client.ExitUsage, "the xDS server says how to balance"},
 		{"xds_resolve", "resolve --target xds:///x:1", client.ExitUsage, "tells no addresses"},
 		{"cannot_work", "--target broken:///x", client.ExitFailed, "broken as told"},
@@ -296,6 +299,42 @@ func TestSecondSignalStopsAtOnce(t *testing.T) {
 	}
 }
 
+// With --metrics a Prometheus finds the calls by target, method and code, and
+// how a weighted_round_robin weighs the servers.
+func TestMetrics(t *testing.T) {
+	addr := serve(t, server{})
+	stdout, stderr := newOutput(), newOutput()
+	signals := make(chan os.Signal, 2)
+	code := make(chan int, 1)
+	go func() {
+		code <- program.Run([]string{"--target", addr, "--rate", "100", "--lb-policy", "weighted_round_robin", "--admin=", "--metrics", "127.0.0.1:0", "--output", "json"}, signals, stdout, stderr)
+	}()
+	stdout.wait(t, `"msg":"window"`)
+	_, rest, _ := strings.Cut(stdout.String(), `"msg":"metrics","address":"`)
+	metricsAddr, _, _ := strings.Cut(rest, `"`)
+	resp, err := http.Get("http://" + metricsAddr + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err = errors.Join(err, resp.Body.Close()); err != nil {
+		t.Fatal(err)
+	}
+	http.DefaultClient.CloseIdleConnections()
+	for _, want := range []string{
+		`grpc_client_call_duration_seconds_count{grpc_method="com.example.grpc.EchoService/echo",grpc_status="OK",grpc_target="dns:///` + addr + `"}`,
+		`grpc_lb_wrr_endpoint_weights_count{`,
+	} {
+		if !strings.Contains(string(body), want) {
+			t.Errorf("no %s in:\n%s", want, body)
+		}
+	}
+	signals <- syscall.SIGTERM
+	if got := <-code; got != client.ExitOK {
+		t.Errorf("exit code %d, want %d; stderr: %s", got, client.ExitOK, stderr)
+	}
+}
+
 // A port that is taken is a failure that says how to go on.
 func TestAdminPortTaken(t *testing.T) {
 	taken := serve(t, server{})
@@ -305,5 +344,8 @@ func TestAdminPortTaken(t *testing.T) {
 	}
 	if !strings.Contains(stderr.String(), "address already in use") || !strings.Contains(stderr.String(), "--admin") {
 		t.Errorf("stderr %q, want the cause and the flag", stderr)
+	}
+	if got := program.Run([]string{"--target", taken, "--admin=", "--metrics", taken, "--count", "1"}, nil, stdout, stderr); got != client.ExitFailed || !strings.Contains(stderr.String(), "choose another --metrics") {
+		t.Errorf("exit code %d, stderr %q, want %d and the flag", got, stderr, client.ExitFailed)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/internal/admin"
 	"github.com/grpc-lb/grpc-lb/apps/internal/caller"
 	"github.com/grpc-lb/grpc-lb/apps/internal/echo"
+	"github.com/grpc-lb/grpc-lb/apps/internal/metrics"
 )
 
 const defaultRate = 50
@@ -25,6 +26,7 @@ type options struct {
 	resolve  bool // the sub-command
 	version  bool
 	admin    string
+	metrics  string
 	output   string
 	logLevel slog.Level
 }
@@ -90,6 +92,11 @@ func (o *options) check() error {
 	if o.admin != "" {
 		errs = append(errs, admin.Check(o.admin))
 	}
+	if o.metrics != "" {
+		if err := metrics.Check(o.metrics); err != nil {
+			errs = append(errs, fmt.Errorf("--metrics: %w", err))
+		}
+	}
 	switch o.output {
 	case "auto", "text", "json":
 	default:
@@ -144,6 +151,7 @@ func (o *options) addCallFlags(fs *pflag.FlagSet, targets string) {
 	fs.DurationVar(&o.KeepaliveTimeout, "keepalive-timeout", 10*time.Second, "drop a connection whose ping is not answered in that time")
 	fs.StringVar(&o.Message, "message", "hello", "what to say")
 	fs.StringVar(&o.admin, "admin", "127.0.0.1:9091", "loopback address of channelz, LoadBalancerStatsService and ClientControlService, '' is none")
+	fs.StringVar(&o.metrics, "metrics", "", "address of a Prometheus endpoint with gRPC's OpenTelemetry metrics, such as :9464 (default none)")
 	fs.BoolVar(&o.version, "version", false, "print the version and exit")
 }
 

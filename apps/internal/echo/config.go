@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/admin"
+	"github.com/grpc-lb/grpc-lb/apps/internal/metrics"
 )
 
 // Config says how a server listens, how it treats connections and how it ends.
@@ -16,6 +17,8 @@ import (
 type Config struct {
 	Port  int    // serves EchoService and health; 0 picks a free one
 	Admin string // loopback host:port of the admin server; "" is none
+	// Metrics is the host:port of the Prometheus endpoint; "" is none.
+	Metrics string
 
 	DrainDelay   time.Duration // how long it serves on after it has said NOT_SERVING
 	DrainTimeout time.Duration // how long calls under way may then take to end
@@ -24,13 +27,17 @@ type Config struct {
 	MaxConnectionAgeGrace time.Duration // how long calls on such a connection may take; 0 is unlimited
 
 	KeepaliveMinTime time.Duration // shortest ping period of a client that is admitted
-	LogLevel         slog.Level
+	// ORCA reports the server's load with each answer.
+	ORCA     bool
+	Faults   Faults // until they are changed at the admin server
+	LogLevel slog.Level
 }
 
 // AddFlags defines a flag for each field of c, with the field's default.
 func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.IntVar(&c.Port, "port", 8080, "port of EchoService and health; 0 picks a free one")
-	fs.StringVar(&c.Admin, "admin", "127.0.0.1:9090", "loopback address of channelz; empty is none")
+	fs.StringVar(&c.Admin, "admin", "127.0.0.1:9090", "loopback address of channelz and ServerControlService; empty is none")
+	fs.StringVar(&c.Metrics, "metrics", "", "address of a Prometheus endpoint with gRPC's OpenTelemetry metrics, such as :9464; empty is none")
 	fs.DurationVar(&c.DrainDelay, "drain-delay", 5*time.Second,
 		"on the first signal, how long to serve on as NOT_SERVING while endpoints drain")
 	fs.DurationVar(&c.DrainTimeout, "drain-timeout", 20*time.Second,
@@ -41,6 +48,8 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 		"how long calls on a connection that became too old may take; 0 is unlimited")
 	fs.DurationVar(&c.KeepaliveMinTime, "keepalive-min-time", 5*time.Second,
 		"shortest keepalive period that clients may use, with or without calls under way")
+	fs.BoolVar(&c.ORCA, "orca", true, "report the load with each answer, which clients with weighted_round_robin weigh servers by")
+	c.Faults.AddFlags(fs)
 	fs.Func("log-level", "debug, info, warn or error (default info)", func(s string) error {
 		if err := c.LogLevel.UnmarshalText([]byte(s)); err != nil {
 			return errors.New("expected debug, info, warn or error")
@@ -61,6 +70,11 @@ func (c *Config) Validate() error {
 			errs = append(errs, fmt.Errorf("--admin: %w", err))
 		}
 	}
+	if c.Metrics != "" {
+		if err := metrics.Check(c.Metrics); err != nil {
+			errs = append(errs, fmt.Errorf("--metrics: %w", err))
+		}
+	}
 	for _, f := range []struct {
 		flag  string
 		value time.Duration
@@ -78,5 +92,6 @@ func (c *Config) Validate() error {
 	if c.KeepaliveMinTime <= 0 {
 		errs = append(errs, fmt.Errorf("--keepalive-min-time %v: expected more than 0s", c.KeepaliveMinTime))
 	}
+	errs = append(errs, c.Faults.check(asFlag)...)
 	return errors.Join(errs...)
 }

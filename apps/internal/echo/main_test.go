@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/test/bufconn"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/echo"
 	"github.com/grpc-lb/grpc-lb/proto/echopb"
@@ -31,6 +32,7 @@ var identity = echo.Identity{Pod: "pod-1", Node: "node-1", Zone: "zone-1", Host:
 // bubble its time is the bubble's.
 type harness struct {
 	t       *testing.T
+	server  *echo.Server
 	lis     *bufconn.Listener
 	signals chan os.Signal
 	cancel  context.CancelCauseFunc
@@ -56,10 +58,10 @@ func serve(t *testing.T, cfg echo.Config) *harness {
 	}
 	var ctx context.Context
 	ctx, h.cancel = context.WithCancelCause(t.Context())
-	s := echo.New(cfg, identity, slog.New(slog.NewJSONHandler(&h.log, nil)))
+	h.server = echo.New(cfg, identity, slog.New(slog.NewJSONHandler(&h.log, nil)))
 	go func() {
 		defer close(h.ended)
-		h.err = s.Serve(ctx, h.lis, h.signals)
+		h.err = h.server.Serve(ctx, h.lis, h.signals)
 		h.took = time.Since(h.begin)
 	}()
 	t.Cleanup(func() {
@@ -123,4 +125,13 @@ func (h *harness) logged() (msgs []string, last map[string]any) {
 		msgs = append(msgs, last["msg"].(string))
 	}
 	return msgs, last
+}
+
+// setFaults changes the server's faults.
+func (h *harness) setFaults(f echo.Faults) {
+	h.t.Helper()
+	faults := &echopb.Faults{Delay: durationpb.New(f.Delay), ErrorRate: f.ErrorRate, HangRate: f.HangRate}
+	if _, err := h.server.Control().SetFaults(context.Background(), &echopb.SetFaultsRequest{Faults: faults}); err != nil {
+		h.t.Fatal(err)
+	}
 }

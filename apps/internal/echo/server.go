@@ -16,9 +16,11 @@ import (
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/orca"
 	"google.golang.org/grpc/reflection"
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/admin"
+	"github.com/grpc-lb/grpc-lb/apps/internal/metrics"
 	"github.com/grpc-lb/grpc-lb/proto/echopb"
 )
 
@@ -38,19 +40,33 @@ func Run(ctx context.Context, cfg Config, id Identity, signals <-chan os.Signal,
 	if err != nil {
 		return fmt.Errorf("listening on port %d: %w; choose another --port", cfg.Port, err)
 	}
+	var opts []grpc.ServerOption
+	metricsAddr := ""
+	if cfg.Metrics != "" {
+		m, err := metrics.Start(cfg.Metrics)
+		if err != nil {
+			return errors.Join(fmt.Errorf("%w; choose another --metrics", err), lis.Close())
+		}
+		defer m.Close()
+		metricsAddr = m.Addr().String()
+		opts = append(opts, m.ServerOption())
+	}
+	s := New(cfg, id, log, opts...)
 	adminAddr := ""
 	if cfg.Admin != "" {
-		a, err := admin.Start(cfg.Admin)
+		a, err := admin.Start(cfg.Admin, func(r grpc.ServiceRegistrar) {
+			echopb.RegisterServerControlServiceServer(r, s.Control())
+		})
 		if err != nil {
 			return errors.Join(fmt.Errorf("%w; choose another --admin", err), lis.Close())
 		}
 		defer a.Close()
 		adminAddr = a.Addr().String()
 	}
-	log.Info("start", "address", lis.Addr().String(), "admin", adminAddr,
+	log.Info("start", "address", lis.Addr().String(), "admin", adminAddr, "metrics", metricsAddr,
 		"from", id.Name(), "pod", id.Pod, "node", id.Node, "zone", id.Zone, "namespace", id.Namespace, "ip", id.IP,
 		"version", id.Version, "go", runtime.Version())
-	return New(cfg, id, log).Serve(ctx, lis, signals)
+	return s.Serve(ctx, lis, signals)
 }
 
 // Server is EchoService, health and reflection on one port.
@@ -62,30 +78,36 @@ type Server struct {
 	service *service
 }
 
-// New returns a server whose health is SERVING as soon as it serves.
-func New(cfg Config, id Identity, log *slog.Logger) *Server {
+// New returns a server whose health is SERVING as soon as it serves. The options
+// are applied last.
+func New(cfg Config, id Identity, log *slog.Logger, opts ...grpc.ServerOption) *Server {
 	s := &Server{
 		cfg:     cfg,
 		log:     log,
 		health:  health.NewServer(),
 		service: &service{id: id},
-		grpc: grpc.NewServer(
-			grpc.ConnectionTimeout(handshakeTimeout),
-			grpc.StatsHandler(&connections{log: log}),
-			grpc.KeepaliveParams(keepalive.ServerParameters{
-				MaxConnectionAge:      cfg.MaxConnectionAge,
-				MaxConnectionAgeGrace: cfg.MaxConnectionAgeGrace,
-			}),
-			grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{
-				// On a connection without calls grpc-go never forgives a ping
-				// that came early and closes at the third. A peer that pings
-				// at just the admitted period is early whenever the ping
-				// before was late, so half the period is what is enforced.
-				MinTime:             cfg.KeepaliveMinTime / 2,
-				PermitWithoutStream: true,
-			}),
-		),
 	}
+	s.service.faults.Store(&cfg.Faults)
+	all := []grpc.ServerOption{
+		grpc.ConnectionTimeout(handshakeTimeout),
+		grpc.StatsHandler(&connections{log: log}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			MaxConnectionAge:      cfg.MaxConnectionAge,
+			MaxConnectionAgeGrace: cfg.MaxConnectionAgeGrace,
+		}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{
+			// On a connection without calls grpc-go never forgives a ping
+			// that came early and closes at the third. A peer that pings
+			// at just the admitted period is early whenever the ping
+			// before was late, so half the period is what is enforced.
+			MinTime:             cfg.KeepaliveMinTime / 2,
+			PermitWithoutStream: true,
+		}),
+	}
+	if cfg.ORCA {
+		all = append(all, orca.CallMetricsServerOption(&s.service.load))
+	}
+	s.grpc = grpc.NewServer(append(all, opts...)...)
 	echopb.RegisterEchoServiceServer(s.grpc, s.service)
 	healthpb.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"sync/atomic"
 
+	"google.golang.org/grpc/orca"
 	"google.golang.org/grpc/stats"
 
 	"github.com/grpc-lb/grpc-lb/proto/echopb"
@@ -13,12 +14,22 @@ import (
 // service answers calls and counts them.
 type service struct {
 	echopb.UnimplementedEchoServiceServer
-	id    Identity
-	calls atomic.Uint64
+	id     Identity
+	load   load
+	calls  atomic.Uint64
+	faults atomic.Pointer[Faults] // never nil
 }
 
-func (s *service) Echo(ctx context.Context, req *echopb.EchoRequest) (*echopb.EchoResponse, error) {
+func (s *service) Echo(ctx context.Context, req *echopb.EchoRequest) (_ *echopb.EchoResponse, err error) {
 	s.calls.Add(1)
+	end := s.load.begin()
+	defer func() { end(err) }()
+	// gRPC sends the load with the answers of those calls that ask for a
+	// recorder, where the server has one.
+	_ = orca.CallMetricsRecorderFromContext(ctx)
+	if err := s.faults.Load().inflict(ctx); err != nil {
+		return nil, err
+	}
 	return &echopb.EchoResponse{
 		Message:      req.GetMessage(),
 		From:         s.id.Name(),
