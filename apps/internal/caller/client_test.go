@@ -175,7 +175,7 @@ func TestServersThatSayLess(t *testing.T) {
 	older.reply = &echopb.EchoResponse{From: "from"}
 	oldest.reply = &echopb.EchoResponse{}
 	cfg := cluster(t, false, modern, older, oldest)
-	cfg.Concurrency, cfg.Count, cfg.WaitForReady = 1, 30, true
+	cfg.Rate, cfg.Count, cfg.WaitForReady = 100, 100, true // a second, in which all three connect
 	r, err := run(t.Context(), t, cfg)
 	if err != nil {
 		t.Fatal(err)
