@@ -187,10 +187,12 @@ func TestCacheCannotBeWritten(t *testing.T) {
 	call{cache: file, args: []string{"up"}}.wantFailure(t, 3, file, "cache")
 }
 
-func TestBrokenKustomization(t *testing.T) {
-	copied, cache := t.TempDir(), t.TempDir()
-	for _, dir := range []string{"base", "overlays"} {
-		if err := os.CopyFS(filepath.Join(copied, dir), os.DirFS(filepath.Join(root, dir))); err != nil {
+// copyOfManifests returns a checkout of nothing but the manifests.
+func copyOfManifests(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range []string{"base", "overlays", "argocd"} {
+		if err := os.CopyFS(filepath.Join(dir, name), os.DirFS(filepath.Join(root, name))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -198,13 +200,17 @@ func TestBrokenKustomization(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for path, content := range map[string]string{
-		"go.mod":                          string(gomod),
-		"overlays/dns/kustomization.yaml": "resources: [../nowhere]\n",
-	} {
-		if err := os.WriteFile(filepath.Join(copied, path), []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
+	if err := os.WriteFile(filepath.Join(dir, "go.mod"), gomod, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestBrokenKustomization(t *testing.T) {
+	copied, cache := copyOfManifests(t), t.TempDir()
+	broken := filepath.Join(copied, "overlays/dns/kustomization.yaml")
+	if err := os.WriteFile(broken, []byte("resources: [../nowhere]\n"), 0o600); err != nil {
+		t.Fatal(err)
 	}
 	for _, command := range []string{"run --only l4,dns", "render dns", "render"} {
 		t.Run(command, func(t *testing.T) {
@@ -319,5 +325,58 @@ func TestRender(t *testing.T) {
 	}
 	if diff := cmp.Diff(string(golden), stdout); diff != "" {
 		t.Errorf("lab render l4 (-want +got):\n%s", diff)
+	}
+}
+
+// With a directory each overlay becomes one file, as often as one likes; what
+// else the directory holds is never mixed with them, and then nothing is written.
+func TestRenderToDirectory(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "below", "rendered")
+	list := func() []string {
+		t.Helper()
+		entries, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+		var found []string
+		for _, e := range entries {
+			found = append(found, e.Name())
+		}
+		return found
+	}
+	call{args: []string{"render", "dns", "l5", "-o", dir}}.wantFailure(t, 2, `"l5"`)
+	if found := list(); len(found) > 0 {
+		t.Errorf("an unknown overlay left %v, want nothing", found)
+	}
+	for range 2 {
+		if code, stdout, stderr := (call{args: []string{"render", "l4", "dns", "-o", dir}}).run(t); code != 0 || stdout+stderr != "" {
+			t.Fatalf("exit code %d, want 0; output %q", code, stdout+stderr)
+		}
+	}
+	if diff := cmp.Diff([]string{"dns.yaml", "l4.yaml"}, list()); diff != "" {
+		t.Errorf("files (-want +got):\n%s", diff)
+	}
+	for _, name := range []string{"dns.yaml", "l4.yaml"} {
+		want, err := os.ReadFile(filepath.Join("internal/overlay/testdata/golden", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want), string(got)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+	stranger := filepath.Join(dir, "old-overlay.yaml")
+	if err := os.WriteFile(stranger, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	call{args: []string{"render", "-o", dir}}.wantFailure(t, 2, "old-overlay.yaml", "another directory")
+	call{args: []string{"render", "-o", stranger}}.wantFailure(t, 2, "not a directory")
+	call{args: []string{"render", "-o", ""}}.wantFailure(t, 2, "--output-dir")
+	if diff := cmp.Diff([]string{"dns.yaml", "l4.yaml", "old-overlay.yaml"}, list()); diff != "" {
+		t.Errorf("files after a refusal (-want +got):\n%s", diff)
 	}
 }
