@@ -128,6 +128,9 @@ func TestFailures(t *testing.T) {
 		{"argocd required but not deployed", call{args: []string{"--require", "argocd"}}, 2, []string{`"argocd"`}},
 		{"argocd without a cluster", call{args: []string{"argocd", "app", "list"}}, 3, []string{"`lab up`"}},
 		{"unknown overlay to render", call{args: []string{"render", "l5"}}, 2, []string{`"l5"`, "l4"}},
+		{"unknown overlay to check", call{args: []string{"check", "l5"}}, 2, []string{`"l5"`, "l4"}},
+		{"unknown output of check", call{args: []string{"check", "-o", "xml"}}, 2, []string{`"xml"`, "text or json"}},
+		{"check outside a checkout", call{dir: os.TempDir(), args: []string{"check"}}, 2, []string{"clone"}},
 		{"unknown output of run", call{args: []string{"-o", "xml"}}, 2, []string{`"xml"`, "table or json"}},
 		{"unknown output of status", call{args: []string{"status", "-o", "xml"}}, 2, []string{`"xml"`, "table or json"}},
 		{"unknown output of slow", call{args: []string{"slow", "-o", "xml"}}, 2, []string{`"xml"`, "table or json"}},
@@ -187,10 +190,12 @@ func TestCacheCannotBeWritten(t *testing.T) {
 	call{cache: file, args: []string{"up"}}.wantFailure(t, 3, file, "cache")
 }
 
-func TestBrokenKustomization(t *testing.T) {
-	copied, cache := t.TempDir(), t.TempDir()
-	for _, dir := range []string{"base", "overlays"} {
-		if err := os.CopyFS(filepath.Join(copied, dir), os.DirFS(filepath.Join(root, dir))); err != nil {
+// copyOfManifests returns a checkout of nothing but the manifests.
+func copyOfManifests(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range []string{"base", "overlays", "argocd"} {
+		if err := os.CopyFS(filepath.Join(dir, name), os.DirFS(filepath.Join(root, name))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -198,13 +203,17 @@ func TestBrokenKustomization(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for path, content := range map[string]string{
-		"go.mod":                          string(gomod),
-		"overlays/dns/kustomization.yaml": "resources: [../nowhere]\n",
-	} {
-		if err := os.WriteFile(filepath.Join(copied, path), []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
+	if err := os.WriteFile(filepath.Join(dir, "go.mod"), gomod, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestBrokenKustomization(t *testing.T) {
+	copied, cache := copyOfManifests(t), t.TempDir()
+	broken := filepath.Join(copied, "overlays/dns/kustomization.yaml")
+	if err := os.WriteFile(broken, []byte("resources: [../nowhere]\n"), 0o600); err != nil {
+		t.Fatal(err)
 	}
 	for _, command := range []string{"run --only l4,dns", "render dns", "render"} {
 		t.Run(command, func(t *testing.T) {
@@ -319,5 +328,135 @@ func TestRender(t *testing.T) {
 	}
 	if diff := cmp.Diff(string(golden), stdout); diff != "" {
 		t.Errorf("lab render l4 (-want +got):\n%s", diff)
+	}
+}
+
+// With a directory each overlay becomes one file, as often as one likes; what
+// else the directory holds is never mixed with them, and then nothing is written.
+func TestRenderToDirectory(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "below", "rendered")
+	list := func() []string {
+		t.Helper()
+		entries, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+		var found []string
+		for _, e := range entries {
+			found = append(found, e.Name())
+		}
+		return found
+	}
+	call{args: []string{"render", "dns", "l5", "-o", dir}}.wantFailure(t, 2, `"l5"`)
+	if found := list(); len(found) > 0 {
+		t.Errorf("an unknown overlay left %v, want nothing", found)
+	}
+	for range 2 {
+		if code, stdout, stderr := (call{args: []string{"render", "l4", "dns", "-o", dir}}).run(t); code != 0 || stdout+stderr != "" {
+			t.Fatalf("exit code %d, want 0; output %q", code, stdout+stderr)
+		}
+	}
+	if diff := cmp.Diff([]string{"dns.yaml", "l4.yaml"}, list()); diff != "" {
+		t.Errorf("files (-want +got):\n%s", diff)
+	}
+	for _, name := range []string{"dns.yaml", "l4.yaml"} {
+		want, err := os.ReadFile(filepath.Join("internal/overlay/testdata/golden", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want), string(got)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+	stranger := filepath.Join(dir, "old-overlay.yaml")
+	if err := os.WriteFile(stranger, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	call{args: []string{"render", "-o", dir}}.wantFailure(t, 2, "old-overlay.yaml", "another directory")
+	call{args: []string{"render", "-o", stranger}}.wantFailure(t, 2, "not a directory")
+	call{args: []string{"render", "-o", ""}}.wantFailure(t, 2, "--output-dir")
+	if diff := cmp.Diff([]string{"dns.yaml", "l4.yaml", "old-overlay.yaml"}, list()); diff != "" {
+		t.Errorf("files after a refusal (-want +got):\n%s", diff)
+	}
+}
+
+// check accepts the checkout, and says what is wrong with one that was changed:
+// the rule, the file and the remedy, in text and as JSON.
+func TestCheck(t *testing.T) {
+	code, stdout, stderr := call{args: []string{"check"}}.run(t)
+	if code != 0 || stderr != "" || !strings.HasSuffix(stdout, "dns-max-age: 0 violations\n") {
+		t.Errorf("exit code %d, want 0; output:\n%s%s", code, stdout, stderr)
+	}
+	code, stdout, stderr = call{args: []string{"check", "l4", "--live"}}.run(t)
+	if code != 3 || !strings.Contains(stdout, "l4: 0 violations") || !strings.HasPrefix(stderr, "lab: live: not run: no cluster") {
+		t.Errorf("check --live without a cluster: exit code %d, want 3; output:\n%s%s", code, stdout, stderr)
+	}
+	tests := []struct {
+		name           string
+		file, old, new string
+		rename         [2]string
+		want           []string // lines on stdout
+	}{
+		{
+			name: "selector", file: "base/echo-server/service.yaml", old: "selector:\n    app.kubernetes.io/name: echo-server", new: "selector:\n    app.kubernetes.io/name: echo",
+			want: []string{"base/echo-server/service.yaml: Service/echo-server: selector map[app.kubernetes.io/name:echo] matches no pod (selector)", "    in dns, dns-max-age, "},
+		},
+		{name: "latest", file: "base/kustomization.yaml", old: "newTag: v0.1.0", new: "newTag: latest", want: []string{"base/kustomization.yaml: Deployment/echo-server: container echo-server: image ", "(image-pinned)"}},
+		{name: "rbac", file: "overlays/k8s-api/kustomization.yaml", old: "  - rolebinding.yaml\n", new: "", want: []string{"overlays/k8s-api/kustomization.yaml: workloads that may call the API: ", "(rbac)"}},
+		{
+			name: "renamed", rename: [2]string{"overlays/l4", "overlays/layer4"},
+			want: []string{`overlays/layer4/kustomization.yaml: Namespace/grpc-lb-l4: Namespace "grpc-lb-l4", expected "grpc-lb-layer4" (namespace)`, "no Application/grpc-lb-layer4 for overlays/layer4 (argocd-applications)", "argocd/l4.yaml: Application/grpc-lb-l4: has no overlay"},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			dir := copyOfManifests(t)
+			if tt.rename[0] != "" {
+				if err := os.Rename(filepath.Join(dir, tt.rename[0]), filepath.Join(dir, tt.rename[1])); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				file := filepath.Join(dir, tt.file)
+				content, err := os.ReadFile(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !strings.Contains(string(content), tt.old) {
+					t.Fatalf("%s holds no %q", tt.file, tt.old)
+				}
+				if err := os.WriteFile(file, []byte(strings.ReplaceAll(string(content), tt.old, tt.new)), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			code, stdout, stderr := call{dir: dir, args: []string{"check"}}.run(t)
+			if code != 1 || !strings.HasSuffix(stderr, " violations\n") {
+				t.Errorf("exit code %d, want 1; stderr:\n%s", code, stderr)
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(stdout, want) {
+					t.Errorf("stdout lacks %q:\n%s", want, stdout)
+				}
+			}
+			code, asJSON, _ := call{dir: dir, args: []string{"check", "-o", "json"}}.run(t)
+			var decoded struct {
+				Violations []struct{ Rule, File, Text, Remedy string } `json:"violations"`
+			}
+			if err := json.Unmarshal([]byte(asJSON), &decoded); err != nil || code != 1 {
+				t.Fatalf("exit code %d, want 1; %v:\n%s", code, err, asJSON)
+			}
+			for _, v := range decoded.Violations {
+				if v.Rule == "" || v.File == "" || v.Text == "" || v.Remedy == "" {
+					t.Errorf("a violation lacks something: %+v", v)
+				}
+			}
+			if got, want := len(decoded.Violations), strings.Count(stdout, "\n    "); got != want {
+				t.Errorf("%d violations as JSON, %d as text", got, want)
+			}
+		})
 	}
 }

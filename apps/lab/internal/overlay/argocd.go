@@ -1,7 +1,7 @@
 package overlay
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -14,9 +14,9 @@ import (
 // application is the part of Argo CD's Application that argocd/ uses. Decoding
 // it strictly finds a misspelt field without Argo CD's four hundred modules.
 type application struct {
-	metav1.TypeMeta `json:",inline"`
-	Metadata        metav1.ObjectMeta `json:"metadata"`
-	Spec            struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata"`
+	Spec              struct {
 		Project string `json:"project"`
 		Source  struct {
 			RepoURL        string `json:"repoURL"`
@@ -50,9 +50,9 @@ type application struct {
 
 // project is the part of Argo CD's AppProject that argocd/ uses.
 type project struct {
-	metav1.TypeMeta `json:",inline"`
-	Metadata        metav1.ObjectMeta `json:"metadata"`
-	Spec            struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata"`
+	Spec              struct {
 		Description                string             `json:"description"`
 		SourceRepos                []string           `json:"sourceRepos"`
 		Destinations               []destination      `json:"destinations"`
@@ -68,103 +68,180 @@ type destination struct {
 
 const inCluster = "https://kubernetes.default.svc"
 
+// argoCD is what the rules judge of Argo CD's files.
+type argoCD struct {
+	root         application // argocd/root.yaml
+	project      *project
+	applications map[string]*application
+	overlays     map[string][]Object // the objects of each overlay by name
+	wrong        []argoError         // of objects that are none of these
+}
+
+type argoError struct {
+	object named
+	err    error
+}
+
+// checkArgoCD judges argocd/ by all rules.
+func (r *Repository) checkArgoCD(overlays map[string][]Object) ([]Violation, error) {
+	const file = "argocd/kustomization.yaml"
+	broken := func(errs []error) (found []Violation) {
+		t := tree{broken: errs, origins: origins{overlay: file}}
+		for _, rule := range Rules {
+			if rule.tree != nil && (rule.Name == "kustomize-build" || rule.Name == "kustomize-warning") {
+				rule.tree(&t, func(file, object, format string, args ...any) {
+					found = append(found, rule.violation(file, object, "", fmt.Sprintf(format, args...)))
+				})
+			}
+		}
+		return found
+	}
+	sources, errs := r.sources("argocd")
+	if len(errs) > 0 {
+		return broken(errs), nil
+	}
+	rendered, err := r.RenderDir("argocd")
+	if err != nil {
+		return broken([]error{err}), nil
+	}
+	root, err := r.read("argocd/root.yaml")
+	if err != nil {
+		return broken([]error{err}), nil
+	}
+	from := r.origins(file, sources)
+	from.all = append(from.all, origin{file: "argocd/root.yaml", object: "Application/grpc-lb", declared: true})
+	return readArgoCD(rendered, root, overlays).check(from), nil
+}
+
 // CheckArgoCD reports everything in which Argo CD's files differ from the
 // overlays: argocd is the rendering of argocd/, root the content of
 // argocd/root.yaml, overlays the objects of each overlay by name.
 func CheckArgoCD(argocd, root []byte, overlays map[string][]Object) error {
-	var violations []string
-	wrong := func(format string, args ...any) { violations = append(violations, fmt.Sprintf(format, args...)) }
+	return join("argocd", readArgoCD(argocd, root, overlays).check(origins{}))
+}
 
-	var top application
-	if err := decodeStrict(root, &top); err != nil {
-		return fmt.Errorf("argocd: root.yaml: %s", oneLine(err))
+func (a *argoCD) check(from origins) []Violation {
+	var found []Violation
+	for _, rule := range Rules {
+		if rule.argocd == nil {
+			continue
+		}
+		rule.argocd(a, func(o named, value, format string, args ...any) {
+			object := ""
+			if o != nil {
+				object = describe(o)
+			}
+			found = append(found, rule.violation(from.file(object, value), object, "", fmt.Sprintf(format, args...)))
+		})
+	}
+	return found
+}
+
+func readArgoCD(argocd, root []byte, overlays map[string][]Object) *argoCD {
+	a := &argoCD{overlays: overlays, applications: map[string]*application{}}
+	if err := decodeStrict(root, &a.root); err != nil {
+		a.wrong = append(a.wrong, argoError{&a.root, fmt.Errorf("root.yaml: %w", err)})
 	}
 	objects, err := Unstructured(argocd)
 	if err != nil {
-		return err
+		a.wrong = append(a.wrong, argoError{nil, err})
 	}
-	applications, projects := map[string]application{}, 0
 	for _, u := range objects {
-		content, err := json.Marshal(u)
-		if err != nil {
-			return fmt.Errorf("argocd: %s %s: %w", u.GetKind(), u.GetName(), err)
-		}
+		content, err := u.MarshalJSON()
 		switch u.GetKind() {
 		case "Application":
-			var a application
-			if err := decodeStrict(content, &a); err != nil {
-				wrong("Application/%s: %s", u.GetName(), oneLine(err))
-				continue
+			found := &application{}
+			if err == nil {
+				err = decodeStrict(content, found)
 			}
-			applications[u.GetName()] = a
+			a.applications[u.GetName()] = found
 		case "AppProject":
-			var p project
-			if err := decodeStrict(content, &p); err != nil {
-				wrong("AppProject/%s: %s", u.GetName(), oneLine(err))
-				continue
+			if a.project != nil {
+				err = errors.Join(err, errors.New("is a second AppProject, expected 1"))
 			}
-			projects++
-			violations = append(violations, checkProject(p, top.Spec.Source.RepoURL, overlays)...)
+			a.project = &project{}
+			err = errors.Join(err, decodeStrict(content, a.project))
 		default:
-			wrong("%s/%s is neither an Application nor the AppProject", u.GetKind(), u.GetName())
+			err = errors.New("is neither an Application nor the AppProject")
+		}
+		if err != nil {
+			a.wrong = append(a.wrong, argoError{u, err})
 		}
 	}
-	if projects != 1 {
-		wrong("%d AppProjects, expected 1", projects)
-	}
-	for name := range overlays {
-		a, ok := applications[Namespace(name)]
-		if !ok {
-			wrong("no Application/%s for overlays/%s", Namespace(name), name)
-			continue
-		}
-		violations = append(violations, checkApplication(a, name, top)...)
-		delete(applications, Namespace(name))
-	}
-	for name := range applications {
-		wrong("Application/%s has no overlay", name)
-	}
-	return join("argocd", violations)
+	return a
 }
 
-// checkApplication wants an Application to deploy its overlay, and what all of
+// checkArgoStrict wants objects and fields that Argo CD knows, in its spelling.
+func checkArgoStrict(a *argoCD, wrong reportObject) {
+	for _, e := range a.wrong {
+		wrong(e.object, "", "%s", oneLine(e.err))
+	}
+	if a.project == nil {
+		wrong(nil, "", "0 AppProjects, expected 1")
+	}
+}
+
+// checkCorrespondence wants an Application for each overlay, and no other.
+func checkCorrespondence(a *argoCD, wrong reportObject) {
+	for name := range a.overlays {
+		if _, ok := a.applications[Namespace(name)]; !ok {
+			wrong(nil, "", "no Application/%s for overlays/%s", Namespace(name), name)
+		}
+	}
+	for name, application := range a.applications {
+		if _, ok := a.overlays[strings.TrimPrefix(name, namespacePrefix)]; !ok {
+			wrong(application, "", "has no overlay")
+		}
+	}
+}
+
+// checkApplications wants an Application to deploy its overlay, and what all of
 // them have in common.
-func checkApplication(a application, name string, root application) []string {
-	var violations []string
-	equal := func(field string, got, want any) {
-		if fmt.Sprint(got) != fmt.Sprint(want) {
-			violations = append(violations, fmt.Sprintf("Application/%s: %s is %v, expected %v", a.Metadata.Name, field, got, want))
+func checkApplications(a *argoCD, wrong reportObject) {
+	for name := range a.overlays {
+		app, ok := a.applications[Namespace(name)]
+		if !ok {
+			continue // checkCorrespondence says so
 		}
+		equal := func(field string, got, want any) {
+			if fmt.Sprint(got) != fmt.Sprint(want) {
+				wrong(app, "", "%s is %v, expected %v", field, got, want)
+			}
+		}
+		source, policy := app.Spec.Source, app.Spec.SyncPolicy
+		equal("project", app.Spec.Project, "grpc-lb")
+		equal("source.repoURL", source.RepoURL, a.root.Spec.Source.RepoURL)
+		equal("source.targetRevision", source.TargetRevision, a.root.Spec.Source.TargetRevision)
+		equal("source.path", source.Path, path.Join("overlays", name))
+		equal("destination", app.Spec.Destination, destination{Server: inCluster, Namespace: Namespace(name)})
+		equal("manifest-generate-paths", app.Annotations["argocd.argoproj.io/manifest-generate-paths"], "/overlays/"+name+";/base")
+		equal("finalizers", app.Finalizers, []string{"resources-finalizer.argocd.argoproj.io"})
+		equal("automated", policy.Automated, "{true true}")
+		equal("retry.limit", policy.Retry.Limit, 5)
+		equal("syncOptions", policy.SyncOptions, []string{"ServerSideApply=true", "RespectIgnoreDifferences=true", "PruneLast=true", "FailOnSharedResource=true"})
+		equal("ignoreDifferences", app.Spec.IgnoreDifferences, "[{apps Deployment echo-server [/spec/replicas]}]")
 	}
-	source, policy := a.Spec.Source, a.Spec.SyncPolicy
-	equal("project", a.Spec.Project, "grpc-lb")
-	equal("source.repoURL", source.RepoURL, root.Spec.Source.RepoURL)
-	equal("source.targetRevision", source.TargetRevision, root.Spec.Source.TargetRevision)
-	equal("source.path", source.Path, path.Join("overlays", name))
-	equal("destination", a.Spec.Destination, destination{Server: inCluster, Namespace: Namespace(name)})
-	equal("manifest-generate-paths", a.Metadata.Annotations["argocd.argoproj.io/manifest-generate-paths"], "/overlays/"+name+";/base")
-	equal("finalizers", a.Metadata.Finalizers, []string{"resources-finalizer.argocd.argoproj.io"})
-	equal("automated", policy.Automated, "{true true}")
-	equal("retry.limit", policy.Retry.Limit, 5)
-	equal("syncOptions", policy.SyncOptions, []string{"ServerSideApply=true", "RespectIgnoreDifferences=true", "PruneLast=true", "FailOnSharedResource=true"})
-	equal("ignoreDifferences", a.Spec.IgnoreDifferences, "[{apps Deployment echo-server [/spec/replicas]}]")
-	return violations
 }
 
-// checkProject wants the AppProject to allow what the overlays render, where
-// they render it, and nothing else.
-func checkProject(p project, repoURL string, overlays map[string][]Object) []string {
-	var violations []string
-	equal := func(field string, got, want any) {
-		if fmt.Sprint(got) != fmt.Sprint(want) {
-			violations = append(violations, fmt.Sprintf("AppProject/%s: %s is %v, expected %v", p.Metadata.Name, field, got, want))
-		}
+// checkProject wants the AppProject to allow this repository, where the
+// overlays are deployed, and nothing else.
+func checkProject(a *argoCD, wrong reportObject) {
+	if a.project == nil {
+		return
 	}
-	equal("name", p.Metadata.Name, "grpc-lb")
-	equal("sourceRepos", p.Spec.SourceRepos, []string{repoURL})
-	equal("destinations", p.Spec.Destinations, []destination{{Server: inCluster, Namespace: namespacePrefix + "*"}})
+	equal := a.project.equal(wrong)
+	equal("name", a.project.Name, "grpc-lb")
+	equal("sourceRepos", a.project.Spec.SourceRepos, []string{a.root.Spec.Source.RepoURL})
+	equal("destinations", a.project.Spec.Destinations, []destination{{Server: inCluster, Namespace: namespacePrefix + "*"}})
+}
+
+// checkKinds wants the AppProject to allow the kinds that the overlays render.
+func checkKinds(a *argoCD, wrong reportObject) {
+	if a.project == nil {
+		return
+	}
 	var cluster, namespaced []metav1.GroupKind
-	for _, objects := range overlays {
+	for _, objects := range a.overlays {
 		for _, o := range objects {
 			kind := groupKind(o.GetObjectKind().GroupVersionKind())
 			if o.GetNamespace() == "" {
@@ -174,9 +251,17 @@ func checkProject(p project, repoURL string, overlays map[string][]Object) []str
 			}
 		}
 	}
-	equal("clusterResourceWhitelist", sorted(p.Spec.ClusterResourceWhitelist), slices.Compact(sorted(cluster)))
-	equal("namespaceResourceWhitelist", sorted(p.Spec.NamespaceResourceWhitelist), slices.Compact(sorted(namespaced)))
-	return violations
+	equal := a.project.equal(wrong)
+	equal("clusterResourceWhitelist", sorted(a.project.Spec.ClusterResourceWhitelist), slices.Compact(sorted(cluster)))
+	equal("namespaceResourceWhitelist", sorted(a.project.Spec.NamespaceResourceWhitelist), slices.Compact(sorted(namespaced)))
+}
+
+func (p *project) equal(wrong reportObject) func(field string, got, want any) {
+	return func(field string, got, want any) {
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			wrong(p, "", "%s is %v, expected %v", field, got, want)
+		}
+	}
 }
 
 func groupKind(kind schema.GroupVersionKind) metav1.GroupKind {

@@ -60,7 +60,7 @@ func TestArgoCDRejects(t *testing.T) {
 		want     string
 	}{
 		{name: "no_application", old: "name: grpc-lb-dns\n", new: "name: grpc-lb-sdn\n", want: "no Application/grpc-lb-dns for overlays/dns"},
-		{name: "no_overlay", old: "name: grpc-lb-dns\n", new: "name: grpc-lb-sdn\n", want: "Application/grpc-lb-sdn has no overlay"},
+		{name: "no_overlay", old: "name: grpc-lb-dns\n", new: "name: grpc-lb-sdn\n", want: "Application/grpc-lb-sdn: has no overlay"},
 		{name: "path_of_another", old: "path: overlays/dns", new: "path: overlays/l4", want: "Application/grpc-lb-dns: source.path is overlays/l4, expected overlays/dns"},
 		{name: "namespace_of_another", old: "namespace: grpc-lb-dns", new: "namespace: grpc-lb-l4", want: "Application/grpc-lb-dns: destination is"},
 		{name: "another_repository", root: [2]string{"grpc-lb.git", "fork.git"}, want: "source.repoURL is https://github.com/grpc-lb/grpc-lb.git, expected https://github.com/grpc-lb/fork.git"},
@@ -73,7 +73,7 @@ func TestArgoCDRejects(t *testing.T) {
 		{name: "kind_too_many", old: "kind: DaemonSet", new: "kind: StatefulSet", want: "namespaceResourceWhitelist is"},
 		{name: "cluster_kind", old: "kind: Namespace", new: "kind: Node", want: "clusterResourceWhitelist is"},
 		{name: "destinations", old: "namespace: grpc-lb-*", new: "namespace: '*'", want: "AppProject/grpc-lb: destinations is"},
-		{name: "stranger", old: "kind: AppProject", new: "kind: ApplicationSet", want: "ApplicationSet/grpc-lb is neither"},
+		{name: "stranger", old: "kind: AppProject", new: "kind: ApplicationSet", want: "ApplicationSet/grpc-lb: is neither"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -60,26 +60,33 @@ func (a envoyAddress) String() string {
 	return fmt.Sprintf("%s:%d", a.SocketAddress.Address, a.SocketAddress.PortValue)
 }
 
+// envoyPods returns the workload that runs Envoy.
+func envoyPods(r rendering) (workload, bool) {
+	d, ok := find[*appsv1.Deployment](r.objects, "envoy")
+	if !ok {
+		return workload{}, false
+	}
+	return workload{d, d.Spec.Selector, &d.Spec.Template}, true
+}
+
 // checkEnvoy wants Envoy's configuration, where there is one, to fit the pods
 // and the Services around it.
-func checkEnvoy(r rendering) []string {
-	deployment, ok := find[*appsv1.Deployment](r.objects, "envoy")
+func checkEnvoy(r rendering, report reportObject) {
+	pods, ok := envoyPods(r)
 	if !ok {
-		return nil
+		return
 	}
-	pods := workload{deployment, deployment.Spec.Selector, &deployment.Spec.Template}
-	file := argument(pods.template.Spec.Containers[0].Args, "--config-path")
-	content, ok := mounted(r.objects, pods, file)
-	if !ok {
-		return []string{fmt.Sprintf("Deployment/envoy: no ConfigMap is mounted as its --config-path %q", file)}
+	file := argument(first(*pods.template).Args, "--config-path")
+	at, content := mounted(r.objects, pods, file)
+	if at == nil {
+		report(pods.Object, file, "no ConfigMap is mounted as its --config-path %q", file)
+		return
 	}
+	wrong := func(format string, args ...any) { report(at, "", "%s", fmt.Sprintf("envoy.yaml: "+format, args...)) }
 	var config envoyConfig
 	if err := yaml.Unmarshal([]byte(content), &config); err != nil {
-		return []string{"envoy.yaml: " + oneLine(err)}
-	}
-	var violations []string
-	wrong := func(format string, args ...any) {
-		violations = append(violations, "envoy.yaml: "+fmt.Sprintf(format, args...))
+		wrong("%s", oneLine(err))
+		return
 	}
 	admin := config.Admin.Address
 	if admin.SocketAddress.Address != "127.0.0.1" {
@@ -92,7 +99,7 @@ func checkEnvoy(r rendering) []string {
 			wrong("listener %s at %v, expected 0.0.0.0 and a port of the pod", l.Name, l.Address)
 		}
 	}
-	for _, p := range pods.template.Spec.Containers[0].Ports {
+	for _, p := range first(*pods.template).Ports {
 		if !slices.Contains(ports, p.ContainerPort) {
 			wrong("nothing listens on the pod's port %d (%s)", p.ContainerPort, p.Name)
 		}
@@ -105,10 +112,9 @@ func checkEnvoy(r rendering) []string {
 			if why := leadsToPods(r, to); why != "" {
 				wrong("cluster %s at %v: %s", c.Name, to, why)
 			}
-			violations = append(violations, checkEnvoyHealth(r, c)...)
+			checkEnvoyHealth(r, c, wrong)
 		}
 	}
-	return append(violations, checkEnvoyDrain(pods)...)
 }
 
 func (c envoyCluster) addresses() []envoyAddress {
@@ -127,7 +133,7 @@ func leadsToPods(r rendering, to envoyAddress) string {
 	if !ok {
 		return "no Service has that short name"
 	}
-	if service.Spec.ClusterIP != corev1.ClusterIPNone {
+	if !headless(service) {
 		return "the Service is not headless: Envoy would see one address"
 	}
 	for _, w := range workloads(r.objects) {
@@ -140,77 +146,79 @@ func leadsToPods(r rendering, to envoyAddress) string {
 
 // checkEnvoyHealth wants Envoy to ask for the health of the one gRPC service,
 // more often than a leaving server waits before it stops.
-func checkEnvoyHealth(r rendering, c envoyCluster) []string {
+func checkEnvoyHealth(r rendering, c envoyCluster, wrong func(format string, args ...any)) {
 	if len(c.HealthChecks) != 1 {
-		return []string{fmt.Sprintf("envoy.yaml: cluster %s has %d health checks, expected 1", c.Name, len(c.HealthChecks))}
+		wrong("cluster %s has %d health checks, expected 1", c.Name, len(c.HealthChecks))
+		return
 	}
-	var violations []string
 	check := c.HealthChecks[0]
 	if check.GRPCHealthCheck.ServiceName != "com.example.grpc.EchoService" {
-		violations = append(violations, fmt.Sprintf("envoy.yaml: cluster %s: checks the health of %q, expected com.example.grpc.EchoService", c.Name, check.GRPCHealthCheck.ServiceName))
+		wrong("cluster %s: checks the health of %q, expected com.example.grpc.EchoService", c.Name, check.GRPCHealthCheck.ServiceName)
 	}
 	server, ok := find[*appsv1.Deployment](r.objects, "echo-server")
 	if !ok {
-		return violations
+		return
 	}
-	delay, err := time.ParseDuration(flag(server.Spec.Template.Spec.Containers[0].Args, "drain-delay"))
+	delay, err := time.ParseDuration(flag(first(server.Spec.Template).Args, "drain-delay"))
 	if err != nil {
-		return violations // checkDrain says so
+		return // checkDrain says so
 	}
 	if interval, err := time.ParseDuration(check.Interval); err != nil || interval >= delay {
-		violations = append(violations, fmt.Sprintf("envoy.yaml: cluster %s: health_checks.interval %q, expected less than echo-server's --drain-delay=%v", c.Name, check.Interval, delay))
+		wrong("cluster %s: health_checks.interval %q, expected less than echo-server's --drain-delay=%v", c.Name, check.Interval, delay)
 	}
-	return violations
 }
 
 var sleep = regexp.MustCompile(`(?m)^sleep ([0-9]+)$`)
 
 // checkEnvoyDrain wants preStop to outlast Envoy's drain, and the kubelet to
 // outlast preStop.
-func checkEnvoyDrain(pods workload) []string {
-	c := pods.template.Spec.Containers[0]
+func checkEnvoyDrain(r rendering, report reportObject) {
+	pods, ok := envoyPods(r)
+	if !ok {
+		return
+	}
+	wrong := func(value, format string, args ...any) { report(pods.Object, value, format, args...) }
+	c := first(*pods.template)
 	if c.Lifecycle == nil || c.Lifecycle.PreStop == nil || c.Lifecycle.PreStop.Exec == nil {
-		return []string{"Deployment/envoy: no preStop command: Envoy ends at once on SIGTERM"}
+		wrong("", "no preStop command: Envoy ends at once on SIGTERM")
+		return
 	}
 	script := strings.Join(c.Lifecycle.PreStop.Exec.Command, "\n")
-	var violations []string
 	if !strings.Contains(script, "POST /drain_listeners?graceful ") {
-		violations = append(violations, "Deployment/envoy: preStop does not ask for a graceful drain")
+		wrong("preStop", "preStop does not ask for a graceful drain")
 	}
 	match := sleep.FindStringSubmatch(script)
 	if match == nil {
-		return append(violations, "Deployment/envoy: preStop does not sleep")
+		wrong("preStop", "preStop does not sleep")
+		return
 	}
 	slept, _ := strconv.ParseInt(match[1], 10, 64)
 	drain, err := strconv.ParseInt(argument(c.Args, "--drain-time-s"), 10, 64)
 	if err != nil || slept <= drain {
-		violations = append(violations, fmt.Sprintf("Deployment/envoy: preStop sleeps %d s, expected more than --drain-time-s %q", slept, argument(c.Args, "--drain-time-s")))
+		wrong("preStop", "preStop sleeps %d s, expected more than --drain-time-s %q", slept, argument(c.Args, "--drain-time-s"))
 	}
-	grace := int64(corev1.DefaultTerminationGracePeriodSeconds)
-	if s := pods.template.Spec.TerminationGracePeriodSeconds; s != nil {
-		grace = *s
+	if grace := graceOf(pods.template.Spec); grace <= time.Duration(slept)*time.Second {
+		wrong("terminationGracePeriodSeconds", "terminationGracePeriodSeconds is %.0f, expected more than the %d that preStop sleeps", grace.Seconds(), slept)
 	}
-	if grace <= slept {
-		violations = append(violations, fmt.Sprintf("Deployment/envoy: terminationGracePeriodSeconds is %d, expected more than the %d that preStop sleeps", grace, slept))
-	}
-	return violations
 }
 
-// mounted returns the content of the file that a ConfigMap puts at a path in
-// the workload's first container.
-func mounted(objects []Object, w workload, file string) (string, bool) {
-	for _, mount := range w.template.Spec.Containers[0].VolumeMounts {
+// mounted returns the ConfigMap that is mounted as a file of the workload's
+// first container, and the file's content, or nil.
+func mounted(objects []Object, w workload, file string) (*corev1.ConfigMap, string) {
+	for _, mount := range first(*w.template).VolumeMounts {
 		for _, volume := range w.template.Spec.Volumes {
 			if mount.Name != volume.Name || mount.MountPath != path.Dir(file) || volume.ConfigMap == nil {
 				continue
 			}
 			if configMap, ok := find[*corev1.ConfigMap](objects, volume.ConfigMap.Name); ok {
-				content, ok := configMap.Data[path.Base(file)]
-				return content, ok
+				if content, ok := configMap.Data[path.Base(file)]; ok {
+					return configMap, content
+				}
+				return nil, ""
 			}
 		}
 	}
-	return "", false
+	return nil, ""
 }
 
 // argument returns the argument that follows the named one, or "".

@@ -1,7 +1,6 @@
 package overlay
 
 import (
-	"fmt"
 	"regexp"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,25 +14,23 @@ import (
 const nameLabel = "app.kubernetes.io/name"
 
 // checkNamespace wants one Namespace, named after the overlay, and everything else in it.
-func checkNamespace(r rendering) []string {
-	var violations []string
+func checkNamespace(r rendering, wrong reportObject) {
 	want, namespaces := Namespace(r.name), 0
 	for _, o := range r.objects {
 		if _, ok := o.(*corev1.Namespace); ok {
 			namespaces++
 			if o.GetName() != want {
-				violations = append(violations, fmt.Sprintf("Namespace %q, expected %q", o.GetName(), want))
+				wrong(o, o.GetName(), "Namespace %q, expected %q", o.GetName(), want)
 			}
 			continue
 		}
 		if o.GetNamespace() != want {
-			violations = append(violations, fmt.Sprintf("%s is in namespace %q, expected %q", describe(o), o.GetNamespace(), want))
+			wrong(o, o.GetNamespace(), "is in namespace %q, expected %q", o.GetNamespace(), want)
 		}
 	}
 	if namespaces != 1 {
-		violations = append(violations, fmt.Sprintf("%d Namespaces, expected 1", namespaces))
+		wrong(nil, "", "%d Namespaces, expected 1", namespaces)
 	}
-	return violations
 }
 
 // carriesNamespace finds a namespace inside any string: one of this
@@ -42,23 +39,21 @@ var carriesNamespace = regexp.MustCompile(`\b(` + namespacePrefix + `[a-z0-9-]*[
 
 // checkNames wants every string that carries a namespace to carry this
 // overlay's: kustomize's namespace: rewrites no arguments and no file's content.
-func checkNames(r rendering) []string {
-	var violations []string
+func checkNames(r rendering, wrong reportObject) {
 	for _, o := range r.objects {
 		fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
 		if err != nil {
-			violations = append(violations, fmt.Sprintf("%s: %v", describe(o), err))
+			wrong(o, "", "%v", err)
 			continue
 		}
 		eachString(fields, func(s string) {
 			for _, match := range carriesNamespace.FindAllStringSubmatch(s, -1) {
 				if carried := match[1] + match[2]; carried != Namespace(r.name) {
-					violations = append(violations, fmt.Sprintf("%s: %q carries namespace %q, expected %q", describe(o), match[0], carried, Namespace(r.name)))
+					wrong(o, match[0], "%q carries namespace %q, expected %q", match[0], carried, Namespace(r.name))
 				}
 			}
 		})
 	}
-	return violations
 }
 
 func eachString(value any, visit func(string)) {
@@ -79,11 +74,11 @@ func eachString(value any, visit func(string)) {
 
 // checkSelectors wants each selector to be the one name label alone, and to
 // select pods that the overlay makes.
-func checkSelectors(r rendering) []string {
-	var violations []string
+func checkSelectors(r rendering, wrong reportObject) {
 	check := func(of Object, what string, selector map[string]string, templates []workload) {
-		if len(selector) != 1 || selector[nameLabel] == "" {
-			violations = append(violations, fmt.Sprintf("%s: %s %v, expected %s alone", describe(of), what, selector, nameLabel))
+		name := selector[nameLabel]
+		if len(selector) != 1 || name == "" {
+			wrong(of, name, "%s %v, expected %s alone", what, selector, nameLabel)
 			return
 		}
 		for _, w := range templates {
@@ -91,11 +86,11 @@ func checkSelectors(r rendering) []string {
 				return
 			}
 		}
-		violations = append(violations, fmt.Sprintf("%s: %s %v matches no pod", describe(of), what, selector))
+		wrong(of, nameLabel+": "+name, "%s %v matches no pod", what, selector)
 	}
 	matchLabels := func(of Object, what string, s *metav1.LabelSelector, templates []workload) {
 		if s == nil || len(s.MatchExpressions) > 0 {
-			violations = append(violations, fmt.Sprintf("%s: %s is not a list of labels", describe(of), what))
+			wrong(of, "", "%s is not a list of labels", what)
 			return
 		}
 		check(of, what, s.MatchLabels, templates)
@@ -116,5 +111,4 @@ func checkSelectors(r rendering) []string {
 			matchLabels(o, "selector", t.Spec.Selector, all)
 		}
 	}
-	return violations
 }

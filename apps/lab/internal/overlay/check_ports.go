@@ -13,10 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// checkPorts wants Services and probes to name ports that their pods have, and
-// the one port name and protocol that every strategy understands.
-func checkPorts(r rendering) []string {
-	var violations []string
+// checkServicePorts wants the one port name and protocol that every strategy understands.
+func checkServicePorts(r rendering, wrong reportObject) {
 	for _, o := range r.objects {
 		service, ok := o.(*corev1.Service)
 		if !ok {
@@ -24,16 +22,48 @@ func checkPorts(r rendering) []string {
 		}
 		for _, port := range service.Spec.Ports {
 			if port.Name != "grpc" || port.AppProtocol == nil || *port.AppProtocol != "kubernetes.io/h2c" {
-				violations = append(violations, fmt.Sprintf("%s: port %d, expected name grpc and appProtocol kubernetes.io/h2c", describe(o), port.Port))
+				wrong(o, "", "port %d, expected name grpc and appProtocol kubernetes.io/h2c", port.Port)
+			}
+		}
+	}
+}
+
+// checkTargetPorts wants Services to lead to ports that their pods have.
+func checkTargetPorts(r rendering, wrong reportObject) {
+	for _, o := range r.objects {
+		service, ok := o.(*corev1.Service)
+		if !ok {
+			continue
+		}
+		for _, port := range service.Spec.Ports {
+			target := port.TargetPort
+			if target == (intstr.IntOrString{}) {
+				target = intstr.FromInt32(port.Port) // Kubernetes' default
 			}
 			for _, w := range workloads(r.objects) {
 				selected := labels.SelectorFromSet(service.Spec.Selector).Matches(labels.Set(w.template.Labels))
-				if selected && !w.hasPort(port.TargetPort) {
-					violations = append(violations, fmt.Sprintf("%s: target port %s is none of %s", describe(o), port.TargetPort.String(), describe(w.Object)))
+				if selected && !w.hasPort(target) {
+					wrong(o, "targetPort: "+target.String(), "target port %s is none of %s", target.String(), describe(w.Object))
 				}
 			}
 		}
 	}
+}
+
+// checkProbes wants a container that listens to be asked whether it is ready
+// and alive.
+func checkProbes(r rendering, wrong reportObject) {
+	for _, w := range workloads(r.objects) {
+		for _, c := range w.template.Spec.Containers {
+			if len(c.Ports) > 0 && (c.ReadinessProbe == nil || c.LivenessProbe == nil) {
+				wrong(w.Object, "", "container %s: it has ports, and no readiness or no liveness probe", c.Name)
+			}
+		}
+	}
+}
+
+// checkProbePorts wants probes to ask at ports that the pod has.
+func checkProbePorts(r rendering, wrong reportObject) {
 	for _, w := range workloads(r.objects) {
 		for _, c := range w.containers() {
 			for kind, probe := range map[string]*corev1.Probe{"readiness": c.ReadinessProbe, "liveness": c.LivenessProbe, "startup": c.StartupProbe} {
@@ -46,14 +76,17 @@ func checkPorts(r rendering) []string {
 					port = intstr.FromInt32(probe.GRPC.Port)
 				case probe.HTTPGet != nil:
 					port = probe.HTTPGet.Port
+				case probe.TCPSocket != nil:
+					port = probe.TCPSocket.Port
+				default:
+					continue // a command
 				}
 				if !w.hasPort(port) {
-					violations = append(violations, fmt.Sprintf("%s: the %s probe's port %s is none of its ports", describe(w.Object), kind, port.String()))
+					wrong(w.Object, "port: "+port.String(), "container %s: the %s probe's port %s is none of the pod's", c.Name, kind, port.String())
 				}
 			}
 		}
 	}
-	return violations
 }
 
 func (w workload) hasPort(port intstr.IntOrString) bool {
@@ -67,54 +100,107 @@ func (w workload) hasPort(port intstr.IntOrString) bool {
 	return false
 }
 
-// checkTarget wants echo-client's target to lead to something that the overlay
-// renders, by a short name, or by the whole one where xDS knows no other.
-func checkTarget(r rendering) []string {
+// dialed is where echo-client's target leads.
+type dialed struct {
+	client       *appsv1.Deployment
+	args         []string
+	target       string
+	scheme, host string // the host without the suffix that xDS needs
+	port         string
+}
+
+// dialedBy reads echo-client's target, or says what is wrong with it.
+func dialedBy(r rendering) (d dialed, problem string) {
 	client, ok := find[*appsv1.Deployment](r.objects, "echo-client")
 	if !ok {
-		return []string{"no Deployment/echo-client"}
+		return d, "no Deployment/echo-client"
 	}
-	target := flag(client.Spec.Template.Spec.Containers[0].Args, "target")
-	wrong := func(format string, args ...any) []string {
-		return []string{fmt.Sprintf("Deployment/echo-client: target %q: ", target) + fmt.Sprintf(format, args...)}
-	}
-	parsed, err := url.Parse(strings.Replace(target, "$(HOST_IP)", "0.0.0.0", 1))
+	d.client, d.args = client, first(client.Spec.Template).Args
+	d.target = flag(d.args, "target")
+	parsed, err := url.Parse(strings.Replace(d.target, "$(HOST_IP)", "0.0.0.0", 1))
 	if err != nil {
-		return wrong("%v", err)
+		return d, err.Error()
 	}
-	host, port, ok := strings.Cut(strings.TrimPrefix(parsed.Path, "/"), ":")
-	if !ok {
-		return wrong("no port")
+	d.scheme = parsed.Scheme
+	if d.host, d.port, ok = strings.Cut(strings.TrimPrefix(parsed.Path, "/"), ":"); !ok {
+		return d, "no port"
 	}
-	if parsed.Scheme == "passthrough" {
+	if d.scheme == "xds" {
+		suffix := "." + Namespace(r.name) + ".svc.cluster.local"
+		if d.host, ok = strings.CutSuffix(d.host, suffix); !ok {
+			return d, fmt.Sprintf("expected <service>%s, as istiod names a Service", suffix)
+		}
+	}
+	return d, ""
+}
+
+// checkTarget wants echo-client's target to lead to something that the overlay
+// renders, by a short name, or by the whole one where xDS knows no other.
+func checkTarget(r rendering, wrong reportObject) {
+	d, problem := dialedBy(r)
+	if d.client == nil {
+		wrong(nil, "", "%s", problem)
+		return
+	}
+	if problem == "" {
+		problem = leadsNowhere(r, d)
+	}
+	if problem != "" {
+		wrong(d.client, d.target, "target %q: %s", d.target, problem)
+	}
+}
+
+// leadsNowhere says why a target leads to nothing, or "".
+func leadsNowhere(r rendering, d dialed) string {
+	if d.scheme == "passthrough" {
 		for _, w := range workloads(r.objects) {
-			if number, err := strconv.ParseInt(port, 10, 32); err == nil && w.hasHostPort(int32(number)) {
-				return nil
+			if number, err := strconv.ParseInt(d.port, 10, 32); err == nil && w.hasHostPort(int32(number)) {
+				return ""
 			}
 		}
-		return wrong("nothing has hostPort %s", port)
+		return "nothing has hostPort " + d.port
 	}
-	if parsed.Scheme == "xds" {
-		suffix := "." + Namespace(r.name) + ".svc.cluster.local"
-		if host, ok = strings.CutSuffix(host, suffix); !ok {
-			return wrong("expected <service>%s, as istiod names a Service", suffix)
-		}
-	}
-	service, ok := find[*corev1.Service](r.objects, host)
+	service, ok := find[*corev1.Service](r.objects, d.host)
 	if !ok {
-		return wrong("no Service has the short name %q", host)
+		return fmt.Sprintf("no Service has the short name %q", d.host)
 	}
 	for _, p := range service.Spec.Ports {
-		if port != strconv.Itoa(int(p.Port)) && (parsed.Scheme != "k8s" || port != p.Name) {
+		if d.port != strconv.Itoa(int(p.Port)) && (d.scheme != "k8s" || d.port != p.Name) {
 			continue
 		}
 		// A headless name leads to the pods themselves: nothing maps its port to theirs.
-		if service.Spec.ClusterIP == corev1.ClusterIPNone && !slices.ContainsFunc(workloads(r.objects), func(w workload) bool {
+		if headless(service) && !slices.ContainsFunc(workloads(r.objects), func(w workload) bool {
 			return w.hasPort(intstr.FromInt32(p.Port))
 		}) {
-			return wrong("Service/%s is headless, and no pod listens on its port %d", host, p.Port)
+			return fmt.Sprintf("Service/%s is headless, and no pod listens on its port %d", d.host, p.Port)
 		}
-		return nil
+		return ""
 	}
-	return wrong("Service/%s has no port %s", host, port)
+	return fmt.Sprintf("Service/%s has no port %s", d.host, d.port)
+}
+
+func headless(s *corev1.Service) bool { return s.Spec.ClusterIP == corev1.ClusterIPNone }
+
+// checkServiceKind wants the Service that echo-client dials to be headless
+// where the client chooses among the pods, and to have an address where
+// kube-proxy or a mesh does.
+func checkServiceKind(r rendering, wrong reportObject) {
+	d, problem := dialedBy(r)
+	service, ok := find[*corev1.Service](r.objects, d.host)
+	if problem != "" || !ok {
+		return // checkTarget says so
+	}
+	injected := slices.ContainsFunc(r.objects, func(o Object) bool {
+		_, ok := o.(*corev1.Namespace)
+		return ok && o.GetLabels()["istio-injection"] == "enabled"
+	})
+	switch chooses := d.scheme == "k8s" || d.scheme == "dns" && flag(d.args, "lb-policy") == "round_robin"; {
+	case injected && headless(service), d.scheme == "xds" && headless(service):
+		wrong(service, "clusterIP: None", "is headless, expected a cluster IP: a mesh balances no headless Service")
+	case injected, d.scheme == "xds":
+	case chooses && !headless(service):
+		wrong(service, "", "has a cluster IP, expected clusterIP: None: the client would see one address")
+	case !chooses && headless(service):
+		wrong(service, "clusterIP: None", "is headless, expected a cluster IP: the client keeps to the first address")
+	}
 }

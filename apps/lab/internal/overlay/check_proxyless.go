@@ -2,7 +2,6 @@ package overlay
 
 import (
 	"encoding/json"
-	"fmt"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -14,42 +13,37 @@ func (w workload) injected() bool { return w.template.Labels["sidecar.istio.io/i
 
 // checkProxyless wants a client that asks istiod for its servers to have the
 // agent that makes its bootstrap file, and nothing else to be injected.
-func checkProxyless(r rendering) []string {
-	var violations []string
+func checkProxyless(r rendering, wrong reportObject) {
 	client, ok := find[*appsv1.Deployment](r.objects, "echo-client")
 	var args []string
 	if ok {
-		args = client.Spec.Template.Spec.Containers[0].Args
+		args = first(client.Spec.Template).Args
 	}
 	proxyless := strings.HasPrefix(flag(args, "target"), "xds:")
 	for _, w := range workloads(r.objects) {
-		wrong := func(format string, args ...any) {
-			violations = append(violations, describe(w.Object)+": "+fmt.Sprintf(format, args...))
-		}
 		if wanted := proxyless && describe(w.Object) == "Deployment/echo-client"; w.injected() != wanted {
-			wrong("sidecar.istio.io/inject is %v, expected %v: it is for clients with an xds target", w.injected(), wanted)
+			wrong(w.Object, "sidecar.istio.io/inject", "sidecar.istio.io/inject is %v, expected %v: it is for clients with an xds target", w.injected(), wanted)
 			continue
 		}
 		if !w.injected() {
 			continue
 		}
 		if template := w.template.Annotations["inject.istio.io/templates"]; template != "grpc-agent" {
-			wrong("inject.istio.io/templates is %q, expected grpc-agent: any other brings an Envoy", template)
+			wrong(w.Object, template, "inject.istio.io/templates is %q, expected grpc-agent: any other brings an Envoy", template)
 		}
 		var config struct {
 			HoldApplicationUntilProxyStarts bool `json:"holdApplicationUntilProxyStarts"`
 		}
 		if err := json.Unmarshal([]byte(w.template.Annotations["proxy.istio.io/config"]), &config); err != nil || !config.HoldApplicationUntilProxyStarts {
-			wrong("proxy.istio.io/config does not hold the client until its bootstrap file is there")
+			wrong(w.Object, "proxy.istio.io/config", "proxy.istio.io/config does not hold the client until its bootstrap file is there")
 		}
 		if policy := flag(args, "lb-policy"); policy != "" {
-			wrong("--lb-policy=%s, expected none: xDS names the policy", policy)
+			wrong(w.Object, policy, "--lb-policy=%s, expected none: xDS names the policy", policy)
 		}
 	}
 	for _, o := range r.objects {
 		if _, ok := o.(*corev1.Namespace); ok && proxyless && o.GetLabels()["istio-injection"] != "" {
-			violations = append(violations, describe(o)+": istio-injection puts a sidecar beside the servers")
+			wrong(o, "istio-injection", "istio-injection puts a sidecar beside the servers")
 		}
 	}
-	return violations
 }

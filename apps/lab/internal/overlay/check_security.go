@@ -16,14 +16,14 @@ import (
 // pass it. A hostPort, and the init container of an injected sidecar, need
 // privileged, the injected agent of a proxyless client baseline: there the pods
 // must pass restricted in everything else.
-func checkPodSecurity(r rendering) []string {
+func checkPodSecurity(r rendering, wrong reportObject) {
 	evaluator, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
 	if err != nil {
-		return []string{err.Error()}
+		wrong(nil, "", "%v", err)
+		return
 	}
 	restricted := api.LevelVersion{Level: api.LevelRestricted, Version: api.LatestVersion()}
 	want := api.LevelRestricted
-	var violations []string
 	for _, w := range workloads(r.objects) {
 		if w.injected() && want == api.LevelRestricted {
 			want = api.LevelBaseline
@@ -34,7 +34,7 @@ func checkPodSecurity(r rendering) []string {
 			case result.ForbiddenReason == "hostPort":
 				want = api.LevelPrivileged
 			default:
-				violations = append(violations, fmt.Sprintf("%s: pod security restricted: %s: %s", describe(w.Object), result.ForbiddenReason, result.ForbiddenDetail))
+				wrong(w.Object, "", "pod security restricted: %s: %s", result.ForbiddenReason, result.ForbiddenDetail)
 			}
 		}
 	}
@@ -46,10 +46,9 @@ func checkPodSecurity(r rendering) []string {
 			want = api.LevelPrivileged
 		}
 		if level := o.GetLabels()[api.EnforceLevelLabel]; level != string(want) {
-			violations = append(violations, fmt.Sprintf("%s: enforces pod security %q, expected %q", describe(o), level, want))
+			wrong(o, api.EnforceLevelLabel, "enforces pod security %q, expected %q", level, want)
 		}
 	}
-	return violations
 }
 
 // grant is the access to Kubernetes' API that a workload has.
@@ -78,8 +77,7 @@ var grants = map[string][]grant{
 }
 
 // checkTokens wants tokens and permissions exactly where grants says.
-func checkTokens(r rendering) []string {
-	var violations []string
+func checkTokens(r rendering, wrong reportObject) {
 	var have []grant
 	bound := 0
 	for _, w := range workloads(r.objects) {
@@ -91,23 +89,22 @@ func checkTokens(r rendering) []string {
 			have = append(have, grant{describe(w.Object), rules})
 			bound++
 		case len(rules) > 0:
-			violations = append(violations, fmt.Sprintf("%s: has permissions and no token", describe(w.Object)))
+			wrong(w.Object, "automountServiceAccountToken", "has permissions and no token")
 		}
 	}
 	if want := grants[r.name]; !reflect.DeepEqual(have, want) {
-		violations = append(violations, fmt.Sprintf("workloads that may call the API: %v, expected %v", have, want))
+		wrong(nil, "", "workloads that may call the API: %v, expected %v", have, want)
 	}
 	for _, o := range r.objects {
 		switch o.(type) {
 		case *rbacv1.ClusterRole, *rbacv1.ClusterRoleBinding:
-			violations = append(violations, describe(o)+": reaches beyond the namespace")
+			wrong(o, "", "reaches beyond the namespace")
 		case *rbacv1.Role, *rbacv1.RoleBinding:
 			if bound == 0 {
-				violations = append(violations, describe(o)+": no pod mounts a token to use it")
+				wrong(o, "", "no pod mounts a token to use it")
 			}
 		}
 	}
-	return violations
 }
 
 // mountsToken follows Kubernetes' rule: the pod's word, else its account's, else yes.

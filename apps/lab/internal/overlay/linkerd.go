@@ -49,27 +49,26 @@ var dentry = regexp.MustCompile(`^\s*/svc/([\w.]+)\s*=>\s*/#/io\.l5d\.k8s/([\w-]
 
 // checkLinkerd wants Linkerd 1's configuration, where there is one, to fit the
 // pods and the Service around it.
-func checkLinkerd(r rendering) []string {
+func checkLinkerd(r rendering, report reportObject) {
 	daemon, ok := find[*appsv1.DaemonSet](r.objects, "l5d")
 	if !ok {
-		return nil
+		return
 	}
 	var content string
+	var at named = daemon
 	for _, volume := range daemon.Spec.Template.Spec.Volumes {
 		if volume.ConfigMap == nil {
 			continue
 		}
 		if configMap, ok := find[*corev1.ConfigMap](r.objects, volume.ConfigMap.Name); ok {
-			content = configMap.Data["config.yaml"]
+			content, at = configMap.Data["config.yaml"], configMap
 		}
 	}
+	wrong := func(format string, args ...any) { report(at, "", "%s", fmt.Sprintf("config.yaml: "+format, args...)) }
 	var config linkerdConfig
 	if err := decodeStrict([]byte(content), &config); err != nil {
-		return []string{"linkerd's config.yaml: " + oneLine(err)}
-	}
-	var violations []string
-	wrong := func(format string, args ...any) {
-		violations = append(violations, "linkerd's config.yaml: "+fmt.Sprintf(format, args...))
+		wrong("%s", oneLine(err))
+		return
 	}
 	if config.Admin.IP != "0.0.0.0" {
 		wrong("admin.ip %q, expected 0.0.0.0: probes come from outside the pod", config.Admin.IP)
@@ -85,7 +84,7 @@ func checkLinkerd(r rendering) []string {
 	}
 	if len(config.Namers) != 1 || len(config.Routers) != 1 {
 		wrong("%d namers and %d routers, expected one of each", len(config.Namers), len(config.Routers))
-		return violations
+		return
 	}
 	router := config.Routers[0]
 	if router.Protocol != "h2" || !router.Experimental {
@@ -99,30 +98,28 @@ func checkLinkerd(r rendering) []string {
 			wrong("server port %d is no hostPort of DaemonSet/l5d", server.Port)
 		}
 	}
-	return append(violations, checkDtab(r, router.Dtab)...)
+	checkDtab(r, router.Dtab, wrong)
 }
 
 // checkDtab wants the dtab's one rule to lead to a Service port of the overlay.
-func checkDtab(r rendering, dtab string) []string {
+func checkDtab(r rendering, dtab string, wrong func(format string, args ...any)) {
 	match := dentry.FindStringSubmatch(dtab)
 	if match == nil {
-		return []string{fmt.Sprintf("linkerd's dtab %q, expected /svc/<gRPC service> => /#/io.l5d.k8s/<namespace>/<port name>/<service>;", strings.TrimSpace(dtab))}
+		wrong("dtab %q, expected /svc/<gRPC service> => /#/io.l5d.k8s/<namespace>/<port name>/<service>;", strings.TrimSpace(dtab))
+		return
 	}
 	grpcService, namespace, port, name := match[1], match[2], match[3], match[4]
-	var violations []string
 	if grpcService != "com.example.grpc.EchoService" {
-		violations = append(violations, fmt.Sprintf("linkerd's dtab: gRPC service %q, expected com.example.grpc.EchoService", grpcService))
+		wrong("dtab: gRPC service %q, expected com.example.grpc.EchoService", grpcService)
 	}
 	service, ok := find[*corev1.Service](r.objects, name)
 	if !ok || service.Namespace != namespace {
-		return append(violations, fmt.Sprintf("linkerd's dtab: no Service %q in namespace %q", name, namespace))
+		wrong("dtab: no Service %q in namespace %q", name, namespace)
+		return
 	}
-	for _, p := range service.Spec.Ports {
-		if p.Name == port {
-			return violations
-		}
+	if !slices.ContainsFunc(service.Spec.Ports, func(p corev1.ServicePort) bool { return p.Name == port }) {
+		wrong("dtab: Service %q has no port named %q", name, port)
 	}
-	return append(violations, fmt.Sprintf("linkerd's dtab: Service %q has no port named %q", name, port))
 }
 
 func (w workload) hasArgument(argument string) bool {

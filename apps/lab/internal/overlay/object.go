@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -45,33 +46,60 @@ func Unstructured(rendered []byte) ([]*unstructured.Unstructured, error) {
 // Decode reads a rendering into Kubernetes' own types, in its order. A field
 // that a type does not have is an error.
 func Decode(rendered []byte) ([]Object, error) {
-	raw, err := Unstructured(rendered)
+	objects, wrong, err := decode(rendered)
 	if err != nil {
 		return nil, err
 	}
-	strict := serializer.NewCodecFactory(scheme.Scheme, serializer.EnableStrict).UniversalDeserializer()
-	objects := make([]Object, 0, len(raw))
-	for _, u := range raw {
-		content, err := u.MarshalJSON()
-		if err != nil {
-			return nil, fmt.Errorf("overlay: %s %s: %w", u.GetKind(), u.GetName(), err)
-		}
-		typed, kind, err := strict.Decode(content, nil, nil)
-		if err != nil {
-			return nil, fmt.Errorf("overlay: %s %s: %w", u.GetKind(), u.GetName(), err)
-		}
-		object, ok := typed.(Object)
-		if !ok {
-			return nil, fmt.Errorf("overlay: %s %s has no metadata", u.GetKind(), u.GetName())
-		}
-		object.GetObjectKind().SetGroupVersionKind(*kind)
-		objects = append(objects, object)
+	if len(wrong) > 0 {
+		return nil, fmt.Errorf("overlay: %s: %w", wrong[0].object, wrong[0].err)
 	}
 	return objects, nil
 }
 
+// objectError is why an object is none that Kubernetes' own types describe.
+type objectError struct {
+	object string // as describe names it
+	err    error
+}
+
+// decode is Decode with the errors of all objects. What is known of an object
+// in spite of its error is among the objects.
+func decode(rendered []byte) (objects []Object, wrong []objectError, err error) {
+	raw, err := Unstructured(rendered)
+	if err != nil {
+		return nil, nil, err
+	}
+	strict := serializer.NewCodecFactory(scheme.Scheme, serializer.EnableStrict).UniversalDeserializer()
+	for _, u := range raw {
+		var typed runtime.Object
+		var kind *schema.GroupVersionKind
+		content, err := u.MarshalJSON()
+		if err == nil {
+			typed, kind, err = strict.Decode(content, nil, nil)
+		}
+		object, ok := typed.(Object)
+		if err == nil && !ok {
+			err = errors.New("it has no metadata")
+		}
+		if err != nil {
+			wrong = append(wrong, objectError{u.GetKind() + "/" + u.GetName(), err})
+		}
+		if ok && kind != nil {
+			object.GetObjectKind().SetGroupVersionKind(*kind)
+			objects = append(objects, object)
+		}
+	}
+	return objects, wrong, nil
+}
+
+// named is what describe needs of an object.
+type named interface {
+	GetObjectKind() schema.ObjectKind
+	GetName() string
+}
+
 // describe names an object as kubectl does, "Deployment/echo-client".
-func describe(o Object) string {
+func describe(o named) string {
 	return o.GetObjectKind().GroupVersionKind().Kind + "/" + o.GetName()
 }
 
@@ -104,6 +132,14 @@ func workloads(objects []Object) []workload {
 		}
 	}
 	return all
+}
+
+// first returns the container that does a pod's work, or an empty one.
+func first(pod corev1.PodTemplateSpec) corev1.Container {
+	if len(pod.Spec.Containers) == 0 {
+		return corev1.Container{}
+	}
+	return pod.Spec.Containers[0]
 }
 
 func (w workload) containers() []corev1.Container {

@@ -33,7 +33,7 @@ func (r *Repository) Render(name string) ([]byte, error) {
 			return nil, fmt.Errorf("rendering %s: %w", name, err)
 		}
 	}
-	out, err := r.buildOuter(from)
+	out, err := r.buildOuter(from, nil)
 	if err != nil {
 		return nil, fmt.Errorf("rendering %s: %w", name, err)
 	}
@@ -74,7 +74,7 @@ func (r *Repository) RenderWithImages(name string, images map[string]string) ([]
 		}
 		from.outer.Images = append(from.outer.Images, types.Image{Name: old, NewName: repository, NewTag: tag, Digest: digest})
 	}
-	out, err := r.buildOuter(from)
+	out, err := r.buildOuter(from, nil)
 	if err == nil {
 		err = replaced(plain, out, images)
 	}
@@ -84,12 +84,18 @@ func (r *Repository) RenderWithImages(name string, images map[string]string) ([]
 	return out, nil
 }
 
-// buildOuter builds the kustomization around an overlay, in memory.
-func (r *Repository) buildOuter(from source) ([]byte, error) {
+// buildOuter builds the kustomization around an overlay, in memory, with other
+// content of some files, by path.
+func (r *Repository) buildOuter(from source, edited map[string][]byte) ([]byte, error) {
 	memory := filesys.MakeFsInMemory()
-	for _, tree := range []string{"base", from.dir} {
-		if err := r.copyTo(memory, tree); err != nil {
+	for _, tree := range []string{"base", "overlays"} {
+		if err := r.copyTo(memory, tree); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("copying %s: %w", tree, err)
+		}
+	}
+	for file, content := range edited {
+		if err := memory.WriteFile(path.Join("/", file), content); err != nil {
+			return nil, fmt.Errorf("changing %s: %w", file, err)
 		}
 	}
 	content, err := yaml.Marshal(from.outer)

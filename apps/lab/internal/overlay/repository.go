@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -81,6 +82,22 @@ func (r *Repository) All() ([]string, error) {
 	return names, nil
 }
 
+// Checked returns what Check judges when it is given no name: the overlays, and
+// the variants of those.
+func (r *Repository) Checked() ([]string, error) {
+	names, err := r.List()
+	if err != nil {
+		return nil, err
+	}
+	overlays := names
+	for _, v := range Variants {
+		if slices.Contains(overlays, v.Overlay) {
+			names = append(names, v.Name)
+		}
+	}
+	return names, nil
+}
+
 // UnknownError says that a checkout has no overlay, and this package no variant,
 // of the given name.
 type UnknownError struct {
@@ -97,7 +114,7 @@ func (e *UnknownError) Error() string {
 func (r *Repository) read(file string) ([]byte, error) {
 	b, err := os.ReadFile(filepath.Join(r.root, file))
 	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
-		return nil, fmt.Errorf("%s: %w", file, pathErr.Err)
+		return nil, &fileError{file: file, err: pathErr.Err}
 	}
 	return b, err
 }

@@ -3,17 +3,13 @@ package overlay_test
 import (
 	"bytes"
 	"fmt"
-	"io/fs"
-	"maps"
 	"os"
-	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"sigs.k8s.io/kustomize/api/types"
-	"sigs.k8s.io/yaml"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
 )
@@ -45,97 +41,10 @@ func TestIstioEqualsL4(t *testing.T) {
 	}
 }
 
-// Every patch and every images: entry changes what is rendered: kustomize says
-// nothing of one that does not.
-func TestEveryEntryHasEffect(t *testing.T) {
+// Each overlay has a short README that says how to deploy it.
+func TestReadmes(t *testing.T) {
 	for _, name := range names(t) {
-		for _, idle := range withoutEffect(t, nil, name) {
-			t.Errorf("%s: %s changes nothing", name, idle)
-		}
-	}
-	for _, v := range overlay.Variants {
-		for _, idle := range withoutEffect(t, byHand(t, v), v.Overlay) {
-			t.Errorf("%s: %s changes nothing", v.Name, idle)
-		}
-	}
-	idle := withoutEffect(t, map[string]string{
-		"overlays/x/kustomization.yaml": "namespace: grpc-lb-x\nresources: [../../base]\npatches: [{path: a.patch.yaml}]\nimages: [{name: nope, newTag: v1}]\n",
-		"overlays/x/a.patch.yaml":       "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: echo-client}\nspec: {replicas: 3}\n",
-	}, "x")
-	want := []string{"overlays/x/kustomization.yaml patch a.patch.yaml", "overlays/x/kustomization.yaml image nope"}
-	if diff := cmp.Diff(want, idle); diff != "" {
-		t.Errorf("what changes nothing (-want +got):\n%s", diff)
-	}
-}
-
-// withoutEffect leaves out one entry after the other and returns those without
-// which the rendering is the same. The files lie on top of the checkout's.
-func withoutEffect(t *testing.T, files map[string]string, name string) []string {
-	t.Helper()
-	repository := clone(t, files)
-	full, err := repository.Render(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sources, err := repository.Sources("overlays/" + name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var idle []string
-	try := func(file, entry string, without types.Kustomization) {
-		content, err := yaml.Marshal(without)
-		if err != nil {
-			t.Fatal(err)
-		}
-		changed := map[string]string{}
-		maps.Copy(changed, files)
-		changed[file] = string(content)
-		// What does not even build without the entry, such as a component of nothing, needs it.
-		if rendered, err := clone(t, changed).Render(name); err == nil && bytes.Equal(full, rendered) {
-			idle = append(idle, file+" "+entry)
-		}
-	}
-	for _, source := range sources {
-		for i, patch := range source.Patches {
-			without := source.Kustomization
-			without.Patches = append(append([]types.Patch{}, source.Patches[:i]...), source.Patches[i+1:]...)
-			try(source.File, "patch "+patch.Path, without)
-		}
-		for i, image := range source.Images {
-			without := source.Kustomization
-			without.Images = append(append([]types.Image{}, source.Images[:i]...), source.Images[i+1:]...)
-			try(source.File, "image "+image.Name, without)
-		}
-	}
-	return idle
-}
-
-// Kustomizations use nothing that kustomize forgives and that goes wrong later,
-// patches are short and say why, and each overlay has a short README.
-func TestHouseRules(t *testing.T) {
-	repository := checkout(t)
-	var dirs []string
-	for _, name := range names(t) {
-		dirs = append(dirs, "overlays/"+name)
-	}
-	for _, v := range overlay.Variants {
-		for _, c := range v.Components {
-			dirs = append(dirs, "base/components/"+c)
-		}
-	}
-	for _, dir := range dirs {
-		sources, err := repository.Sources(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, source := range sources {
-			for _, violation := range forbidden(source.Kustomization) {
-				t.Errorf("%s: %s", source.File, violation)
-			}
-		}
-	}
-	for _, name := range names(t) {
-		readme, err := os.ReadFile(filepath.Join(repository.Root(), "overlays", name, "README.md"))
+		readme, err := os.ReadFile(filepath.Join(checkout(t).Root(), "overlays", name, "README.md"))
 		if err != nil {
 			t.Error(err)
 		}
@@ -146,85 +55,48 @@ func TestHouseRules(t *testing.T) {
 			t.Errorf("overlays/%s/README.md does not say how to deploy it", name)
 		}
 	}
-	for _, dir := range []string{"base", "overlays"} {
-		err := fs.WalkDir(os.DirFS(repository.Root()), dir, func(file string, _ fs.DirEntry, err error) error {
-			if err != nil || !strings.HasSuffix(file, ".patch.yaml") {
-				return err
-			}
-			content, err := os.ReadFile(filepath.Join(repository.Root(), file))
-			if err != nil {
-				return err
-			}
-			if violation := badPatch(string(content)); violation != "" {
-				t.Errorf("%s: %s", file, violation)
-			}
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
 }
 
-// The house rules refuse what breaks them.
-func TestHouseRulesReject(t *testing.T) {
-	for _, patch := range []string{"kind: Service\n", "# Why.\n" + strings.Repeat("a: b\n", 15), "#\nkind: Service\n"} {
-		if badPatch(patch) == "" {
-			t.Errorf("patch %q was accepted", patch)
-		}
-	}
-	for _, kustomization := range []types.Kustomization{
-		{NamePrefix: "a-"},
-		{NameSuffix: "-a"},
-		{CommonAnnotations: map[string]string{"a": "b"}},
-		{Labels: []types.Label{{IncludeSelectors: true}}},
-		{Patches: []types.Patch{{Path: "a.patch.yaml", Target: &types.Selector{}}}},
-		{Patches: []types.Patch{{Path: "a.yaml"}}},
-		{Patches: []types.Patch{{Path: "a.json.yaml", Target: &types.Selector{}}}},
-		{Resources: []string{"a.patch.yaml"}},
-		{GeneratorOptions: &types.GeneratorOptions{DisableNameSuffixHash: true}},
+// The rules for kustomizations and patches refuse what breaks them, and take a
+// JSON patch with its target.
+func TestSourceRules(t *testing.T) {
+	const jsonPatch = "patches: [{path: %s, target: {kind: Deployment, name: echo-client}}]\n"
+	const json = "# Why not three.\n- {op: replace, path: /spec/replicas, value: 1}\n"
+	const patch = "# Why not three.\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: echo-client}\nspec: {replicas: 1}\n"
+	for _, test := range []struct{ name, kustomization, file, content, rule string }{
+		{name: "nothing", kustomization: ""},
+		{name: "prefix", kustomization: "namePrefix: a-\n", rule: "kustomize-field"},
+		{name: "suffix", kustomization: "nameSuffix: -a\n", rule: "kustomize-field"},
+		{name: "annotations", kustomization: "commonAnnotations: {a: b}\n", rule: "kustomize-field"},
+		{name: "selectors", kustomization: "labels: [{includeSelectors: true, pairs: {a: b}}]\n", rule: "kustomize-field"},
+		{name: "no_hash", kustomization: "generatorOptions: {disableNameSuffixHash: true}\n", rule: "kustomize-field"},
+		{name: "target", kustomization: fmt.Sprintf(jsonPatch, "a.patch.yaml"), file: "a.patch.yaml", content: patch, rule: "kustomize-field"},
+		{name: "json_patch", kustomization: fmt.Sprintf(jsonPatch, "a.json.patch.yaml"), file: "a.json.patch.yaml", content: json},
+		{name: "patch", kustomization: "patches: [{path: a.patch.yaml}]\n", file: "a.patch.yaml", content: patch},
+		{name: "patch_of_another_name", kustomization: "patches: [{path: a.yaml}]\n", file: "a.yaml", content: patch, rule: "patch-form"},
+		{name: "patch_without_why", kustomization: "patches: [{path: a.patch.yaml}]\n", file: "a.patch.yaml", content: "#\n" + patch[len("# Why not three.\n"):], rule: "patch-form"},
+		{name: "long_patch", kustomization: "patches: [{path: a.patch.yaml}]\n", file: "a.patch.yaml", content: patch + strings.Repeat("#\n", 15), rule: "patch-form"},
+		{name: "idle_patch", kustomization: "patches: [{path: a.patch.yaml}]\n", file: "a.patch.yaml", content: strings.Replace(patch, "replicas: 1", "replicas: 3", 1), rule: "entry-effect"},
+		{name: "idle_image", kustomization: "images: [{name: nope, newTag: v1}]\n", rule: "entry-effect"},
 	} {
-		if len(forbidden(kustomization)) != 1 {
-			t.Errorf("got %v for %+v, expected one violation", forbidden(kustomization), kustomization)
-		}
+		t.Run(test.name, func(t *testing.T) {
+			files := map[string]string{"overlays/x/kustomization.yaml": "namespace: grpc-lb-x\nresources: [../../base]\n" + test.kustomization}
+			if test.file != "" {
+				files["overlays/x/"+test.file] = test.content
+			}
+			violations, err := clone(t, files).Check("x")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var broken []string
+			for _, v := range violations {
+				if slices.Contains([]string{"kustomize-build", "kustomize-field", "patch-form", "entry-effect"}, v.Rule) {
+					broken = append(broken, v.Rule)
+				}
+			}
+			if got := strings.Join(broken, " "); got != test.rule {
+				t.Errorf("broken rules %q, expected %q: %v", got, test.rule, violations)
+			}
+		})
 	}
-	jsonPatch := types.Kustomization{Patches: []types.Patch{{Path: "a.json.patch.yaml", Target: &types.Selector{}}}}
-	if violations := forbidden(jsonPatch); len(violations) > 0 {
-		t.Errorf("a JSON patch with its target: %v", violations)
-	}
-}
-
-func badPatch(content string) string {
-	first, _, _ := strings.Cut(content, "\n")
-	if len(first) < len("# Why.") || first[0] != '#' {
-		return "the first line does not say why"
-	}
-	if lines := strings.Count(content, "\n"); lines > 15 {
-		return fmt.Sprintf("%d lines, expected at most 15", lines)
-	}
-	return ""
-}
-
-func forbidden(k types.Kustomization) []string {
-	var violations []string
-	refuse := func(is bool, what string) {
-		if is {
-			violations = append(violations, what)
-		}
-	}
-	refuse(k.NamePrefix != "" || k.NameSuffix != "", "namePrefix and nameSuffix rename the Service, not the client's target")
-	refuse(len(k.CommonAnnotations) > 0, "commonAnnotations land on everything")
-	refuse(k.GeneratorOptions != nil && k.GeneratorOptions.DisableNameSuffixHash, "without its hash a changed ConfigMap rolls no pod")
-	for _, label := range k.Labels {
-		refuse(label.IncludeSelectors, "labels with includeSelectors change selectors")
-	}
-	for _, patch := range k.Patches {
-		// A JSON patch needs one; TestEveryEntryHasEffect finds what matches nothing.
-		refuse(patch.Target != nil && !strings.HasSuffix(patch.Path, ".json.patch.yaml"), "a patch with a target: that matches nothing is silent")
-		refuse(patch.Target == nil && !strings.HasSuffix(patch.Path, ".patch.yaml"), "a patch's file is named <name>.patch.yaml")
-	}
-	for _, resource := range k.Resources {
-		refuse(strings.HasSuffix(path.Base(resource), ".patch.yaml"), "a patch is no resource")
-	}
-	return violations
 }

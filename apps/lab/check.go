@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+)
+
+// checked is the outcome of a check.
+type checked struct {
+	Overlays   []string            `json:"overlays"`
+	Rules      int                 `json:"rules"`
+	Violations []overlay.Violation `json:"violations"`
+	// NotRun says why --live judged none, or not all.
+	NotRun []string `json:"notRun,omitempty"`
+}
+
+func newCheck() *cobra.Command {
+	var live bool
+	var output string
+	cmd := &cobra.Command{
+		Use:   "check [overlay...]",
+		Short: "Judge the manifests by every rule, and say what to do",
+		Long: `check renders overlays and judges them by every rule; without names all of
+them, their variants and Argo CD's files. It needs no cluster, shows all
+violations, and changes nothing.
+
+Exit codes: 0 no violation; 1 violations; 2 wrong usage; 3 --live could not
+judge everything.`,
+		Example:           "  go run ./apps/lab check\n  go run ./apps/lab check dns -o json",
+		ValidArgsFunction: completeOverlays,
+		RunE: func(cmd *cobra.Command, overlays []string) error {
+			if output != "text" && output != "json" {
+				return exitError{exitUsage, fmt.Errorf("--output %q: expected text or json", output)}
+			}
+			c, err := findCheckout()
+			if err != nil {
+				return err
+			}
+			found := checked{Overlays: overlays, Rules: len(overlay.Rules)}
+			if found.Violations, err = c.repository.Check(overlays...); err != nil {
+				return exitError{exitUsage, err}
+			}
+			if len(overlays) == 0 {
+				if found.Overlays, err = c.repository.Checked(); err != nil {
+					return exitError{exitUsage, err}
+				}
+			}
+			if live {
+				if err := c.checkLive(cmd.Context(), &found); err != nil {
+					return err
+				}
+			}
+			if err := found.write(cmd.OutOrStdout(), output); err != nil {
+				return err
+			}
+			var errs []string
+			code := exitNoCluster
+			if n := len(found.Violations); n > 0 {
+				errs, code = append(errs, fmt.Sprintf("%d violations", n)), exitFailed
+			}
+			if len(found.NotRun) > 0 {
+				errs = append(errs, "live: not run: "+strings.Join(found.NotRun, "; "))
+			}
+			if len(errs) > 0 {
+				return exitError{code, errors.New(strings.Join(errs, "; "))}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&live, "live", false, "also have this checkout's cluster judge every object, by a dry run")
+	cmd.Flags().StringVarP(&output, "output", "o", "text", "output `format`: text or json")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+// write shows each violation in two lines, and the sum in one.
+func (c checked) write(w io.Writer, output string) error {
+	if output == "json" {
+		if c.Violations == nil {
+			c.Violations = []overlay.Violation{}
+		}
+		out := json.NewEncoder(w)
+		out.SetIndent("", "  ")
+		out.SetEscapeHTML(false)
+		return out.Encode(c)
+	}
+	for _, v := range c.Violations {
+		in := ""
+		if len(v.Overlays) > 0 {
+			in = "in " + strings.Join(v.Overlays, ", ") + ": "
+		}
+		if _, err := fmt.Fprintf(w, "%s\n    %s%s\n", v, in, v.Remedy); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(w, "%d rules, %s: %d violations\n", c.Rules, strings.Join(c.Overlays, ", "), len(c.Violations))
+	return err
+}
+
+// admitted is the rule of --live.
+var admitted = overlay.Rule{Name: "api-server", Remedy: "mend what the API server refuses"}
+
+// checkLive has the checkout's cluster, where one is up, judge every object of
+// overlays whose namespaces are there, and stores nothing.
+func (c checkout) checkLive(ctx context.Context, found *checked) error {
+	cluster, err := c.running()
+	if err != nil {
+		found.NotRun = []string{err.Error()}
+		return nil
+	}
+	config, err := cluster.RESTConfig()
+	if err != nil {
+		return exitError{exitNoCluster, err}
+	}
+	client, err := kube.New(config)
+	if err != nil {
+		return exitError{exitNoCluster, err}
+	}
+	for _, name := range found.Overlays {
+		namespace := overlay.Namespace(name)
+		_, err := client.Typed.CoreV1().Namespaces().Get(ctx, namespace, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			found.NotRun = append(found.NotRun, fmt.Sprintf("no namespace %s: deploy %s first", namespace, name))
+			continue
+		} else if err != nil {
+			return exitError{exitNoCluster, err}
+		}
+		refused, err := c.repository.CheckWith(admitted, name, func(o *unstructured.Unstructured) error {
+			return client.DryRun(ctx, o)
+		})
+		if err != nil {
+			return exitError{exitUsage, err}
+		}
+		found.Violations = append(found.Violations, refused...)
+	}
+	return nil
+}
