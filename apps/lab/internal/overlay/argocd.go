@@ -83,7 +83,7 @@ type argoError struct {
 }
 
 // checkArgoCD judges argocd/ by all rules.
-func (r *Repository) checkArgoCD(overlays map[string][]Object) ([]Violation, error) {
+func (r *Repository) checkArgoCD(overlays map[string][]Object) []Violation {
 	const file = "argocd/kustomization.yaml"
 	broken := func(errs []error) (found []Violation) {
 		t := tree{broken: errs, origins: origins{overlay: file}}
@@ -98,19 +98,19 @@ func (r *Repository) checkArgoCD(overlays map[string][]Object) ([]Violation, err
 	}
 	sources, errs := r.sources("argocd")
 	if len(errs) > 0 {
-		return broken(errs), nil
+		return broken(errs)
 	}
 	rendered, err := r.RenderDir("argocd")
 	if err != nil {
-		return broken([]error{err}), nil
+		return broken([]error{err})
 	}
 	root, err := r.read("argocd/root.yaml")
 	if err != nil {
-		return broken([]error{err}), nil
+		return broken([]error{err})
 	}
 	from := r.origins(file, sources)
 	from.all = append(from.all, origin{file: "argocd/root.yaml", object: "Application/grpc-lb", declared: true})
-	return readArgoCD(rendered, root, overlays).check(from), nil
+	return readArgoCD(rendered, root, overlays).check(from)
 }
 
 // CheckArgoCD reports everything in which Argo CD's files differ from the

@@ -55,11 +55,7 @@ func (r *Repository) Check(names ...string) ([]Violation, error) {
 		}
 	}
 	if everything {
-		violations, err := r.checkArgoCD(overlays)
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, violations...)
+		found = append(found, r.checkArgoCD(overlays)...)
 	}
 	return merged(found), nil
 }
@@ -270,11 +266,11 @@ func (r *Repository) origins(overlay string, sources []Kustomization) origins {
 				from.all = append(from.all, origin{file: path.Join(dir, p.Path), object: p.Target.Kind + "/" + p.Target.Name, content: content})
 			}
 		}
-		transforms := "\n" + k.Namespace
+		transforms := []string{"", k.Namespace}
 		for _, i := range k.Images {
-			transforms += "\n" + i.Name + "\n" + i.NewName + "\n" + i.NewTag + "\n" + i.Digest
+			transforms = append(transforms, i.Name, i.NewName, i.NewTag, i.Digest)
 		}
-		from.all = append(from.all, origin{file: k.File, any: true, content: transforms})
+		from.all = append(from.all, origin{file: k.File, any: true, content: strings.Join(transforms, "\n")})
 		for _, g := range k.ConfigMapGenerator {
 			for _, name := range g.FileSources {
 				name = name[strings.LastIndex(name, "=")+1:] // of key=file

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"path"
+	"slices"
 	"strings"
 
 	"sigs.k8s.io/kustomize/api/types"
@@ -130,8 +131,7 @@ func (t *tree) hasEffect(k Kustomization, entry string, without types.Kustomizat
 func checkImagesOnce(t *tree, wrong reportFile) {
 	type place struct{ file, digest string }
 	set := map[string]place{}
-	for i := len(t.sources) - 1; i >= 0; i-- { // innermost first
-		k := t.sources[i]
+	for _, k := range slices.Backward(t.sources) { // innermost first
 		for _, image := range k.Images {
 			name := image.Name
 			if image.NewName != "" {
