@@ -58,7 +58,7 @@ func (m *memory) use(c *slow.Config) {
 func TestShares(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := slow.Default()
-		cfg.Rate, cfg.Clients, cfg.Rounds, cfg.Time = 500, 5, 1, 10*time.Second
+		cfg.Rate, cfg.Clients, cfg.Rounds, cfg.Time = 300, 2, 1, 6*time.Second
 		new(memory).use(&cfg)
 		got, err := slow.Run(t.Context(), cfg)
 		if err != nil {
