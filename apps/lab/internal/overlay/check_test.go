@@ -36,7 +36,7 @@ func TestCheckRejects(t *testing.T) {
 		{name: "budget_of_nothing", overlay: "l4", old: "maxUnavailable: 1\n  selector:\n    matchLabels:\n      app.kubernetes.io/name: echo-server", new: "maxUnavailable: 1\n  selector:\n    matchLabels:\n      app.kubernetes.io/name: echo", want: "PodDisruptionBudget/echo-server: selector map[app.kubernetes.io/name:echo] matches no pod"},
 		{name: "spread_of_others", overlay: "l4", old: "- labelSelector:\n          matchLabels:\n            app.kubernetes.io/name: echo-client", new: "- labelSelector:\n          matchLabels:\n            app.kubernetes.io/name: echo-server", want: "Deployment/echo-client: topology spread"},
 		// checkContainers
-		{name: "latest", overlay: "l4", old: "echo-server:v0.1.0", new: "echo-server:latest", want: "expected a tag other than latest"},
+		{name: "latest", overlay: "l4", old: released(t, "ghcr.io/grpc-lb/echo-server"), new: "ghcr.io/grpc-lb/echo-server:latest", want: "expected a tag other than latest"},
 		{name: "no_tag", overlay: "linkerd", old: "kubectl:v1.37.2", new: "kubectl", want: `image "registry.k8s.io/kubectl"`},
 		{name: "no_request", overlay: "l4", old: "            cpu: 20m\n", new: "", want: "Deployment/echo-client container echo-client: requests no cpu"},
 		{name: "no_config_map", overlay: "linkerd", old: "- configMap:\n          name: l5d-", new: "- configMap:\n          name: l5d-x-", want: "DaemonSet/l5d: volume config: no ConfigMap"},
