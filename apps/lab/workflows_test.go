@@ -297,7 +297,7 @@ func labProblem(args, overlays []string) string {
 	line := strings.Join(args, " ")
 	for i, a := range args {
 		if i > 0 && (args[i-1] == "--only" || args[i-1] == "--require") && a != "$OVERLAY" {
-			for _, name := range strings.Split(a, ",") {
+			for name := range strings.SplitSeq(a, ",") {
 				if !slices.Contains(overlays, name) {
 					return "unknown overlay " + name
 				}
