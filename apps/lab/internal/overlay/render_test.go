@@ -259,8 +259,8 @@ func released(t *testing.T, name string) string {
 	return ""
 }
 
-// pin returns a kustomization of the checkout with digests, of that digit and
-// another for each image, or with none.
+// pin returns a kustomization of the checkout with a digest of that digit for
+// each image, no two the same, or without a digit as before any release.
 func pin(t *testing.T, file, digit string) string {
 	t.Helper()
 	content, err := os.ReadFile(filepath.Join(checkout(t).Root(), file))
@@ -273,9 +273,11 @@ func pin(t *testing.T, file, digit string) string {
 	}
 	for i := range k.Images {
 		k.Images[i].Digest = ""
-		if digit != "" {
-			k.Images[i].Digest = "sha256:" + strings.Repeat(digit, 63) + strconv.Itoa(i)
+		if digit == "" {
+			k.Images[i].NewTag = "" // which would take base's digest away as well
+			continue
 		}
+		k.Images[i].Digest = "sha256:" + strings.Repeat(digit, 63) + strconv.Itoa(i)
 	}
 	if content, err = yaml.Marshal(k); err != nil {
 		t.Fatal(err)
