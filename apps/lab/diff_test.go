@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"sigs.k8s.io/yaml"
+
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/diff"
 )
 
@@ -22,19 +24,25 @@ func repository(t *testing.T) string {
 		}
 	}
 	write(t, filepath.Join(dir, "go.mod"), "module github.com/grpc-lb/grpc-lb\n")
-	for _, args := range [][]string{
-		{"init", "--quiet", "--initial-branch=main"},
-		{"add", "--all"},
-		{"-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "--quiet", "--no-verify", "--message=m"},
-	} {
-		cmd := exec.CommandContext(t.Context(), "git", args...)
-		cmd.Dir = dir
-		cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_CONFIG_NOSYSTEM=1")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("git %v: %v: %s", args, err, out)
-		}
-	}
+	git(t, dir, "init", "--quiet", "--initial-branch=main")
+	commit(t, dir)
 	return dir
+}
+
+func commit(t *testing.T, dir string) {
+	t.Helper()
+	git(t, dir, "add", "--all")
+	git(t, dir, "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "--quiet", "--no-verify", "--message=m")
+}
+
+func git(t *testing.T, dir string, args ...string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "git", args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_CONFIG_NOSYSTEM=1")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("git %v: %v: %s", args, err, out)
+	}
 }
 
 func write(t *testing.T, file, content string) {
@@ -44,19 +52,24 @@ func write(t *testing.T, file, content string) {
 	}
 }
 
-// release sets another tag in base.
-func release(t *testing.T, dir string) {
+// edit replaces text in a file, which must have it.
+func edit(t *testing.T, file, old, replacement string) {
 	t.Helper()
-	file := filepath.Join(dir, "base/kustomization.yaml")
 	content, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	changed := strings.ReplaceAll(string(content), "newTag: v", "newTag: w")
+	changed := strings.ReplaceAll(string(content), old, replacement)
 	if changed == string(content) {
-		t.Fatal("base/kustomization.yaml has no tag to change")
+		t.Fatalf("%s has no %q to change", file, old)
 	}
 	write(t, file, changed)
+}
+
+// release sets another tag in base.
+func release(t *testing.T, dir string) {
+	t.Helper()
+	edit(t, filepath.Join(dir, "base/kustomization.yaml"), "newTag: v", "newTag: w")
 }
 
 // The exit code tells whether something differs, and with a gate whether one of
@@ -149,6 +162,66 @@ func TestDiffFailures(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			tt.call.wantFailure(t, 2, tt.want...)
+		})
+	}
+}
+
+// A pull request passes the gate of diff.yml with a new image, and not with what
+// wants a person's word.
+func TestWorkflowGate(t *testing.T) {
+	bash, err := exec.LookPath("bash")
+	if err != nil {
+		t.Skipf("runners have bash, this machine has not: %v", err)
+	}
+	content, err := os.ReadFile(filepath.Join(root, ".github/workflows/diff.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var workflow struct {
+		Jobs map[string]struct{ Steps []struct{ Name, Run string } }
+	}
+	if err := yaml.Unmarshal(content, &workflow); err != nil {
+		t.Fatal(err)
+	}
+	gate := ""
+	for _, s := range workflow.Jobs["diff"].Steps {
+		if s.Name == "gate" {
+			gate = s.Run
+		}
+	}
+	if gate == "" {
+		t.Fatal("diff.yml has no step gate")
+	}
+	for _, test := range []struct {
+		name   string
+		change func(t *testing.T, dir string)
+		want   string
+	}{
+		{name: "image", change: release},
+		{name: "latest", want: "", change: func(t *testing.T, dir string) {
+			edit(t, filepath.Join(dir, "base/kustomization.yaml"), "newTag: v0.1.0", "newTag: latest") // which check refuses
+		}},
+		{name: "rights", want: "lab: rbac: k8s-api: Role grpc-lb-k8s-api/echo-client: ", change: func(t *testing.T, dir string) {
+			edit(t, filepath.Join(dir, "overlays/k8s-api/role.yaml"), "      - watch\n", "      - watch\n      - delete\n")
+		}},
+		{name: "selector", want: "lab: immutable: ", change: func(t *testing.T, dir string) {
+			edit(t, filepath.Join(dir, "base/echo-server/deployment.yaml"), "app.kubernetes.io/name: echo-server", "app.kubernetes.io/name: echo")
+		}},
+		{name: "renamed_overlay", want: "lab: pruned: dns: ", change: func(t *testing.T, dir string) {
+			git(t, dir, "mv", "overlays/dns", "overlays/names")
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			dir := repository(t)
+			test.change(t, dir)
+			commit(t, dir)
+			step := exec.CommandContext(t.Context(), bash, "--noprofile", "--norc", "-eo", "pipefail", "-c", gate)
+			step.Dir, step.Env = dir, append(os.Environ(), "RUNNER_TEMP="+filepath.Dir(lab), "XDG_CACHE_HOME="+t.TempDir())
+			out, err := step.CombinedOutput()
+			if (err != nil) != (test.want != "") || !strings.HasPrefix(string(out), test.want) {
+				t.Errorf("the gate says %q, %v, want %q and to fail if that is something", out, err, test.want)
+			}
 		})
 	}
 }

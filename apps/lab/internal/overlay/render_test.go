@@ -7,10 +7,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/kustomize/api/types"
+	"sigs.k8s.io/yaml"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
 )
@@ -142,11 +145,7 @@ func BenchmarkRender(b *testing.B) {
 // name that matches nothing is refused.
 func TestRenderWithImages(t *testing.T) {
 	const server, client = "ghcr.io/grpc-lb/echo-server", "ghcr.io/grpc-lb/echo-client"
-	pinned := strings.NewReplacer("newTag: v0.1.0", "newTag: v0.1.0\n    digest: sha256:"+strings.Repeat("a", 64))
-	base, err := os.ReadFile(filepath.Join(checkout(t).Root(), "base/kustomization.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	clientNow, serverNow := released(t, client), released(t, server)
 	tests := []struct {
 		name    string
 		overlay string
@@ -165,18 +164,18 @@ func TestRenderWithImages(t *testing.T) {
 			name:    "other_registry_with_port",
 			overlay: "dns",
 			images:  map[string]string{server: "localhost:5000/s:1"},
-			want:    []string{client + ":v0.1.0", "localhost:5000/s:1"},
+			want:    []string{clientNow, "localhost:5000/s:1"},
 		},
 		{
 			name:    "digest",
 			overlay: "k8s-api",
 			images:  map[string]string{client: client + "@sha256:" + strings.Repeat("b", 64)},
-			want:    []string{client + "@sha256:" + strings.Repeat("b", 64), server + ":v0.1.0"},
+			want:    []string{client + "@sha256:" + strings.Repeat("b", 64), serverNow},
 		},
 		{
 			name:    "base_pins_a_digest",
 			overlay: "l4",
-			files:   map[string]string{"base/kustomization.yaml": pinned.Replace(string(base))},
+			files:   map[string]string{"base/kustomization.yaml": pin(t, "base/kustomization.yaml", "a")},
 			images:  map[string]string{server: server + ":lab", client: client + ":lab"},
 			want:    []string{client + ":lab", server + ":lab"},
 		},
@@ -184,7 +183,7 @@ func TestRenderWithImages(t *testing.T) {
 			name:    "another_program",
 			overlay: "linkerd",
 			images:  map[string]string{"buoyantio/linkerd": "lab.local/l5d:1"},
-			want:    []string{client + ":v0.1.0", server + ":v0.1.0", "lab.local/l5d:1", "registry.k8s.io/kubectl:v1.37.2"},
+			want:    []string{clientNow, serverNow, "lab.local/l5d:1", "registry.k8s.io/kubectl:v1.37.2"},
 		},
 		{
 			name:    "from_another_name_than_base",
@@ -196,7 +195,7 @@ func TestRenderWithImages(t *testing.T) {
 			name:    "variant",
 			overlay: "dns-max-age",
 			images:  map[string]string{server: server + ":lab"},
-			want:    []string{client + ":v0.1.0", server + ":lab"},
+			want:    []string{clientNow, server + ":lab"},
 		},
 		{
 			name:    "matches_nothing_in_variant",
@@ -214,7 +213,7 @@ func TestRenderWithImages(t *testing.T) {
 			name:    "matches_nothing",
 			overlay: "l4",
 			images:  map[string]string{"echo-server": "lab.local/echo-server:1"},
-			err:     `no container has an image named "echo-server": it has ` + client + ":v0.1.0, " + server + ":v0.1.0",
+			err:     `no container has an image named "echo-server": it has ` + clientNow + ", " + serverNow,
 		},
 		{
 			name:    "neither_tag_nor_digest",
@@ -256,12 +255,13 @@ func TestRenderWithImages(t *testing.T) {
 // Images are those of init containers too, sorted, each once; what cannot be
 // decoded is an error.
 func TestImages(t *testing.T) {
-	const initContainer = "      initContainers:\n      - name: first\n        image: a:1\n      - name: second\n        image: ghcr.io/grpc-lb/echo-server:v0.1.0\n      containers:\n"
+	server, client := released(t, "ghcr.io/grpc-lb/echo-server"), released(t, "ghcr.io/grpc-lb/echo-client")
+	initContainer := "      initContainers:\n      - name: first\n        image: a:1\n      - name: second\n        image: " + server + "\n      containers:\n"
 	got, err := overlay.Images(mutate(t, render(t, "linkerd"), "      containers:\n", initContainer))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"a:1", "buoyantio/linkerd:1.7.5", "ghcr.io/grpc-lb/echo-client:v0.1.0", "ghcr.io/grpc-lb/echo-server:v0.1.0", "registry.k8s.io/kubectl:v1.37.2"}
+	want := []string{"a:1", "buoyantio/linkerd:1.7.5", client, server, "registry.k8s.io/kubectl:v1.37.2"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("images (-want +got):\n%s", diff)
 	}
@@ -272,19 +272,10 @@ func TestImages(t *testing.T) {
 // A digest is that of one image: an overlay that renames an image of base must
 // not keep the digest that a release sets in base, and a version has one place.
 func TestDigests(t *testing.T) {
-	pinned, both, twice := map[string]string{}, map[string]string{}, map[string]string{}
-	pin := func(file, name, digit string) string {
-		content, err := os.ReadFile(filepath.Join(checkout(t).Root(), file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		line := "newName: " + name + "\n"
-		return string(mutate(t, content, line, line+"    digest: sha256:"+strings.Repeat(digit, 64)+"\n"))
-	}
 	const base, xds = "base/kustomization.yaml", "overlays/xds/kustomization.yaml"
-	pinned[base] = pin(base, "ghcr.io/grpc-lb/echo-client", "a")
-	both[base], both[xds] = pinned[base], pin(xds, "ghcr.io/grpc-lb/echo-client-xds", "b")
-	twice[xds] = strings.Replace(both[xds], "newName: ghcr.io/grpc-lb/echo-client-xds", "newTag: v2", 1)
+	pinned := map[string]string{base: pin(t, base, "a"), xds: pin(t, xds, "")}
+	both := map[string]string{base: pinned[base], xds: pin(t, xds, "b")}
+	twice := map[string]string{xds: strings.Replace(both[xds], "  newName: ghcr.io/grpc-lb/echo-client-xds\n", "", 1)}
 	for _, test := range []struct {
 		name  string
 		files map[string]string
@@ -311,6 +302,44 @@ func TestDigests(t *testing.T) {
 			}
 		})
 	}
+}
+
+// released returns the reference of the image of that name, which a release sets.
+func released(t *testing.T, name string) string {
+	t.Helper()
+	for _, reference := range images(render(t, "l4")) {
+		if strings.HasPrefix(reference, name+":") {
+			return reference
+		}
+	}
+	t.Fatalf("l4 runs no %s", name)
+	return ""
+}
+
+// pin returns a kustomization of the checkout with a digest of that digit for
+// each image, no two the same, or without a digit as before any release.
+func pin(t *testing.T, file, digit string) string {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(checkout(t).Root(), file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var k types.Kustomization
+	if err := yaml.Unmarshal(content, &k); err != nil {
+		t.Fatal(err)
+	}
+	for i := range k.Images {
+		k.Images[i].Digest = ""
+		if digit == "" {
+			k.Images[i].NewTag = "" // which would take base's digest away as well
+			continue
+		}
+		k.Images[i].Digest = "sha256:" + strings.Repeat(digit, 63) + strconv.Itoa(i)
+	}
+	if content, err = yaml.Marshal(k); err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
 }
 
 var image = regexp.MustCompile(`(?m)^ +(?:- )?image: (.+)$`)

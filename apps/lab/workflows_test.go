@@ -1,0 +1,526 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+)
+
+// workflow is the part of a GitHub workflow that says what is run.
+type workflow struct {
+	On   map[string]struct{ Paths []string } `json:"true"` // which "on" is in YAML 1.1
+	Jobs map[string]job
+}
+
+type job struct {
+	Env   map[string]string
+	Steps []struct{ Name, Uses, Run string }
+}
+
+// step returns the script of a job's step.
+func (w workflow) step(t *testing.T, job, name string) string {
+	t.Helper()
+	for _, s := range w.Jobs[job].Steps {
+		if s.Name == name {
+			return s.Run
+		}
+	}
+	t.Fatalf("job %s has no step %q", job, name)
+	return ""
+}
+
+func workflows(t *testing.T) map[string]workflow {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(repositoryRoot, ".github/workflows/*"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no workflows: %v", err)
+	}
+	all := map[string]workflow{}
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var w workflow
+		if err := yaml.Unmarshal(content, &w); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		all[filepath.Base(file)] = w
+	}
+	return all
+}
+
+// pending are command lines that workflows run already and the lab takes only
+// once a change beside this one is merged: each with the one refusal that is
+// tolerated until then.
+var pending = map[string]string{
+	"run --cluster kind --only $OVERLAY -o json": `unknown flag: --cluster`,
+}
+
+// Every command, path and overlay in a workflow exists, and those that anyone may
+// want to run are named by README in the same words.
+func TestWorkflowCommands(t *testing.T) {
+	document := readme(t)
+	for name, w := range workflows(t) {
+		if len(w.On) == 0 {
+			t.Errorf("%s: nothing starts it", name)
+		}
+		for event, on := range w.On {
+			for _, p := range on.Paths {
+				p, _, _ = strings.Cut(p, "*")
+				if _, err := os.Stat(filepath.Join(repositoryRoot, p)); err != nil {
+					t.Errorf("%s: %s starts it: %v", name, event, err)
+				}
+			}
+		}
+		for id, j := range w.Jobs {
+			for _, problem := range jobProblems(t, j) {
+				t.Errorf("%s: job %s: %s", name, id, problem)
+			}
+			if name == "images.yml" {
+				continue
+			}
+			for _, c := range j.commands() {
+				if line := c.documented(); !strings.Contains(document, line) {
+					t.Errorf("%s: job %s runs `%s`, which README does not name", name, id, line)
+				}
+			}
+		}
+	}
+	for line, refusal := range pending {
+		if got := firstLine(commandProblem(strings.ReplaceAll(line, "$OVERLAY", "l4"))); got != refusal {
+			t.Errorf("pending %q: the lab says %q, tolerated is %q: if it takes the line, remove the entry", line, got, refusal)
+		}
+	}
+}
+
+// A workflow that runs what does not exist is refused.
+func TestWorkflowCommandsReject(t *testing.T) {
+	for _, test := range []struct{ name, run, want string }{
+		{name: "lab_command", run: "go run ./apps/lab rum", want: `unknown command "rum"`},
+		{name: "lab_flag", run: "sudo env A=b go run ./apps/lab run --overlay l4", want: "unknown flag: --overlay"},
+		{name: "overlay", run: "go run ./apps/lab run --only l4,l5", want: "unknown overlay l5"},
+		{name: "package", run: "go test ./apps/none/...", want: "apps/none"},
+		{name: "in_a_condition", run: "if [ -s x ]; then go test ./apps/none; fi", want: "apps/none"},
+		{name: "in_a_substitution", run: `echo "$(go test ./apps/none)"`, want: "apps/none"},
+		{name: "no_test", run: "go test ./apps/lab/internal/overlay -run Golten", want: "no test matches Golten"},
+		{name: "module", run: "go tool -modfile=apps/lab/components/none/go.mod x", want: "components/none"},
+		{name: "tool", run: "go tool -modfile=apps/lab/components/buf/go.mod buff lint", want: "no tool buff"},
+		{name: "built_tool", run: `go -C apps/lab/components/ko build -o "$RUNNER_TEMP/ko" github.com/google/koo`, want: "no tool github.com/google/koo"},
+		{name: "not_built", run: `"$RUNNER_TEMP/ko" build ./apps/echo-server`, want: "nothing before it made ko"},
+		{name: "loop", run: `for app in server severe; do echo "./apps/echo-$app"; done`, want: "apps/echo-severe"},
+		{name: "directory", run: "cd overlays/none && git commit", want: "overlays/none"},
+		{name: "requirements", run: "pip3 install --requirement=apps/lab/components/x/requirements.txt", want: "components/x"},
+		{name: "script", run: ".ci/ruin", want: ".ci/ruin"},
+		{name: "no_program", run: "gitt diff", want: "gitt is on no runner"},
+		{name: "not_installed", run: "cosign sign", want: "nothing before it installs cosign"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			problems := jobProblems(t, job{Steps: []struct{ Name, Uses, Run string }{{Run: test.run}}})
+			if got := strings.Join(problems, "\n"); !strings.Contains(got, test.want) {
+				t.Errorf("`%s`: problems %q, want one with %q", test.run, got, test.want)
+			}
+		})
+	}
+}
+
+// What templates ask for can be run as well.
+func TestTemplateCommands(t *testing.T) {
+	asks := 0
+	for _, pattern := range []string{"*.md", "ISSUE_TEMPLATE/*"} {
+		files, err := filepath.Glob(filepath.Join(repositoryRoot, ".github", pattern))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("no %s: %v", pattern, err)
+		}
+		for _, file := range files {
+			content, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range regexp.MustCompile("go run ./apps/lab([^`<\n]*)").FindAllStringSubmatch(string(content), -1) {
+				asks++
+				if problem := commandProblem(m[1]); problem != "" {
+					t.Errorf("%s names `go run ./apps/lab%s`: %s", file, m[1], problem)
+				}
+			}
+		}
+	}
+	if asks < 3 {
+		t.Errorf("%d templates ask for the lab's JSON, want 3", asks)
+	}
+}
+
+// The matrix of the jobs on kind is what lies in overlays/.
+func TestWorkflowMatrix(t *testing.T) {
+	output := filepath.Join(t.TempDir(), "output")
+	if out, err := script(t, repositoryRoot, workflows(t)["ci.yml"].step(t, "overlays", "list"), "GITHUB_OUTPUT="+output); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	written, err := os.ReadFile(output)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	if err := json.Unmarshal([]byte(strings.TrimPrefix(string(written), "names=")), &got); err != nil {
+		t.Fatalf("%s: %v", written, err)
+	}
+	repository, err := overlay.Find(repositoryRoot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := repository.List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("matrix (-want +got):\n%s", diff)
+	}
+}
+
+// script runs a step as a runner does.
+func script(t *testing.T, dir, text string, env ...string) (string, error) {
+	t.Helper()
+	for _, program := range []string{"bash", "jq"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("runners have %s, this machine has not: %v", program, err)
+		}
+	}
+	bash := exec.Command("bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", text)
+	bash.Dir, bash.Env = dir, append(os.Environ(), env...)
+	out, err := bash.CombinedOutput()
+	return string(out), err
+}
+
+// command is one program's call in a script, as words without quotes.
+type command []string
+
+// onRunners are the programs that GitHub's runners have, as far as they are used.
+var onRunners = []string{"[", "cat", "cd", "chmod", "echo", "exit", "find", "gh", "git", "head", "jq", "pip3", "tee", "xargs"}
+
+// installers are the actions that bring a program.
+var installers = map[string]string{"cosign": "sigstore/cosign-installer@"}
+
+func (j job) commands() []command {
+	var all []command
+	for _, s := range j.Steps {
+		all = append(all, commands(s.Run)...)
+	}
+	return all
+}
+
+// jobProblems says what in a job does not exist.
+func jobProblems(t *testing.T, j job) []string {
+	t.Helper()
+	repository, err := overlay.Find(repositoryRoot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	overlays, err := repository.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var problems []string
+	made := map[string]bool{}
+	for _, s := range j.Steps {
+		for program, action := range installers {
+			made[program] = made[program] || strings.HasPrefix(s.Uses, action)
+		}
+		for _, c := range commands(s.Run) {
+			problem := c.problem(made)
+			if args, isLab := c.lab(); isLab && problem == "" {
+				problem = labProblem(args, overlays)
+			}
+			if problem != "" {
+				problems = append(problems, fmt.Sprintf("`%s`: %s", strings.Join(c, " "), problem))
+			}
+			for _, word := range c {
+				if _, file, ok := strings.Cut(word, "$RUNNER_TEMP/"); ok {
+					made[strings.Split(file, "/")[0]] = true
+				}
+			}
+		}
+	}
+	return problems
+}
+
+// lab returns the arguments that the lab gets if it is what is run.
+func (c command) lab() ([]string, bool) {
+	switch {
+	case len(c) > 2 && c[0] == "go" && c[1] == "run" && c[2] == "./apps/lab":
+		return c[3:], true
+	case c[0] == "$RUNNER_TEMP/lab":
+		return c[1:], true
+	}
+	return nil, false
+}
+
+func labProblem(args, overlays []string) string {
+	line := strings.Join(args, " ")
+	for i, a := range args {
+		if i > 0 && (args[i-1] == "--only" || args[i-1] == "--require") && a != "$OVERLAY" {
+			for name := range strings.SplitSeq(a, ",") {
+				if !slices.Contains(overlays, name) {
+					return "unknown overlay " + name
+				}
+			}
+		}
+	}
+	problem := firstLine(commandProblem(strings.ReplaceAll(line, "$OVERLAY", "l4")))
+	if refusal, ok := pending[line]; ok && problem == refusal {
+		return ""
+	}
+	return problem
+}
+
+// problem says why a command cannot be run, or "". made are the programs that the
+// job has made before.
+func (c command) problem(made map[string]bool) string {
+	program, dir := c[0], "."
+	if file, ok := strings.CutPrefix(program, "$RUNNER_TEMP/"); ok {
+		if program = strings.Split(file, "/")[0]; !made[program] {
+			return "nothing before it made " + program
+		}
+	} else if _, ok := installers[program]; ok {
+		if !made[program] {
+			return "nothing before it installs " + program
+		}
+	} else if program == "go" {
+		if c[1] == "-C" {
+			dir = c[2]
+		}
+		if problem := c.goProblem(dir); problem != "" {
+			return problem
+		}
+	} else if !strings.Contains(program, "/") && !slices.Contains(onRunners, program) {
+		return program + " is on no runner"
+	}
+	for i, word := range c {
+		if i > 1 && c[i-1] == "-C" {
+			continue
+		}
+		if _, value, ok := strings.Cut(word, "="); ok && strings.HasPrefix(word, "-") {
+			word = value
+		}
+		if problem := pathProblem(dir, word); problem != "" {
+			return problem
+		}
+	}
+	return ""
+}
+
+// goProblem says why the go command would refuse the call.
+func (c command) goProblem(dir string) string {
+	module := filepath.Join(dir, "go.mod")
+	args := c[1:]
+	if args[0] == "-C" {
+		args = args[2:]
+	}
+	var rest []string
+	for i, a := range args {
+		if file, ok := strings.CutPrefix(a, "-modfile="); ok {
+			module = filepath.Join(dir, file)
+		} else if a == "-run" {
+			files, _ := filepath.Glob(filepath.Join(repositoryRoot, rest[len(rest)-1], "*_test.go"))
+			if !slices.ContainsFunc(files, func(file string) bool {
+				content, err := os.ReadFile(file)
+				return err == nil && regexp.MustCompile(`(?m)^func Test\w*`+args[i+1]).Match(content)
+			}) {
+				return "no test matches " + args[i+1]
+			}
+		} else if !strings.HasPrefix(a, "-") && (i == 0 || args[i-1] != "-o") {
+			rest = append(rest, a)
+		}
+	}
+	content, err := os.ReadFile(filepath.Join(repositoryRoot, module))
+	if err != nil {
+		return err.Error()
+	}
+	if tool := rest[len(rest)-1]; rest[0] == "build" && !strings.HasPrefix(tool, "./") && !isTool(content, tool) {
+		return "no tool " + tool
+	}
+	if rest[0] == "tool" && !isTool(content, ".*/"+rest[1]) {
+		return "no tool " + rest[1]
+	}
+	return ""
+}
+
+func isTool(module []byte, pattern string) bool {
+	return regexp.MustCompile(`(?m)^(tool |\t)` + pattern + `$`).Match(module)
+}
+
+// pathProblem says whether a word that looks like a path of this repository leads
+// nowhere from dir.
+func pathProblem(dir, word string) string {
+	word, _, _ = strings.Cut(word, "*")
+	word = strings.TrimSuffix(word, "...")
+	if strings.Contains(word, "$") || !regexp.MustCompile(`^(\.\./)*(\./)?(apps|argocd|base|overlays|proto|\.ci|\.github|\.ko\.yaml|go\.\w+)(/|$)`).MatchString(word) {
+		return ""
+	}
+	if _, err := os.Stat(filepath.Join(repositoryRoot, dir, word)); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// documented is how README names a command; "" is one that it need not name.
+func (c command) documented() string {
+	if args, isLab := c.lab(); isLab {
+		if _, ok := pending[strings.Join(args, " ")]; ok {
+			return ""
+		}
+		return "go run ./apps/lab " + args[0]
+	}
+	line := strings.Join(c, " ")
+	line, _, _ = strings.Cut(line, " --against") // whose value depends on where it is run
+	switch {
+	case c[0] == "go" && !slices.Contains(c, "build"), c[0] == ".ci/run":
+		return line
+	case strings.HasPrefix(c[0], "$RUNNER_TEMP/"):
+		return path.Base(line[:len(c[0])]) + line[len(c[0]):]
+	}
+	return ""
+}
+
+func firstLine(text string) string {
+	line, _, _ := strings.Cut(text, "\n")
+	return line
+}
+
+// prefixes may stand before a program's name, as an assignment may.
+var (
+	prefixes   = []string{"do", "then", "else", "if", "!", "sudo", "env"}
+	assignment = regexp.MustCompile(`^\w+=`)
+)
+
+// commands splits a script of the plain kind that workflows should hold into the
+// calls of programs in it, those of loops once a value. Redirections, assignments
+// and what bash itself does are left out.
+func commands(script string) []command {
+	var all []command
+	loops := map[string][]string{}
+	for _, words := range split(script) {
+		for len(words) > 0 && (slices.Contains(prefixes, words[0]) || assignment.MatchString(words[0])) {
+			words = words[1:]
+		}
+		switch {
+		case len(words) == 0 || words[0] == "done" || words[0] == "fi":
+			continue
+		case words[0] == "for":
+			loops["$"+words[1]] = words[3:]
+			continue
+		}
+		calls := []command{words}
+		for name, values := range loops {
+			var expanded []command
+			for _, c := range calls {
+				if !slices.ContainsFunc(c, func(w string) bool { return strings.Contains(w, name) }) {
+					expanded = append(expanded, c)
+					continue
+				}
+				for _, v := range values {
+					one := slices.Clone(c)
+					for i := range one {
+						one[i] = strings.ReplaceAll(one[i], name, v)
+					}
+					expanded = append(expanded, one)
+				}
+			}
+			calls = expanded
+		}
+		all = append(all, calls...)
+	}
+	return all
+}
+
+// split cuts a script at its separators into words and takes the quotes and the
+// redirections off. What is substituted comes first, since it is run first.
+func split(script string) [][]string {
+	var all, inner [][]string
+	var words []string
+	var word strings.Builder
+	begun, redirected, quote := false, false, byte(0)
+	end := func() {
+		switch {
+		case begun && redirected:
+			redirected = false
+		case begun:
+			words = append(words, word.String())
+		}
+		word.Reset()
+		begun = false
+	}
+	for i := 0; i < len(script); i++ {
+		switch c := script[i]; {
+		case quote != '\'' && strings.HasPrefix(script[i:], "$("):
+			depth, from := 1, i+2
+			for i = from; depth > 0 && i < len(script); i++ {
+				depth += map[byte]int{'(': 1, ')': -1}[script[i]]
+			}
+			i--
+			inner = append(inner, split(script[from:i])...)
+			word.WriteString("$()")
+			begun = true
+		case quote != 0:
+			if c == quote {
+				quote = 0
+			} else {
+				word.WriteByte(c)
+			}
+		case c == '\'' || c == '"':
+			quote, begun = c, true
+		case strings.HasPrefix(script[i:], "\\\n"):
+			i++
+		case c == '#' && !begun:
+			for i+1 < len(script) && script[i+1] != '\n' {
+				i++
+			}
+		case c == '>':
+			begun = begun && strings.Trim(word.String(), "0123456789") != "" // 2>
+			end()
+			for strings.ContainsRune(">&", rune(script[i+1])) {
+				i++
+			}
+			redirected = true
+		case c == ' ':
+			end()
+		case strings.ContainsRune("\n;&|()", rune(c)):
+			end()
+			all, words, inner = append(append(all, inner...), words), nil, nil
+		default:
+			word.WriteByte(c)
+			begun = true
+		}
+	}
+	end()
+	return append(append(all, inner...), words)
+}
+
+// A script's calls are found whatever stands around them.
+func TestCommands(t *testing.T) {
+	got := commands(`a=b sudo env "P=$P" x -y 2>&1 | tee 'a > b' # c; d
+if [ "$(e f)" ]; then g >>h; else ! i >"$j" || exit 1; fi
+for k in l m; do
+  n=$(o "$k#1" \
+    p)
+done
+(cd q && r)`)
+	want := []command{
+		{"x", "-y"}, {"tee", "a > b"}, {"e", "f"}, {"[", "$()", "]"}, {"g"}, {"i"}, {"exit", "1"},
+		{"o", "l#1", "p"}, {"o", "m#1", "p"}, {"cd", "q"}, {"r"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("calls (-want +got):\n%s", diff)
+	}
+}
