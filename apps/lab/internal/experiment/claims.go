@@ -3,6 +3,7 @@ package experiment
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
@@ -225,6 +226,12 @@ var Claims = []Claim{
 	},
 }
 
+// TrailsDNS tells whether what is claimed about a strategy depends on how far the
+// cluster's DNS trails.
+func TrailsDNS(strategy string) bool {
+	return slices.ContainsFunc(Of(strategy), func(c Claim) bool { return c.Limit(DNS{}) != c.Limit(DNS{TTL: time.Hour, Cache: time.Hour}) })
+}
+
 // Of returns the claims about a strategy.
 func Of(strategy string) []Claim {
 	var some []Claim
@@ -242,8 +249,10 @@ func (c Claim) Judge(f *Facts, reason string) report.Claim {
 	if reason == "" || c.Static {
 		v = c.Evaluate(f)
 	}
+	beyond := v.Status == report.NotRun && slices.ContainsFunc(f.OutOfReach, func(reason string) bool { return strings.Contains(v.Reason, reason) })
 	return report.Claim{
-		ID: c.ID, Strategy: f.Strategy, Text: c.Text, Limit: c.Limit(f.DNS), Goal: c.Goal,
+		OutOfReach: beyond,
+		ID:         c.ID, Strategy: f.Strategy, Text: c.Text, Limit: c.Limit(f.DNS), Goal: c.Goal,
 		Status: v.Status, Measured: v.Measured, Reason: v.Reason,
 	}
 }

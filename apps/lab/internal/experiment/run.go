@@ -55,6 +55,12 @@ type Config struct {
 	// Disposable says that the cluster ends with the run: nobody waits until the
 	// namespaces are gone.
 	Disposable bool
+	// Shared says that others use the cluster too: what takes something away from
+	// them is not done.
+	Shared bool
+	// StartTime is what the first pods may take to be ready, their images' pulling
+	// included; 0 is enough where the nodes have the images.
+	StartTime time.Duration
 	// Progress is told what goes on; nil is silent.
 	Progress progress.Reporter
 }
@@ -253,7 +259,7 @@ func (r *run) run(ctx context.Context, q *quiet, client *kube.Client, id string)
 		if err := r.deploy(ctx, client, id); err != nil {
 			return err
 		}
-		if err := a.serversReady(ctx, a.replicas()); err != nil {
+		if err := a.started(ctx, r.cfg.StartTime); err != nil {
 			return err
 		}
 		return a.injected(ctx)
@@ -284,8 +290,13 @@ func (r *run) experiments(ctx context.Context) error {
 		return nil // no claim needs the logs' ends
 	}
 	account := "system:serviceaccount:" + r.namespace + ":" + a.clients.Spec.Template.Spec.ServiceAccountName
-	asked, unknown := requests(ctx, r.cfg.Cluster, account, a.facts.Started)
-	a.record.update(func(f *Facts) { f.Requests, f.RequestsUnknown = asked, unknown })
+	asked, unknown, beyond := requests(ctx, r.cfg.Cluster, account, a.facts.Started)
+	a.record.update(func(f *Facts) {
+		f.Requests, f.RequestsUnknown = asked, unknown
+		if beyond {
+			f.outOfReach(unknown)
+		}
+	})
 	if r.cfg.Keep {
 		a.note("the namespace is kept: servers go on, so their count of calls is not known")
 		return nil
@@ -307,6 +318,10 @@ func (r *run) experiments(ctx context.Context) error {
 // experiment makes one while what it needs stays, or while no other needs what
 // it takes away.
 func (r *run) experiment(ctx context.Context, e Experiment) error {
+	if r.cfg.Shared && e.alone {
+		r.arena.leaveOut(e, "it would take from others what they use of this cluster")
+		return nil
+	}
 	if r.strategy.Sidecar != "" {
 		done, err := r.mesh.use(ctx, e.alone)
 		if err != nil {
