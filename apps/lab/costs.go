@@ -156,7 +156,7 @@ func (o costsOptions) measure(ctx context.Context) (t costs.Table, err error) {
 		if n > 0 {
 			plan = first.again()
 		}
-		result, err := plan.measure(ctx, c, cluster, false, p)
+		result, err := plan.measure(ctx, c, cluster, builtinDNS, false, p)
 		end(err)
 		if err != nil {
 			return t, exitError{exitFailed, err}
