@@ -187,7 +187,7 @@ func (p *plan) measure(ctx context.Context, c checkout, on cluster.Cluster, dns 
 		Keep: p.options.keep, Disposable: disposable, Progress: r,
 	}
 	if measured.Shared {
-		measured.StartTime = pullTime
+		measured.StartTime, measured.Parallel = pullTime, atOnce
 	}
 	if !p.gitops {
 		result, err = experiment.Run(ctx, measured)

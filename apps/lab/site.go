@@ -46,6 +46,10 @@ const createTime = 15 * time.Minute
 // pullTime is what the first pods may take on a cluster that pulls their images.
 const pullTime = 3 * time.Minute
 
+// atOnce is how many strategies run at once beside what else runs on a cluster of
+// others.
+const atOnce = 3
+
 // usualDNS is what kubeadm and kind configure, and most others: records of 30 s,
 // cached for 30 s.
 var usualDNS = experiment.DNS{TTL: 30 * time.Second, Cache: 30 * time.Second}
