@@ -185,7 +185,7 @@ func (o costsOptions) measure(ctx context.Context) (t costs.Table, err error) {
 		if n > 0 {
 			plan = first.again()
 		}
-		result, err := plan.measure(ctx, c, cluster, false, p)
+		result, err := plan.measure(ctx, c, cluster, builtinDNS, false, p)
 		end(err)
 		if err != nil {
 			failed = exitError{exitFailed, fmt.Errorf("run %d of %d: %w", n+1, o.runs, err)}

@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -45,6 +46,8 @@ type call struct {
 	dir   string // default the checkout
 	cache string // default a new empty directory
 	args  []string
+	// outlives lets it run when the test has ended.
+	outlives bool
 }
 
 func (c call) run(t *testing.T) (code int, stdout, stderr string) {
@@ -55,7 +58,11 @@ func (c call) run(t *testing.T) (code int, stdout, stderr string) {
 	if c.cache == "" {
 		c.cache = t.TempDir()
 	}
-	cmd := exec.CommandContext(t.Context(), lab, c.args...)
+	ctx := t.Context()
+	if c.outlives {
+		ctx = context.WithoutCancel(ctx)
+	}
+	cmd := exec.CommandContext(ctx, lab, c.args...)
 	cmd.Dir = c.dir
 	cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+c.cache)
 	var out, errs bytes.Buffer
@@ -139,7 +146,17 @@ func TestFailures(t *testing.T) {
 		{"status outside a checkout", call{dir: os.TempDir(), args: []string{"status"}}, 2, []string{"clone"}},
 		{"status without a cluster", call{args: []string{"status"}}, 3, []string{"`lab up`"}},
 		{"kubectl without a cluster", call{args: []string{"kubectl", "get", "nodes"}}, 3, []string{"`lab up`"}},
+		{"too many retries", call{args: []string{"run", "--retries", "10"}}, 2, []string{"--retries 10", "0 to 9"}},
 		{"no nodes", call{args: []string{"up", "--nodes", "0"}}, 3, []string{"0 nodes", "1 to 9"}},
+		{"unknown cluster", call{args: []string{"--cluster", "minikube"}}, 2, []string{`"minikube"`, "builtin or kind", "--context"}},
+		{"two clusters", call{args: []string{"--cluster", "kind", "--context", "a"}}, 2, []string{"--cluster kind", "--context a"}},
+		{"registry without a context", call{args: []string{"--registry", "ghcr.io/me/lab"}}, 2, []string{"--context"}},
+		{"context without a registry", call{args: []string{"--context", "a"}}, 2, []string{"--context a", "--registry HOST/PATH", "--push"}},
+		{"registry that is none", call{args: []string{"--context", "a", "--registry", "me/lab"}}, 2, []string{`"me/lab"`, "HOST/PATH", "ghcr.io/me/lab"}},
+		{
+			"argocd on a cluster of others", call{args: []string{"--context", "a", "--registry", "ghcr.io/me/lab", "--deploy", "argocd"}}, 2,
+			[]string{"installs nothing", "argocd/root.yaml"},
+		},
 		{"too many nodes", call{args: []string{"up", "--nodes", "10"}}, 3, []string{"10 nodes", "1 to 9"}},
 		{"no runs of costs", call{args: []string{"costs", "--runs", "0"}}, 2, []string{"--runs 0", "1 to 50"}},
 		{"too many runs of costs", call{args: []string{"costs", "--runs", "51"}}, 2, []string{"--runs 51", "1 to 50"}},
@@ -234,6 +251,7 @@ func TestOutput(t *testing.T) {
 	}{
 		{"help", []string{"--help"}, []string{"Examples:\n", "go run ./apps/lab run --only dns,k8s-api", "Exit codes: 0", "--require"}},
 		{"help of up", []string{"up", "--help"}, []string{"Examples:\n", "--api-port"}},
+		{"least rights", []string{"run", "--print-rbac", "--only", "k8s-api"}, []string{"kind: ClusterRole", "- grpc-lb-k8s-api\n", "- endpointslices\n", "create clusterrolebinding grpc-lb-lab"}},
 		{"completion", []string{"completion", "bash"}, []string{"# bash completion"}},
 		{"completion of an overlay", []string{"__complete", "run", "--only", ""}, []string{"dns\nenvoy\nistio\nk8s-api\nl4\nlinkerd\nxds\nl4-max-age\ndns-max-age\n"}},
 		{"help of costs", []string{"costs", "--help"}, []string{"Examples:\n", "--runs", "--from", "--update"}},

@@ -9,10 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/argocd"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/builtin"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/debian"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
@@ -44,6 +45,9 @@ type plan struct {
 	named, origins map[string][]string
 	thirdParty     thirdparty.Images
 	purpose        experiment.Purpose
+	// registry is where a cluster that is not the lab's gets images from; nil means
+	// that all of them are loaded onto the nodes.
+	registry *image.Registry
 
 	loaded   bool              // the nodes have the images
 	images   map[string]string // see experiment.Config
@@ -60,8 +64,9 @@ func (c checkout) planOf(o runOptions, purpose experiment.Purpose) (*plan, error
 		unavailable: map[string]string{}, named: map[string][]string{}, origins: map[string][]string{},
 		thirdParty: thirdparty.Images{Builder: b, Cache: imageCache(b)},
 		images:     map[string]string{}, versions: map[string]string{},
+		registry: o.site.at,
 	}
-	p.mesh = !o.noInstall && slices.ContainsFunc(experiment.Strategies, func(s experiment.Strategy) bool {
+	p.mesh = !o.noInstall && p.registry == nil && slices.ContainsFunc(experiment.Strategies, func(s experiment.Strategy) bool {
 		return s.Sidecar != "" && slices.Contains(o.only, s.Name)
 	})
 	for _, name := range o.only {
@@ -75,7 +80,27 @@ func (c checkout) planOf(o runOptions, purpose experiment.Purpose) (*plan, error
 	}
 	var err error
 	p.thirdParty.Given, err = thirdparty.Check(o.given, p.refs(), p.thirdParty.Cache)
+	if err == nil && p.registry != nil {
+		p.leaveToNodes()
+	}
 	return p, err
+}
+
+// leaveToNodes leaves what the user does not give to a cluster that is not the
+// lab's, and notes what that means.
+func (p *plan) leaveToNodes() {
+	for name, refs := range p.named {
+		p.named[name] = slices.DeleteFunc(slices.Clone(refs), func(ref string) bool {
+			_, given := p.thirdParty.Given[ref]
+			if !given {
+				p.origins[name] = append(p.origins[name], ref+" is pulled by the nodes")
+			}
+			return !given
+		})
+		if experiment.TrailsDNS(name) {
+			p.origins[name] = append(p.origins[name], fmt.Sprintf("the TTL and the cache of this cluster's DNS are not known, %s and %s are assumed", usualDNS.TTL, usualDNS.Cache))
+		}
+	}
 }
 
 // refs returns the images that this repository does not release, sorted.
@@ -137,7 +162,7 @@ func (p *plan) steps() int {
 
 // measure builds what is missing, puts the images onto the nodes and runs the
 // experiments.
-func (p *plan) measure(ctx context.Context, c checkout, on *builtin.Cluster, disposable bool, r progress.Reporter) (result report.Result, err error) {
+func (p *plan) measure(ctx context.Context, c checkout, on cluster.Cluster, dns experiment.DNS, disposable bool, r progress.Reporter) (result report.Result, err error) {
 	b := component.Builder{Root: c.repository.Root(), Cache: c.dirs.Cache}
 	if err := p.build(ctx, b, on, r); err != nil {
 		return result, err
@@ -150,14 +175,19 @@ func (p *plan) measure(ctx context.Context, c checkout, on *builtin.Cluster, dis
 	if err != nil {
 		return result, err
 	}
-	if err := p.clear(ctx, client); err != nil {
-		return result, fmt.Errorf("removing what an earlier run left: %w", err)
+	if p.registry == nil {
+		if err := p.clear(ctx, client); err != nil {
+			return result, fmt.Errorf("removing what an earlier run left: %w", err)
+		}
 	}
 	measured := experiment.Config{
 		Cluster: on, Repository: c.repository, Overlays: p.options.only, Images: p.images,
 		Unavailable: p.unavailable, Origins: p.origins, Istio: p.istio, Purpose: p.purpose,
-		DNS:  experiment.DNS{TTL: builtin.DNSTTL * time.Second, Cache: builtin.DNSCache * time.Second},
-		Keep: p.options.keep, Disposable: disposable, Progress: r,
+		DNS: dns, Shared: p.registry != nil,
+		Keep: p.options.keep, Disposable: disposable, Retries: p.options.retries, Progress: r,
+	}
+	if measured.Shared {
+		measured.StartTime, measured.Parallel = pullTime, atOnce
 	}
 	if !p.gitops {
 		result, err = experiment.Run(ctx, measured)
@@ -241,7 +271,7 @@ func (p *plan) try(ctx context.Context, root string, client *kube.Client, r prog
 			unable[s.Name] = why
 		}
 	}
-	return p.argocd.Try(ctx, argocd.Config{Kube: client, Root: root, Dir: dir, Images: p.images, Unable: unable}, r)
+	return p.argocd.Try(ctx, argocd.Config{Kube: client, Root: root, Dir: dir, Images: p.images, Unable: unable, Retries: p.options.retries}, r)
 }
 
 func (p *plan) clear(ctx context.Context, client *kube.Client) error {
@@ -252,7 +282,7 @@ func (p *plan) clear(ctx context.Context, client *kube.Client) error {
 
 // build makes the programs and images that are missing and puts the images onto
 // the nodes.
-func (p *plan) build(ctx context.Context, b component.Builder, on *builtin.Cluster, r progress.Reporter) error {
+func (p *plan) build(ctx context.Context, b component.Builder, on cluster.Cluster, r progress.Reporter) error {
 	if p.loaded {
 		return nil
 	}
@@ -282,9 +312,16 @@ func (p *plan) build(ctx context.Context, b component.Builder, on *builtin.Clust
 			return err
 		}
 	}
-	return step(ctx, "load the images", imageTime, func(ctx context.Context, _ func(string)) error {
+	if err := p.rename(); err != nil {
+		return err
+	}
+	err := step(ctx, "load the images", imageTime, func(ctx context.Context, _ func(string)) error {
 		return on.LoadImages(ctx, p.archives...)
 	})
+	if err != nil && p.registry != nil && ctx.Err() == nil {
+		return exitError{exitNoCluster, err} // what its nodes cannot run cannot be measured
+	}
+	return err
 }
 
 // buildImages builds the images of this repository's programs.
@@ -303,6 +340,33 @@ func (p *plan) buildImages(ctx context.Context, b component.Builder, step compon
 		}
 		return err
 	})
+}
+
+// rename lets the manifests name images as the registry does.
+func (p *plan) rename() error {
+	if p.registry == nil {
+		return nil
+	}
+	for _, ref := range p.refs() {
+		p.images[untagged(ref)] = ref
+	}
+	for name, ref := range p.images {
+		renamed, err := p.registry.Ref(ref)
+		if err != nil {
+			return err
+		}
+		p.images[name] = renamed
+	}
+	return nil
+}
+
+// untagged returns an image's name without tag and digest.
+func untagged(ref string) string {
+	name, _, _ := strings.Cut(ref, "@")
+	if colon := strings.LastIndex(name, ":"); colon > strings.LastIndex(name, "/") {
+		name = name[:colon]
+	}
+	return name
 }
 
 func imageCache(b component.Builder) string { return filepath.Join(b.Cache, "images") }

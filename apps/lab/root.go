@@ -31,7 +31,7 @@ refuted or a required one not proven; 2 wrong usage; 3 no cluster could be had.`
 		SilenceUsage:  true,
 	}
 	root.Flags().AddFlagSet(run.Flags())
-	for _, name := range []string{"only", "require", "deploy", "output"} {
+	for _, name := range []string{"only", "require", "deploy", "output", "cluster"} {
 		complete, _ := run.GetFlagCompletionFunc(name)
 		_ = root.RegisterFlagCompletionFunc(name, complete)
 	}

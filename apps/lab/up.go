@@ -1,12 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/builtin"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kind"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
 )
 
@@ -70,7 +72,11 @@ func newDown() *cobra.Command {
 				return err
 			}
 			defer unlock()
-			if err := builtin.Down(cmd.Context(), c.dirs); err != nil {
+			err = builtin.Down(cmd.Context(), c.dirs)
+			if options := c.kindOptions(0); kind.Made(options) {
+				err = errors.Join(err, kind.Down(options))
+			}
+			if err != nil {
 				return exitError{exitFailed, err}
 			}
 			return nil

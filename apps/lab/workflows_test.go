@@ -62,13 +62,6 @@ func workflows(t *testing.T) map[string]workflow {
 	return all
 }
 
-// pending are command lines that workflows run already and the lab takes only
-// once a change beside this one is merged: each with the one refusal that is
-// tolerated until then.
-var pending = map[string]string{
-	"run --cluster kind --only $OVERLAY -o json": `unknown flag: --cluster`,
-}
-
 // Every command, path and overlay in a workflow exists, and those that anyone may
 // want to run are named by README in the same words.
 func TestWorkflowCommands(t *testing.T) {
@@ -97,11 +90,6 @@ func TestWorkflowCommands(t *testing.T) {
 					t.Errorf("%s: job %s runs `%s`, which README does not name", name, id, line)
 				}
 			}
-		}
-	}
-	for line, refusal := range pending {
-		if got := firstLine(commandProblem(strings.ReplaceAll(line, "$OVERLAY", "l4"))); got != refusal {
-			t.Errorf("pending %q: the lab says %q, tolerated is %q: if it takes the line, remove the entry", line, got, refusal)
 		}
 	}
 }
@@ -277,11 +265,7 @@ func labProblem(args, overlays []string) string {
 			}
 		}
 	}
-	problem := firstLine(commandProblem(strings.ReplaceAll(line, "$OVERLAY", "l4")))
-	if refusal, ok := pending[line]; ok && problem == refusal {
-		return ""
-	}
-	return problem
+	return firstLine(commandProblem(strings.ReplaceAll(line, "$OVERLAY", "l4")))
 }
 
 // problem says why a command cannot be run, or "". made are the programs that the
@@ -377,9 +361,6 @@ func pathProblem(dir, word string) string {
 // documented is how README names a command; "" is one that it need not name.
 func (c command) documented() string {
 	if args, isLab := c.lab(); isLab {
-		if _, ok := pending[strings.Join(args, " ")]; ok {
-			return ""
-		}
 		return "go run ./apps/lab " + args[0]
 	}
 	line := strings.Join(c, " ")

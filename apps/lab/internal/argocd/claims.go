@@ -26,6 +26,8 @@ type Claim struct {
 	// try makes the change and returns what was measured. An error that is no
 	// problem of the cluster's refutes.
 	try func(context.Context, *site) (measured string, err error)
+	// once says that it cannot be tried again: it is about the first sync.
+	once bool
 	// undo takes it back whatever happened.
 	undo func(context.Context, *site) error
 }
@@ -42,11 +44,11 @@ const (
 var Claims = []Claim{
 	{
 		ID: firstClaim, Text: "every Application becomes Synced and Healthy", Change: "apply root.yaml",
-		Limit: 150 * time.Second, Goal: 30 * time.Second, try: syncEverything,
+		Limit: 150 * time.Second, Goal: 30 * time.Second, try: syncEverything, once: true,
 	},
 	{
 		ID: 30, Text: "the clients are made once the servers are healthy, so dns is even from its first start", Change: "none: the first sync was watched",
-		Limit: healLimit, Wanted: "all servers ready before, every client's first windows name all and no call is lost", try: clientsCameLast,
+		Limit: healLimit, Wanted: "all servers ready before, all of them answer every client's first calls and none is lost", try: clientsCameLast, once: true,
 	},
 	{
 		ID: 21, Text: "nothing drifts", Change: fmt.Sprintf("%d hard refreshes of every Application", refreshes),
@@ -118,6 +120,15 @@ func (a *ArgoCD) Try(ctx context.Context, cfg Config, r progress.Reporter) (*Dep
 		s.source.note = s.note
 		var judged report.Claim
 		judged, broken = s.judge(ctx, c, broken)
+		for range cfg.Retries {
+			if judged.Status == report.Proven || c.once || broken != "" || ctx.Err() != nil {
+				break
+			}
+			s.note("try again: %s%s", judged.Measured, judged.Reason)
+			var next report.Claim
+			next, broken = s.judge(ctx, c, broken)
+			judged = next.Since(judged)
+		}
 		if c.ID == firstClaim && judged.Status != report.Proven && broken == "" {
 			broken = fmt.Sprintf("claim %d is not proven: what follows starts from it", c.ID)
 		}

@@ -32,6 +32,8 @@ type Config struct {
 	// Unable says of overlays why their pods cannot run here: their Applications
 	// are only wanted to be Synced.
 	Unable map[string]string
+	// Retries is how often a claim that is not proven is tried again.
+	Retries int
 }
 
 // site is Argo CD on a cluster with the checkout's copy.

@@ -97,8 +97,8 @@ func readyIn(slices []discoveryv1.EndpointSlice) int {
 }
 
 // clientsCameLast judges what was seen of the first sync, and the logs of the
-// clients that it started: each must have called every server from its first
-// whole second on.
+// clients that it started: all of the servers must have answered the first calls
+// of each.
 func clientsCameLast(ctx context.Context, s *site) (string, error) {
 	f := s.first
 	if f.err != nil {
@@ -119,15 +119,15 @@ func clientsCameLast(ctx context.Context, s *site) (string, error) {
 			if err != nil {
 				return "", err
 			}
-			windows := windowsOf(raw)
-			if len(windows) < 2 {
-				return p.Name + " has not logged two windows", nil
+			first, failed := firstCalls(windowsOf(raw))
+			if failed > 0 {
+				return "", refuted("%d of the first calls of %s failed", failed, p.Name)
 			}
-			for _, w := range windows[:2] {
-				late := w.Failures["DeadlineExceeded"] // as on a slow machine; any other failure is a lost call
-				if len(w.Servers) != servers || spread.Counts(w.Failures).Total() > late {
-					return "", refuted("in second %d of its life %s was answered by %v, failures %v", w.Seq, p.Name, w.Servers, w.Failures)
-				}
+			if first.Total() < firstAnswers {
+				return fmt.Sprintf("%s has got %d answers", p.Name, first.Total()), nil
+			}
+			if len(first) != servers {
+				return "", refuted("the first %d answers to %s came from %d servers: %v", first.Total(), p.Name, len(first), first)
 			}
 		}
 		if clients == 0 {
@@ -135,8 +135,26 @@ func clientsCameLast(ctx context.Context, s *site) (string, error) {
 		}
 		return "", nil
 	})
-	return fmt.Sprintf("the clients were made %.1f s after the last of %d servers was ready; all %d clients called all of them in their first and second window",
-		f.client.Sub(f.since).Seconds(), servers, clients), err
+	return fmt.Sprintf("the clients were made %.1f s after the last of %d servers was ready; the first %d calls of each of %d clients were answered by all of them",
+		f.client.Sub(f.since).Seconds(), servers, firstAnswers, clients), err
+}
+
+// firstAnswers is enough for every server to have had a turn.
+const firstAnswers = 2 * servers
+
+// firstCalls returns who gave a client's first answers, firstAnswers at least, and
+// how many calls had failed by then. One that missed its deadline is none of
+// these: that is what a busy machine does.
+func firstCalls(windows []*callerlog.Window) (answers spread.Counts, failed int64) {
+	answers = spread.Counts{}
+	for _, w := range windows {
+		answers = answers.Plus(w.Servers)
+		failed += spread.Counts(w.Failures).Total() - w.Failures["DeadlineExceeded"]
+		if answers.Total() >= firstAnswers {
+			break
+		}
+	}
+	return answers, failed
 }
 
 func windowsOf(raw []byte) []*callerlog.Window {

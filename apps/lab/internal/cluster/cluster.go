@@ -1,6 +1,5 @@
 // Package cluster is the one interface between the lab and the Kubernetes that
-// it measures. Package builtin implements it; other kinds of cluster belong
-// beside it.
+// it measures. Packages builtin, kind and existing implement it.
 package cluster
 
 import (
@@ -14,13 +13,15 @@ import (
 
 // Cluster is a running Kubernetes.
 type Cluster interface {
-	// Kind names the implementation: "builtin".
+	// Kind names the implementation: "builtin", "kind" or "existing".
 	Kind() string
-	// RESTConfig returns a fresh configuration with administrator's rights.
+	// RESTConfig returns a fresh configuration: of an administrator on a cluster
+	// that the lab booted, of the user's context on any other.
 	RESTConfig() (*rest.Config, error)
 	// Kubeconfig returns the path of a kubeconfig file for kubectl.
 	Kubeconfig() string
-	// LoadImages puts images from docker-save archives onto every node.
+	// LoadImages puts images from docker-save archives onto every node, or into
+	// the registry that the nodes pull them from.
 	LoadImages(ctx context.Context, archives ...string) error
 	// AuditLog opens the API server's audit log, one JSON event a line, at its
 	// beginning. It returns errors.ErrUnsupported where the log is out of reach.

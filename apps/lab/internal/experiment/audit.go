@@ -37,20 +37,20 @@ type auditEvent struct {
 }
 
 // requests reads what the account asked of the API server since a moment, or
-// why that cannot be known.
-func requests(ctx context.Context, c cluster.Cluster, account string, since time.Time) (all []Request, unknown string) {
+// why that cannot be known: beyond says that on this cluster it never can.
+func requests(ctx context.Context, c cluster.Cluster, account string, since time.Time) (all []Request, unknown string, beyond bool) {
 	log, err := c.AuditLog(ctx)
 	if errors.Is(err, errors.ErrUnsupported) {
-		return nil, "the audit log of this cluster is out of reach"
+		return nil, "the audit log of this cluster is out of reach", true
 	}
 	if err != nil {
-		return nil, fmt.Sprintf("opening the audit log: %v", err)
+		return nil, fmt.Sprintf("opening the audit log: %v", err), false
 	}
 	defer func() { _ = log.Close() }()
 	if all, err = readAudit(log, account, since); err != nil {
-		return nil, fmt.Sprintf("reading the audit log: %v", err)
+		return nil, fmt.Sprintf("reading the audit log: %v", err), false
 	}
-	return all, ""
+	return all, "", false
 }
 
 // readAudit keeps one request of each audit ID: a watch is logged when it starts

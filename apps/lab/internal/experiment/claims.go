@@ -3,6 +3,7 @@ package experiment
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
@@ -225,6 +226,12 @@ var Claims = []Claim{
 	},
 }
 
+// TrailsDNS tells whether what is claimed about a strategy depends on how far the
+// cluster's DNS trails.
+func TrailsDNS(strategy string) bool {
+	return slices.ContainsFunc(Of(strategy), func(c Claim) bool { return c.Limit(DNS{}) != c.Limit(DNS{TTL: time.Hour, Cache: time.Hour}) })
+}
+
 // Of returns the claims about a strategy.
 func Of(strategy string) []Claim {
 	var some []Claim
@@ -236,14 +243,21 @@ func Of(strategy string) []Claim {
 	return some
 }
 
+// isStatic tells whether a claim is about the rendering alone.
+func isStatic(id int) bool {
+	return slices.ContainsFunc(Claims, func(c Claim) bool { return c.ID == id && c.Static })
+}
+
 // Judge evaluates the claim, or says why it could not be when reason is given.
 func (c Claim) Judge(f *Facts, reason string) report.Claim {
 	v := Verdict{Status: report.NotRun, Reason: reason}
 	if reason == "" || c.Static {
 		v = c.Evaluate(f)
 	}
+	beyond := v.Status == report.NotRun && slices.ContainsFunc(f.OutOfReach, func(reason string) bool { return strings.Contains(v.Reason, reason) })
 	return report.Claim{
-		ID: c.ID, Strategy: f.Strategy, Text: c.Text, Limit: c.Limit(f.DNS), Goal: c.Goal,
+		OutOfReach: beyond,
+		ID:         c.ID, Strategy: f.Strategy, Text: c.Text, Limit: c.Limit(f.DNS), Goal: c.Goal,
 		Status: v.Status, Measured: v.Measured, Reason: v.Reason,
 	}
 }

@@ -66,6 +66,9 @@ type Facts struct {
 	// RequestsUnknown says why they are not known.
 	Requests        []Request
 	RequestsUnknown string
+	// OutOfReach says what can never be known or done on this cluster: the reasons
+	// of claims that were not run therefore.
+	OutOfReach []string
 
 	byName bool // see Strategy.ByName
 }
@@ -193,6 +196,8 @@ func NewFacts(strategy, namespace string, dns DNS) *Facts {
 		byName: slices.ContainsFunc(Strategies, func(s Strategy) bool { return s.Name == strategy && s.ByName }),
 	}
 }
+
+func (f *Facts) outOfReach(reason string) { f.OutOfReach = append(f.OutOfReach, reason) }
 
 // phase returns an experiment that was measured, or why it was not.
 func (f *Facts) phase(name string) (*Phase, string) {

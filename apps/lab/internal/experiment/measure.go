@@ -84,6 +84,19 @@ func (a *arena) measure(ctx context.Context, e Experiment) error {
 	return nil
 }
 
+// leaveOut writes down why an experiment is not made on this cluster.
+func (a *arena) leaveOut(e Experiment, why string) {
+	now := time.Now()
+	a.experiments = append(a.experiments, &report.Experiment{
+		Name: e.Name, Strategy: a.strategy.Name, Status: report.NotMeasured, Reason: why,
+		Steady: e.Steady, Change: e.Change, Started: now, Finished: now,
+	})
+	a.record.update(func(f *Facts) {
+		f.Phases[e.Name] = &Phase{NotMeasured: why}
+		f.outOfReach(why)
+	})
+}
+
 // hold brings about the steady state, and where it must be at rest waits for the
 // others' and checks its own again.
 func (a *arena) hold(ctx context.Context, e Experiment) error {
@@ -123,9 +136,33 @@ func (a *arena) finish(all []Experiment) {
 
 func (a *arena) replicas() int { return int(*a.servers.Spec.Replicas) }
 
+// started waits until all servers of the overlay are ready for the first time:
+// longer than ever after where their nodes may still pull images.
+func (a *arena) started(ctx context.Context, limit time.Duration) error {
+	err := a.readyIn(ctx, steadyTimeout, a.replicas())
+	if err == nil || ctx.Err() != nil || limit <= steadyTimeout {
+		return err
+	}
+	onNodes := false
+	a.record.look(func(*Facts) {
+		for _, p := range a.pods {
+			onNodes = onNodes || p.Spec.NodeName != ""
+		}
+	})
+	if !onNodes {
+		return err
+	}
+	a.note("wait longer: nodes may still pull images")
+	return a.readyIn(ctx, limit-steadyTimeout, a.replicas())
+}
+
 // serversReady waits until that many servers are ready, no more and no fewer.
 func (a *arena) serversReady(ctx context.Context, n int) error {
-	return a.await(ctx, steadyTimeout, fmt.Sprintf("%d ready servers", n), func(f *Facts) string {
+	return a.readyIn(ctx, steadyTimeout, n)
+}
+
+func (a *arena) readyIn(ctx context.Context, limit time.Duration, n int) error {
+	return a.await(ctx, limit, fmt.Sprintf("%d ready servers", n), func(f *Facts) string {
 		if ready := len(f.readyNow()); ready != n {
 			return fmt.Sprintf("%d of %d are ready", ready, n)
 		}

@@ -22,7 +22,10 @@ const lateStart = 8 * time.Second
 func listProcesses(ctx context.Context, a *arena, _ *Phase) error {
 	used, err := a.usage(ctx)
 	if errors.Is(err, errors.ErrUnsupported) {
-		a.record.update(func(f *Facts) { f.ProcessesUnknown = err.Error() })
+		a.record.update(func(f *Facts) {
+			f.ProcessesUnknown = "the processes of this cluster's pods are out of reach"
+			f.outOfReach(f.ProcessesUnknown)
+		})
 		return nil
 	}
 	if err != nil {

@@ -55,6 +55,15 @@ type Config struct {
 	// Disposable says that the cluster ends with the run: nobody waits until the
 	// namespaces are gone.
 	Disposable bool
+	// Shared says that others use the cluster too: what takes something away from
+	// them is not done.
+	Shared bool
+	// StartTime is what the first pods may take to be ready, their images' pulling
+	// included; 0 is enough where the nodes have the images.
+	StartTime time.Duration
+	// Retries is how often strategies are measured once more, without the others,
+	// when a claim about them was decided neither way or refuted.
+	Retries int
 	// Progress is told what goes on; nil is silent.
 	Progress progress.Reporter
 }
@@ -71,6 +80,55 @@ type Deployer interface {
 // about the run as a whole: a strategy that fails is in the result. What was
 // measured before the error is in the result too.
 func Run(ctx context.Context, cfg Config) (report.Result, error) {
+	result, err := measureOnce(ctx, cfg)
+	for range cfg.Retries {
+		if cfg.Overlays = doubtful(result, cfg.Unavailable); err != nil || len(cfg.Overlays) == 0 {
+			break
+		}
+		if err = release(ctx, cfg); err != nil {
+			break
+		}
+		var next report.Result
+		next, err = measureOnce(ctx, cfg)
+		result = result.Again(next)
+	}
+	return result, err
+}
+
+// doubtful returns the strategies that another attempt could bring more about
+// than this one did: what is busy for a moment may be so no longer. A strategy
+// that lacks what it needs is not among them, nor is what its files say.
+func doubtful(r report.Result, unavailable map[string]string) []string {
+	var names []string
+	for _, s := range r.Strategies {
+		known, err := named([]string{s.Name})
+		if err != nil || unavailable[s.Name] != "" || s.Reason != "" && s.Reason == cmp.Or(known[0].NotRun, known[0].LacksSidecar) {
+			continue
+		}
+		if s.Status != report.Ran || slices.ContainsFunc(r.Claims, func(c report.Claim) bool {
+			return c.Strategy == s.Name && c.Status != report.Proven && !c.OutOfReach && !isStatic(c.ID)
+		}) {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}
+
+// release lets the namespaces that a deployer filled be deleted.
+func release(ctx context.Context, cfg Config) error {
+	if cfg.Deployer == nil {
+		return nil
+	}
+	for _, name := range cfg.Overlays {
+		if err := cfg.Deployer.Release(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// measureOnce is one attempt of Run.
+func measureOnce(ctx context.Context, cfg Config) (report.Result, error) {
 	result := report.Result{
 		Started: time.Now(), Cluster: cfg.Cluster.Kind(), Machine: machine(), Versions: maps.Clone(cfg.Cluster.Versions()),
 		Strategies: []report.Strategy{}, Claims: []report.Claim{}, Experiments: []report.Experiment{},
@@ -256,7 +314,7 @@ func (r *run) run(ctx context.Context, q *quiet, client *kube.Client, id string)
 		if err := r.deploy(ctx, client, id); err != nil {
 			return err
 		}
-		if err := a.serversReady(ctx, a.replicas()); err != nil {
+		if err := a.started(ctx, r.cfg.StartTime); err != nil {
 			return err
 		}
 		return a.injected(ctx)
@@ -287,8 +345,13 @@ func (r *run) experiments(ctx context.Context) error {
 		return nil // no claim needs the logs' ends
 	}
 	account := "system:serviceaccount:" + r.namespace + ":" + a.clients.Spec.Template.Spec.ServiceAccountName
-	asked, unknown := requests(ctx, r.cfg.Cluster, account, a.facts.Started)
-	a.record.update(func(f *Facts) { f.Requests, f.RequestsUnknown = asked, unknown })
+	asked, unknown, beyond := requests(ctx, r.cfg.Cluster, account, a.facts.Started)
+	a.record.update(func(f *Facts) {
+		f.Requests, f.RequestsUnknown = asked, unknown
+		if beyond {
+			f.outOfReach(unknown)
+		}
+	})
 	if r.cfg.Keep {
 		a.note("the namespace is kept: servers go on, so their count of calls is not known")
 		return nil
@@ -310,6 +373,10 @@ func (r *run) experiments(ctx context.Context) error {
 // experiment makes one while what it needs stays, or while no other needs what
 // it takes away.
 func (r *run) experiment(ctx context.Context, e Experiment) error {
+	if r.cfg.Shared && e.alone {
+		r.arena.leaveOut(e, "it would take from others what they use of this cluster")
+		return nil
+	}
 	if r.strategy.Sidecar != "" {
 		done, err := r.mesh.use(ctx, e.alone)
 		if err != nil {

@@ -128,7 +128,7 @@ func TestListProcesses(t *testing.T) {
 		wantErr error
 	}{
 		{name: "listed", want: map[string][]string{"c1": {"pilot-agent", "echo-client-xds"}, "s1": {"echo-server"}}},
-		{name: "out_of_reach", err: errors.ErrUnsupported, unknown: errors.ErrUnsupported.Error()},
+		{name: "out_of_reach", err: errors.ErrUnsupported, unknown: "the processes of this cluster's pods are out of reach"},
 		{name: "broken", err: broken, wantErr: broken},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -14,6 +14,13 @@ func ExitCode(r Result, required []string) int {
 	return 0
 }
 
+// WithinReach returns the result without the claims that its cluster cannot
+// decide.
+func WithinReach(r Result) Result {
+	r.Claims = slices.DeleteFunc(slices.Clone(r.Claims), func(c Claim) bool { return c.OutOfReach })
+	return r
+}
+
 // Shortcomings says, a line each, why ExitCode is not 0.
 func Shortcomings(r Result, required []string) []string {
 	var lines []string

@@ -58,3 +58,24 @@ func TestExitCode(t *testing.T) {
 		})
 	}
 }
+
+// What the cluster cannot decide is not missing where nobody asked for it, but a
+// strategy with nothing else is.
+func TestWithinReach(t *testing.T) {
+	proven := report.Claim{ID: 1, Strategy: "k8s-api", Status: report.Proven}
+	beyond := report.Claim{ID: 8, Strategy: "k8s-api", Status: report.NotRun, Reason: "no audit log", OutOfReach: true}
+	result := report.Result{Strategies: []report.Strategy{{Name: "k8s-api", Status: report.Ran}}, Claims: []report.Claim{proven, beyond}}
+	if code := report.ExitCode(result, []string{"k8s-api"}); code != 1 {
+		t.Errorf("ExitCode = %d where it is asked for, want 1", code)
+	}
+	if code := report.ExitCode(report.WithinReach(result), []string{"k8s-api"}); code != 0 {
+		t.Errorf("ExitCode within reach = %d, want 0", code)
+	}
+	if len(result.Claims) != 2 {
+		t.Error("the result itself was changed")
+	}
+	result.Claims = []report.Claim{beyond}
+	if code := report.ExitCode(report.WithinReach(result), []string{"k8s-api"}); code != 1 {
+		t.Errorf("ExitCode with nothing in reach = %d, want 1", code)
+	}
+}

@@ -101,6 +101,11 @@ type Claim struct {
 	Limit  string `json:"limit"`
 	Goal   string `json:"goal,omitempty"`
 	Reason string `json:"reason,omitempty"`
+	// Before is what came out of it in earlier attempts of the same run.
+	Before []string `json:"before,omitempty"`
+	// OutOfReach says that a cluster of this kind can never decide it: such a claim
+	// is missing only where somebody asks for it.
+	OutOfReach bool `json:"out_of_reach,omitempty"`
 }
 
 // Experiment is one change made to one strategy.

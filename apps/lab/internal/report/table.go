@@ -77,15 +77,16 @@ func claims(rows []Claim, style Style) string {
 	slices.SortStableFunc(rows, func(a, b Claim) int { return cmp.Compare(a.ID, b.ID) })
 	var b strings.Builder
 	for _, c := range rows {
-		outcome := c.Measured
-		if c.Status == NotRun {
-			outcome = "not run: " + c.Reason
-		}
+		outcome := c.outcome()
 		limits := "limit " + c.Limit
 		if c.Goal != "" {
 			limits += ", goal " + c.Goal
 		}
-		fmt.Fprintf(&b, "%s %2d %-*s  %s\n         %s%s (%s)\n", marks[c.Status], c.ID, names, c.Strategy, c.Text, strings.Repeat(" ", names-2), outcome, limits)
+		indent := strings.Repeat(" ", names+7)
+		fmt.Fprintf(&b, "%s %2d %-*s  %s\n%s%s (%s)\n", marks[c.Status], c.ID, names, c.Strategy, c.Text, indent, outcome, limits)
+		for i, before := range c.Before {
+			fmt.Fprintf(&b, "%sattempt %d: %s\n", indent, i+1, before)
+		}
 	}
 	return b.String()
 }

@@ -1,0 +1,7 @@
+package existing
+
+// What only tests outside of the package reach for.
+var (
+	Skew      = skew
+	Leftovers = leftovers
+)

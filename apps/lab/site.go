@@ -1,0 +1,302 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+	"sigs.k8s.io/yaml"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/argocd"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/builtin"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/existing"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kind"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
+)
+
+// The values of --cluster.
+const (
+	builtinCluster = "builtin"
+	kindCluster    = "kind"
+)
+
+// roleName is that of the ClusterRole which --print-rbac prints.
+const roleName = "grpc-lb-lab"
+
+// createTime is what creating a kind cluster may take, its image's pulling
+// included.
+const createTime = 15 * time.Minute
+
+// pullTime is what the first pods may take on a cluster that pulls their images.
+const pullTime = 3 * time.Minute
+
+// atOnce is how many strategies run at once beside what else runs on a cluster of
+// others.
+const atOnce = 3
+
+// usualDNS is what kubeadm and kind configure, and most others: records of 30 s,
+// cached for 30 s.
+var usualDNS = experiment.DNS{TTL: 30 * time.Second, Cache: 30 * time.Second}
+
+// builtinDNS is what the built-in cluster's CoreDNS is told.
+var builtinDNS = experiment.DNS{TTL: builtin.DNSTTL * time.Second, Cache: builtin.DNSCache * time.Second}
+
+// siteOptions say which cluster a run measures.
+type siteOptions struct {
+	cluster   string
+	context   string
+	registry  string
+	push, yes bool
+	printRBAC bool
+	at        *image.Registry // parsed registry
+}
+
+func (o *siteOptions) flags(f *pflag.FlagSet) {
+	f.StringVar(&o.cluster, "cluster", "", "`kind` of cluster to boot: builtin, or kind (default this checkout's where one is up, kind where a Docker daemon answers, else builtin)")
+	f.StringVar(&o.context, "context", "", "`name` of a context of your kubeconfig: measure on that cluster, and install nothing beside the overlays")
+	f.StringVar(&o.registry, "registry", "", "with --context: `HOST/PATH` from which its nodes pull the lab's images")
+	f.BoolVar(&o.push, "push", false, "with --registry: push the lab's images there first")
+	f.BoolVar(&o.yes, "yes", false, "with --context: do not ask before namespaces are created")
+	f.BoolVar(&o.printRBAC, "print-rbac", false, "print the least rights that a run with --context needs, and do nothing else")
+}
+
+// check looks for contradictions in the flags.
+func (o *siteOptions) check(deploy string) (err error) {
+	switch {
+	case o.cluster != "" && o.cluster != builtinCluster && o.cluster != kindCluster:
+		return fmt.Errorf("--cluster %q: expected %s or %s; a cluster that is there already is named by --context", o.cluster, builtinCluster, kindCluster)
+	case o.context == "" && (o.registry != "" || o.push || o.yes):
+		return errors.New("--registry, --push and --yes are about the cluster of --context: name one")
+	case o.context == "":
+		return nil
+	case o.cluster != "":
+		return fmt.Errorf("--cluster %s boots a cluster and --context %s names one: give one of the two", o.cluster, o.context)
+	case deploy == argocd.Name:
+		return errors.New("--deploy argocd installs Argo CD, and the lab installs nothing on the cluster of --context: apply argocd/root.yaml there yourself")
+	case o.registry == "" && !o.printRBAC:
+		return fmt.Errorf("--context %s: its nodes pull the lab's images from a registry: give --registry HOST/PATH, and --push to put them there", o.context)
+	case o.registry == "":
+		return nil
+	}
+	registry, err := image.ParseRegistry(o.registry)
+	if err != nil {
+		return fmt.Errorf("--registry: %w", err)
+	}
+	o.at = &registry
+	return nil
+}
+
+// site is the cluster that a run measures.
+type site struct {
+	// steps counts what up reports.
+	steps int
+	up    func(context.Context, progress.Reporter, []component.Component) (cluster.Cluster, error)
+	// down undoes up; it is nil where that booted nothing.
+	down func(context.Context) error
+	// kept says where a cluster is that was booted and left.
+	kept string
+	dns  experiment.DNS
+}
+
+// site chooses the cluster. Of one that is not the lab's it makes sure, before
+// anything is built, that the run can do what it must and may do it.
+func (c checkout) site(ctx context.Context, o runOptions) (site, error) {
+	if o.site.context != "" {
+		return c.existingSite(ctx, o)
+	}
+	if o.site.cluster == "" {
+		running, err := builtin.Find(c.dirs)
+		switch {
+		case err != nil:
+			return site{}, exitError{exitNoCluster, err}
+		case running == nil && kind.Answers(ctx) == nil:
+			o.site.cluster = kindCluster
+		}
+	}
+	if o.site.cluster == kindCluster {
+		return c.kindSite(ctx, o)
+	}
+	return c.builtinSite(o)
+}
+
+func (c checkout) builtinSite(o runOptions) (site, error) {
+	s := site{dns: builtinDNS}
+	running, err := builtin.Find(c.dirs)
+	if err != nil {
+		return s, exitError{exitNoCluster, err}
+	}
+	if running != nil {
+		s.up = func(context.Context, progress.Reporter, []component.Component) (cluster.Cluster, error) {
+			return running, nil
+		}
+		return s, nil
+	}
+	s.steps = builtin.Steps()
+	s.up = func(ctx context.Context, p progress.Reporter, builds []component.Component) (cluster.Cluster, error) {
+		up := c.upOptions(o.up, p)
+		up.Detached, up.Builds = o.keep, builds
+		return builtin.Up(ctx, up)
+	}
+	s.down = func(ctx context.Context) error { return builtin.Down(ctx, c.dirs) }
+	return s, nil
+}
+
+func (c checkout) kindOptions(nodes int) kind.Options {
+	return kind.Options{Name: "grpc-lb-" + c.dirs.ID, Kubeconfig: filepath.Join(c.dirs.Cluster, "kind.kubeconfig"), Nodes: nodes}
+}
+
+func (c checkout) kindSite(ctx context.Context, o runOptions) (site, error) {
+	options := c.kindOptions(o.up.nodes)
+	s := site{dns: usualDNS}
+	if err := kind.Answers(ctx); err != nil {
+		return s, exitError{exitNoCluster, fmt.Errorf("--cluster kind: not run: %w: start Docker, or leave the flag out", err)}
+	}
+	running, err := kind.Find(ctx, options)
+	if err != nil {
+		return s, exitError{exitNoCluster, err}
+	}
+	if running != nil {
+		s.up = func(context.Context, progress.Reporter, []component.Component) (cluster.Cluster, error) {
+			return running, nil
+		}
+		return s, nil
+	}
+	s.steps = 1
+	s.up = func(ctx context.Context, p progress.Reporter, _ []component.Component) (on cluster.Cluster, err error) {
+		err = progress.Run(ctx, p, "create the kind cluster "+options.Name, createTime, func(ctx context.Context, _ func(string)) error {
+			on, err = kind.Up(ctx, options)
+			return err
+		})
+		return on, err
+	}
+	s.down = func(context.Context) error { return kind.Down(options) }
+	s.kept = fmt.Sprintf("kind cluster %s is kept: KUBECONFIG=%s; `lab down` deletes it", options.Name, options.Kubeconfig)
+	return s, nil
+}
+
+// existingSite connects, and asks the API server for rights and the user for
+// permission.
+func (c checkout) existingSite(ctx context.Context, o runOptions) (site, error) {
+	s := site{dns: usualDNS}
+	on, err := existing.Connect(ctx, existing.Options{Context: o.site.context, Registry: o.site.at, Push: o.site.push})
+	if errors.Is(err, existing.ErrNoContext) {
+		return s, exitError{exitUsage, err}
+	}
+	if err != nil {
+		return s, exitError{exitNoCluster, err}
+	}
+	rights, err := c.rights(o.only)
+	if err != nil {
+		return s, exitError{exitUsage, err}
+	}
+	var namespaces []string
+	for _, name := range o.only {
+		namespaces = append(namespaces, overlay.Namespace(name))
+	}
+	left, err := on.Preflight(ctx, namespaces, rights)
+	if o.site.push {
+		err = errors.Join(err, o.site.at.CheckPush(ctx))
+	}
+	if err != nil {
+		return s, exitError{exitNoCluster, errors.New(strings.ReplaceAll(err.Error(), "\n", "\nlab: "))}
+	}
+	if !o.site.yes {
+		plans := fmt.Sprintf("context %s is %s, Kubernetes %s. This run", o.site.context, on.Host(), on.Versions()["kubernetes"])
+		if err := confirm(os.Stdin, os.Stderr, term.IsTerminal(int(os.Stdin.Fd())), plans+o.announced(namespaces, left)); err != nil {
+			return s, err
+		}
+	}
+	s.up = func(context.Context, progress.Reporter, []component.Component) (cluster.Cluster, error) {
+		return on, nil
+	}
+	return s, nil
+}
+
+// announced says what a run does to somebody else's cluster.
+func (o runOptions) announced(namespaces, left []string) string {
+	var b strings.Builder
+	if len(left) > 0 {
+		fmt.Fprintf(&b, " deletes what an earlier run left, %s,", strings.Join(left, ", "))
+	}
+	if o.site.push {
+		fmt.Fprintf(&b, " pushes images to %s,", o.site.at)
+	}
+	end := "deletes them at its end"
+	if o.keep {
+		end = "leaves them"
+	}
+	fmt.Fprintf(&b, " creates the namespaces %s and %s", strings.Join(namespaces, ", "), end)
+	return b.String()
+}
+
+// confirm asks on a terminal; without one it says how to go on.
+func confirm(in io.Reader, out io.Writer, terminal bool, what string) error {
+	if !terminal {
+		return exitError{exitUsage, fmt.Errorf("%s: without a terminal nobody can be asked: give --yes", what)}
+	}
+	if _, err := fmt.Fprintf(out, "lab: %s.\nGo on? [y/N] ", what); err != nil {
+		return exitError{exitNoCluster, err}
+	}
+	answer, err := bufio.NewReader(in).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return exitError{exitNoCluster, err}
+	}
+	if !slices.Contains([]string{"y", "yes"}, strings.ToLower(strings.TrimSpace(answer))) {
+		return exitError{exitNoCluster, fmt.Errorf("nothing was done: the answer was %q", cmp.Or(strings.TrimSpace(answer), "no"))}
+	}
+	return nil
+}
+
+// rights returns what running the overlays takes on a cluster of others.
+func (c checkout) rights(overlays []string) ([]kube.Right, error) {
+	var all []kube.Right
+	for _, name := range overlays {
+		rendered, err := c.repository.Render(name)
+		if err != nil {
+			return nil, err
+		}
+		objects, err := overlay.Unstructured(rendered)
+		if err != nil {
+			return nil, err
+		}
+		some, err := experiment.Rights(name, objects)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, some...)
+	}
+	return all, nil
+}
+
+// printRBAC prints the least role of a run.
+func (c checkout) printRBAC(w io.Writer, overlays []string) error {
+	rights, err := c.rights(overlays)
+	if err != nil {
+		return exitError{exitUsage, err}
+	}
+	role, err := yaml.Marshal(kube.ClusterRole(roleName, rights...))
+	if err != nil {
+		return exitError{exitFailed, err}
+	}
+	_, err = fmt.Fprintf(w, `# The least rights of lab run --context NAME --only %s.
+# It is a ClusterRole because its namespaces are not there before the run. Bind it:
+#   kubectl create clusterrolebinding %s --clusterrole=%[2]s --user=USER
+%s`, strings.Join(overlays, ","), roleName, role)
+	return err
+}
