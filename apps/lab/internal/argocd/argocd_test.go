@@ -18,6 +18,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
 
+	"github.com/grpc-lb/grpc-lb/apps/internal/caller/callerlog"
+	"github.com/grpc-lb/grpc-lb/apps/internal/spread"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/argocd"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
@@ -333,5 +335,32 @@ func TestClaimsAreNumberedOnce(t *testing.T) {
 		if c.Text == "" || c.Change == "" || c.Limit == 0 {
 			t.Errorf("claim %d lacks its text, change or limit", c.ID)
 		}
+	}
+}
+
+// A client's first answers are counted until every server has had a turn. Calls
+// that were late are neither answered nor failed.
+func TestFirstCalls(t *testing.T) {
+	late := map[string]int64{"DeadlineExceeded": 5}
+	three := map[string]int64{"a": 3, "b": 2, "c": 2}
+	for _, test := range []struct {
+		name    string
+		windows []*callerlog.Window
+		want    spread.Counts
+		failed  int64
+	}{
+		{name: "none", want: spread.Counts{}},
+		{name: "at_once", windows: []*callerlog.Window{{Servers: three}, {Servers: map[string]int64{"d": 1}}}, want: three},
+		{name: "late_at_first", windows: []*callerlog.Window{{Failures: late}, {Servers: three}}, want: three},
+		{name: "few_at_first", windows: []*callerlog.Window{{Servers: map[string]int64{"a": 1}}, {Servers: three}}, want: spread.Counts{"a": 4, "b": 2, "c": 2}},
+		{name: "lost", windows: []*callerlog.Window{{Failures: map[string]int64{"Unavailable": 2, "DeadlineExceeded": 1}}, {Servers: three}}, want: three, failed: 2},
+		{name: "lost_later", windows: []*callerlog.Window{{Servers: three}, {Failures: map[string]int64{"Unavailable": 2}}}, want: three},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got, failed := argocd.FirstCalls(test.windows)
+			if diff := cmp.Diff(test.want, got); diff != "" || failed != test.failed {
+				t.Errorf("%d failed, want %d; answers (-want +got):\n%s", failed, test.failed, diff)
+			}
+		})
 	}
 }

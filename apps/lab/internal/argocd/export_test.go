@@ -25,3 +25,6 @@ func Says(raw string) (fine, waiting, refusal string, err error) {
 	err = json.Unmarshal([]byte(raw), a)
 	return a.fine(), a.waiting(), a.refusal(), err
 }
+
+// FirstCalls is how a claim reads the windows of a client.
+var FirstCalls = firstCalls

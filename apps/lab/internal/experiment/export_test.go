@@ -39,6 +39,7 @@ var (
 	TakenPorts     = takenPorts
 	MayRead        = mayRead
 	PauseClients   = pauseClients
+	Doubtful       = doubtful
 )
 
 // The limits that tests come up to.

@@ -15,7 +15,11 @@ func (c Claim) outcome() string {
 
 // Since returns the claim as it came out of another attempt than the earlier one.
 func (c Claim) Since(earlier Claim) Claim {
-	c.Before = append(slices.Clone(earlier.Before), string(earlier.Status)+": "+earlier.outcome())
+	before := earlier.outcome()
+	if earlier.Status != NotRun {
+		before = string(earlier.Status) + ": " + before
+	}
+	c.Before = append(slices.Clone(earlier.Before), before)
 	return c
 }
 

@@ -1,0 +1,42 @@
+package experiment_test
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
+)
+
+// What another attempt could prove is measured again, and nothing else.
+func TestDoubtful(t *testing.T) {
+	for _, test := range []struct {
+		name        string
+		strategy    report.Strategy
+		claim       report.Claim
+		unavailable string
+		want        bool
+	}{
+		{name: "proven", strategy: report.Strategy{Status: report.Ran}, claim: report.Claim{ID: 14, Status: report.Proven}},
+		{name: "refuted", strategy: report.Strategy{Status: report.Ran}, claim: report.Claim{ID: 14, Status: report.Refuted}, want: true},
+		{name: "not_measured", strategy: report.Strategy{Status: report.Ran}, claim: report.Claim{ID: 14, Status: report.NotRun}, want: true},
+		{name: "out_of_reach", strategy: report.Strategy{Status: report.Ran}, claim: report.Claim{ID: 14, Status: report.NotRun, OutOfReach: true}},
+		{name: "what_its_files_say", strategy: report.Strategy{Status: report.Ran}, claim: report.Claim{ID: 13, Status: report.Refuted}},
+		{name: "servers_not_ready", strategy: report.Strategy{Status: report.NotRun, Reason: "2 of 3 are ready"}, want: true},
+		{name: "no_mesh", strategy: report.Strategy{Status: report.NotRun, Reason: "Istio is not installed"}},
+		{name: "no_image", strategy: report.Strategy{Status: report.NotRun, Reason: "image x cannot be had"}, unavailable: "image x cannot be had"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			test.strategy.Name, test.claim.Strategy = "istio", "istio"
+			r := report.Result{Strategies: []report.Strategy{{Name: "l4", Status: report.Ran}, test.strategy}, Claims: []report.Claim{test.claim}}
+			var want []string
+			if test.want {
+				want = []string{"istio"}
+			}
+			if diff := cmp.Diff(want, experiment.Doubtful(r, map[string]string{"istio": test.unavailable})); diff != "" {
+				t.Errorf("measured again (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

@@ -1,0 +1,59 @@
+package report_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
+)
+
+// What is measured again replaces what came before, which its claims keep in
+// words; everything else stays, and the table shows both.
+func TestAgain(t *testing.T) {
+	first := report.Result{
+		Strategies: []report.Strategy{{Name: "l4", Status: report.Ran}, {Name: "istio", Status: report.Ran, Note: "with an Envoy"}},
+		Claims: []report.Claim{
+			{ID: 2, Strategy: "l4", Status: report.Proven, Measured: "one server"},
+			{ID: 14, Strategy: "istio", Status: report.Refuted, Measured: "Jain 0.9"},
+			{ID: 15, Strategy: "istio", Status: report.NotRun, Reason: "no log"},
+		},
+		Experiments: []report.Experiment{{Name: "steady", Strategy: "istio"}},
+	}
+	next := report.Result{
+		Strategies: []report.Strategy{{Name: "istio", Status: report.Ran, Balancer: "sidecar"}},
+		Claims: []report.Claim{
+			{ID: 14, Strategy: "istio", Status: report.Proven, Measured: "Jain 0.99"},
+			{ID: 15, Strategy: "istio", Status: report.Proven, Measured: "all"},
+		},
+		Experiments: []report.Experiment{{Name: "steady", Strategy: "istio", Status: report.Measured}},
+	}
+	got := first.Again(next)
+	want := report.Result{
+		Strategies: []report.Strategy{{Name: "l4", Status: report.Ran}, {Name: "istio", Status: report.Ran, Note: "with an Envoy", Balancer: "sidecar"}},
+		Claims: []report.Claim{
+			{ID: 2, Strategy: "l4", Status: report.Proven, Measured: "one server"},
+			{ID: 14, Strategy: "istio", Status: report.Proven, Measured: "Jain 0.99", Before: []string{"refuted: Jain 0.9"}},
+			{ID: 15, Strategy: "istio", Status: report.Proven, Measured: "all", Before: []string{"not run: no log"}},
+		},
+		Experiments: []report.Experiment{{Name: "steady", Strategy: "istio"}, {Name: "steady", Strategy: "istio", Status: report.Measured}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("result (-want +got):\n%s", diff)
+	}
+	if first.Claims[1].Status != report.Refuted {
+		t.Error("the first result was changed")
+	}
+	var table bytes.Buffer
+	if err := report.Table(&table, got, report.Style{}); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(table.String(), "\n            attempt 1: refuted: Jain 0.9\n") {
+		t.Errorf("the table does not show the first attempt:\n%s", &table)
+	}
+	if again := got.Again(next).Claims[1].Before; len(again) != 2 {
+		t.Errorf("after two more attempts %q came before, want 2", again)
+	}
+}
