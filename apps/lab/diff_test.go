@@ -199,15 +199,19 @@ func TestWorkflowGate(t *testing.T) {
 	}{
 		{name: "image", change: release},
 		{name: "latest", want: "", change: func(t *testing.T, dir string) {
+			t.Helper()
 			edit(t, filepath.Join(dir, "base/kustomization.yaml"), "newTag: v0.1.0", "newTag: latest") // which check refuses
 		}},
 		{name: "rights", want: "lab: rbac: k8s-api: Role grpc-lb-k8s-api/echo-client: ", change: func(t *testing.T, dir string) {
+			t.Helper()
 			edit(t, filepath.Join(dir, "overlays/k8s-api/role.yaml"), "      - watch\n", "      - watch\n      - delete\n")
 		}},
 		{name: "selector", want: "lab: immutable: ", change: func(t *testing.T, dir string) {
+			t.Helper()
 			edit(t, filepath.Join(dir, "base/echo-server/deployment.yaml"), "app.kubernetes.io/name: echo-server", "app.kubernetes.io/name: echo")
 		}},
 		{name: "renamed_overlay", want: "lab: pruned: dns: ", change: func(t *testing.T, dir string) {
+			t.Helper()
 			git(t, dir, "mv", "overlays/dns", "overlays/names")
 		}},
 	} {

@@ -102,7 +102,7 @@ func TestExistingCluster(t *testing.T) {
 		if result.Cluster != "existing" || f.pulls.Load() == 0 {
 			t.Errorf("cluster %q, %d requests of nodes to the registry: want existing, and some", result.Cluster, f.pulls.Load())
 		}
-		for _, name := range strings.Split(e2e, ",") {
+		for name := range strings.SplitSeq(e2e, ",") {
 			if _, err := f.client.CoreV1().Namespaces().Get(t.Context(), "grpc-lb-"+name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 				t.Errorf("namespace grpc-lb-%s is left: %v", name, err)
 			}

@@ -48,10 +48,11 @@ func TestRights(t *testing.T) {
 				t.Fatal(err)
 			}
 			namespace := overlay.Namespace(s.Name)
-			wanted := append(particular[s.Name],
-				kube.Right{Verb: "create", Group: "apps", Resource: "deployments"},
-				kube.Right{Verb: "patch", Group: "apps", Resource: "deployments/scale"},
-				kube.Right{Verb: "watch", Resource: "pods"})
+			wanted := slices.Concat(particular[s.Name], []kube.Right{
+				{Verb: "create", Group: "apps", Resource: "deployments"},
+				{Verb: "patch", Group: "apps", Resource: "deployments/scale"},
+				{Verb: "watch", Resource: "pods"},
+			})
 			for _, want := range wanted {
 				if want.Namespace = namespace; !slices.Contains(rights, want) {
 					t.Errorf("it lacks %+v", want)
