@@ -121,7 +121,7 @@ func create(ctx context.Context, o Options, p provider) error {
 		return err
 	case <-ctx.Done():
 		_ = p.Delete(o.Name, o.Kubeconfig) // what is there now; the rest afterwards
-		_ = <-created // what it says is that its cluster was deleted
+		_ = <-created                      // what it says is that its cluster was deleted
 		return context.Cause(ctx)
 	}
 }
