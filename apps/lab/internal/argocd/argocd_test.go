@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,7 +20,6 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/caller/callerlog"
-	"github.com/grpc-lb/grpc-lb/apps/internal/spread"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/argocd"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
@@ -338,28 +338,35 @@ func TestClaimsAreNumberedOnce(t *testing.T) {
 	}
 }
 
-// A client's first answers are counted until every server has had a turn. Calls
+// A client's first windows are counted until all servers have answered. Calls
 // that were late are neither answered nor failed.
-func TestFirstCalls(t *testing.T) {
-	late := map[string]int64{"DeadlineExceeded": 5}
-	three := map[string]int64{"a": 3, "b": 2, "c": 2}
+func TestUntilAll(t *testing.T) {
+	by := func(servers ...string) *callerlog.Window {
+		w := &callerlog.Window{Servers: map[string]int64{}}
+		for _, s := range servers {
+			w.Servers[s] = 7
+		}
+		return w
+	}
+	late := &callerlog.Window{Failures: map[string]int64{"DeadlineExceeded": 5}}
+	lost := &callerlog.Window{Failures: map[string]int64{"Unavailable": 2, "DeadlineExceeded": 1}}
 	for _, test := range []struct {
 		name    string
 		windows []*callerlog.Window
-		want    spread.Counts
+		want    int
 		failed  int64
 	}{
-		{name: "none", want: spread.Counts{}},
-		{name: "at_once", windows: []*callerlog.Window{{Servers: three}, {Servers: map[string]int64{"d": 1}}}, want: three},
-		{name: "late_at_first", windows: []*callerlog.Window{{Failures: late}, {Servers: three}}, want: three},
-		{name: "few_at_first", windows: []*callerlog.Window{{Servers: map[string]int64{"a": 1}}, {Servers: three}}, want: spread.Counts{"a": 4, "b": 2, "c": 2}},
-		{name: "lost", windows: []*callerlog.Window{{Failures: map[string]int64{"Unavailable": 2, "DeadlineExceeded": 1}}, {Servers: three}}, want: three, failed: 2},
-		{name: "lost_later", windows: []*callerlog.Window{{Servers: three}, {Failures: map[string]int64{"Unavailable": 2}}}, want: three},
+		{name: "none"},
+		{name: "at_once", windows: []*callerlog.Window{by("a", "b", "c"), lost}, want: 1},
+		{name: "late_at_first", windows: []*callerlog.Window{late, by("a", "b", "c")}, want: 2},
+		{name: "one_later", windows: []*callerlog.Window{by("a", "b"), by("a", "b", "c")}, want: 2},
+		{name: "one_never", windows: []*callerlog.Window{by("a", "b"), by("a", "b")}},
+		{name: "too_late", windows: append(slices.Repeat([]*callerlog.Window{by("a", "b")}, 15), by("c"))},
+		{name: "lost", windows: []*callerlog.Window{lost, by("a", "b", "c")}, want: 2, failed: 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got, failed := argocd.FirstCalls(test.windows)
-			if diff := cmp.Diff(test.want, got); diff != "" || failed != test.failed {
-				t.Errorf("%d failed, want %d; answers (-want +got):\n%s", failed, test.failed, diff)
+			if got, failed := argocd.UntilAll(test.windows, 3); got != test.want || failed != test.failed {
+				t.Errorf("after %d windows, %d failed; want %d, %d", got, failed, test.want, test.failed)
 			}
 		})
 	}

@@ -26,5 +26,5 @@ func Says(raw string) (fine, waiting, refusal string, err error) {
 	return a.fine(), a.waiting(), a.refusal(), err
 }
 
-// FirstCalls is how a claim reads the windows of a client.
-var FirstCalls = firstCalls
+// UntilAll is how a claim reads the windows of a client.
+var UntilAll = untilAll
