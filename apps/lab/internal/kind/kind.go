@@ -120,8 +120,10 @@ func create(ctx context.Context, o Options, p provider) error {
 	case err := <-created:
 		return err
 	case <-ctx.Done():
-		_ = p.Delete(o.Name, o.Kubeconfig) // what is there now; the rest afterwards
-		_ = <-created                      // what it says is that its cluster was deleted
+		_ = p.Delete(o.Name, o.Kubeconfig) // which ends its making
+		if <-created == nil {
+			_ = p.Delete(o.Name, o.Kubeconfig) // it was made all the same
+		}
 		return context.Cause(ctx)
 	}
 }
