@@ -140,7 +140,7 @@ func TestFailures(t *testing.T) {
 		{"check outside a checkout", call{dir: os.TempDir(), args: []string{"check"}}, 2, []string{"clone"}},
 		{"unknown output of run", call{args: []string{"-o", "xml"}}, 2, []string{`"xml"`, "table or json"}},
 		{"unknown output of status", call{args: []string{"status", "-o", "xml"}}, 2, []string{`"xml"`, "table or json"}},
-		{"unknown output of slow", call{args: []string{"slow", "-o", "xml"}}, 2, []string{`"xml"`, "table or json"}},
+		{"unknown output of slow", call{args: []string{"slow", "-o", "xml"}}, 2, []string{`"xml"`, "table, json or markdown"}},
 		{"slow without a fast server", call{args: []string{"slow", "--servers", "1", "--rounds", "0"}}, 2, []string{"--servers 1", "--rounds 0"}},
 		{"outside a checkout", call{dir: os.TempDir(), args: []string{"run"}}, 2, []string{os.TempDir(), "clone"}},
 		{"status outside a checkout", call{dir: os.TempDir(), args: []string{"status"}}, 2, []string{"clone"}},

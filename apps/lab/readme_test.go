@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"flag"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -12,7 +13,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/costs"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/slow"
 )
+
+// update writes README.md anew where a test compares it with a measurement.
+var update = flag.Bool("update", false, "write what is measured into README.md")
 
 // repositoryRoot is where README.md and what it names lie.
 const repositoryRoot = "../.."
@@ -122,5 +127,29 @@ func TestReadmeFigures(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, readme(t)); diff != "" {
 		t.Errorf("README.md is not what measured.json gives (-want +got): go run ./apps/lab costs --from apps/lab/internal/costs/measured.json --update README.md\n%s", diff)
+	}
+}
+
+// The table of the slow server is that of the committed measurement.
+func TestReadmeSlow(t *testing.T) {
+	content, err := os.ReadFile("internal/slow/measured.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var measured slow.Result
+	if err := json.Unmarshal(content, &measured); err != nil {
+		t.Fatal(err)
+	}
+	want, err := costs.Update(readme(t), map[string]string{"slow": slow.Markdown(measured)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *update {
+		if err := os.WriteFile(filepath.Join(repositoryRoot, "README.md"), []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff(want, readme(t)); diff != "" {
+		t.Errorf("README.md is not what measured.json gives (-want +got): go run ./apps/lab slow -o json >apps/lab/internal/slow/measured.json && go test ./apps/lab -run ReadmeSlow -update\n%s", diff)
 	}
 }

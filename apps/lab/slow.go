@@ -23,9 +23,9 @@ func newSlow() *cobra.Command {
 	o := slowOptions{config: slow.Default()}
 	cmd := &cobra.Command{
 		Use:   "slow",
-		Short: "Measure what one slow server costs under each of gRPC's balancers",
-		Long: `slow calls several servers, one of which is slow, with each of gRPC's balancers in
-turns, and prints the slow server's share of the calls and their latencies.
+		Short: "Measure what one slow server costs under each balancer",
+		Long: `slow calls several servers, one of which is slow, with each of gRPC's balancers, and
+this repository's, in turns, and prints the slow server's share of the calls and their latencies.
 
 It needs no cluster and no checkout: servers and clients are those of the programs,
 but all in this one process, and they talk over loopback.`,
@@ -42,14 +42,14 @@ but all in this one process, and they talk over loopback.`,
 	f.IntVar(&c.Clients, "clients", c.Clients, "`number` of clients, each with a balancer of its own")
 	f.IntVar(&c.Rounds, "rounds", c.Rounds, "`number` of rounds, in each of which all balancers have their turn")
 	f.DurationVar(&c.Time, "time", c.Time, "`time` that is measured in a turn, beside the balancer's warm-up")
-	f.StringVarP(&o.output, "output", "o", "table", "output `format`: table or json")
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	f.StringVarP(&o.output, "output", "o", "table", "output `format`: table, json or markdown")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json", "markdown"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
 func (o slowOptions) execute(ctx context.Context, stdout io.Writer) error {
-	if !slices.Contains([]string{"table", "json"}, o.output) {
-		return exitError{exitUsage, fmt.Errorf("--output %q: expected table or json", o.output)}
+	if !slices.Contains([]string{"table", "json", "markdown"}, o.output) {
+		return exitError{exitUsage, fmt.Errorf("--output %q: expected table, json or markdown", o.output)}
 	}
 	if err := o.config.Validate(); err != nil {
 		return exitError{exitUsage, errors.New(strings.ReplaceAll(err.Error(), "\n", "; "))}
@@ -65,12 +65,15 @@ func (o slowOptions) execute(ctx context.Context, stdout io.Writer) error {
 			failed = errors.Join(failed, fmt.Errorf("no call of %s was answered", p.Policy))
 		}
 	}
-	if o.output == "json" {
+	switch o.output {
+	case "json":
 		out := json.NewEncoder(stdout)
 		out.SetIndent("", "  ")
 		out.SetEscapeHTML(false)
 		err = out.Encode(result)
-	} else {
+	case "markdown":
+		_, err = io.WriteString(stdout, slow.Markdown(result))
+	default:
 		err = slow.Write(stdout, result)
 	}
 	if err = errors.Join(failed, err); err != nil {

@@ -15,11 +15,13 @@ import (
 	_ "google.golang.org/grpc/health" // so that a service config's healthCheckConfig works
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/resolver"
+
+	"github.com/grpc-lb/grpc-lb/apps/peakewma"
 )
 
 // Policies lists what --lb-policy accepts. Policies that need a configuration of
 // their own are for the service config. With an xds target neither is accepted.
-var Policies = []string{"pick_first", "round_robin", "least_request_experimental", "weighted_round_robin"}
+var Policies = []string{"pick_first", "round_robin", "least_request_experimental", "weighted_round_robin", peakewma.Name}
 
 const (
 	// minKeepalive is gRPC's: it would silently raise what is below.

@@ -41,11 +41,9 @@ type Row struct {
 
 const note = "servers and clients are one process and talk over loopback: no cluster, no network between them"
 
-// Write prints the result for people.
-func Write(w io.Writer, r Result) error {
+// layout fills a table.
+func layout(r Result) table.Writer {
 	out := table.NewWriter()
-	out.SetStyle(table.StyleLight)
-	out.Style().Format.Header = text.FormatDefault
 	out.AppendHeader(table.Row{"policy", "calls to the slow server", "in one round", "p50 (ms)", "p90 (ms)", "p99 (ms)", "calls", "failed"})
 	var right []table.ColumnConfig
 	for i := range 7 {
@@ -59,11 +57,25 @@ func Write(w io.Writer, r Result) error {
 			p.Calls, p.Failed,
 		})
 	}
-	_, err := fmt.Fprintf(w, `%s
-One of %d servers answers after %g ms, the others after %g ms. %g calls/s of %d clients, %d rounds of %g s a policy.
-Note: %s.
-`, out.Render(), r.Servers, r.SlowDelayMS, r.DelayMS, r.Rate, r.Clients, r.Rounds, r.TimeS, r.Note)
+	return out
+}
+
+// legend says how the figures came about.
+func legend(r Result) string {
+	return fmt.Sprintf("One of %d servers answers after %g ms, the others after %g ms. %g calls/s of %d clients, %d rounds of %g s a policy.\nNote: %s.\n",
+		r.Servers, r.SlowDelayMS, r.DelayMS, r.Rate, r.Clients, r.Rounds, r.TimeS, r.Note)
+}
+
+// Write prints the result for people.
+func Write(w io.Writer, r Result) error {
+	out := layout(r)
+	out.SetStyle(table.StyleLight)
+	out.Style().Format.Header = text.FormatDefault
+	_, err := io.WriteString(w, out.Render()+"\n"+legend(r))
 	return err
 }
 
-func percent(share float64) string { return fmt.Sprintf("%.1f %%", 100*share) }
+// Markdown returns the same for a document.
+func Markdown(r Result) string { return layout(r).RenderMarkdown() + "\n\n" + legend(r) }
+
+func percent(share float64) string { return fmt.Sprintf("%.2f %%", 100*share) }

@@ -38,8 +38,9 @@ type Policy struct {
 	WarmUp time.Duration
 }
 
-// Policies are the balancers that are compared, all as gRPC configures them by
-// default, but for a pick_first that does not let every client pick the same.
+// Policies are the balancers that are compared, gRPC's and this repository's, all
+// as they are by default, but for a pick_first that does not let every client pick
+// the same.
 var Policies = []Policy{
 	{"pick_first", `{"loadBalancingConfig":[{"pick_first":{"shuffleAddressList":true}}]}`, 2 * time.Second},
 	{"round_robin", `{"loadBalancingConfig":[{"round_robin":{}}]}`, 2 * time.Second},
@@ -47,6 +48,7 @@ var Policies = []Policy{
 	// It believes no weight before it has been reported for 10 s, and calls in
 	// turn until then.
 	{"weighted_round_robin", `{"loadBalancingConfig":[{"weighted_round_robin":{}}]}`, 13 * time.Second},
+	{"peak_ewma", `{"loadBalancingConfig":[{"peak_ewma_experimental":{}}]}`, 2 * time.Second},
 }
 
 // Config says what is measured.

@@ -52,9 +52,9 @@ func (m *memory) use(c *slow.Config) {
 	})}
 }
 
-// Who balances by load sends the slow server less than who balances by turns,
-// and who is told the load less than who sees only its own calls. pick_first
-// stays where each client began. No call fails.
+// Who balances by load sends the slow server less than who balances by turns, who
+// is told the load less than who counts its own calls, and who times these least.
+// pick_first stays where each client began. No call fails.
 func TestShares(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := slow.Default()
@@ -72,13 +72,16 @@ func TestShares(t *testing.T) {
 				t.Errorf("%s: %d calls, %d failed, want about %.0f and none", r.Policy, r.Calls, r.Failed, want)
 			}
 		}
-		turns, least, weighted := rows["round_robin"], rows["least_request"], rows["weighted_round_robin"]
+		turns, least, weighted, fastest := rows["round_robin"], rows["least_request"], rows["weighted_round_robin"], rows["peak_ewma"]
 		if math.Abs(turns.Share-0.1) > 0.005 {
 			t.Errorf("round_robin sends the slow server %.4f of the calls, want a tenth", turns.Share)
 		}
 		if least.Share > turns.Share*0.9 || weighted.Share > least.Share*0.5 {
 			t.Errorf("shares of the slow server: weighted_round_robin %.4f, least_request %.4f, round_robin %.4f, want them clearly in this order",
 				weighted.Share, least.Share, turns.Share)
+		}
+		if fastest.Share > weighted.Share*0.5 || fastest.Latency.P99 > 10 {
+			t.Errorf("peak_ewma sends the slow server %.4f of the calls, p99 %.1f ms, want next to none, and no call of the slow server in the p99", fastest.Share, fastest.Latency.P99)
 		}
 		if whole := rows["pick_first"].Share * float64(cfg.Clients); math.Abs(whole-math.Round(whole)) > 0.1 {
 			t.Errorf("pick_first sends the slow server %.4f of the calls, want those of whole clients of %d", rows["pick_first"].Share, cfg.Clients)
