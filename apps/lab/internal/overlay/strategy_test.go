@@ -24,7 +24,7 @@ func TestStrategy(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			repository := clone(t, map[string]string{
 				"overlays/x/kustomization.yaml": "namespace: grpc-lb-x\nresources: [../../base]\npatches: [{path: target.patch.yaml}]\n",
-				"overlays/x/target.patch.yaml": "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: echo-client}\nspec: {template: {spec: {containers: [{name: echo-client, args: ['--target=" + test.target + "']}]}}}\n",
+				"overlays/x/target.patch.yaml":  "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: echo-client}\nspec: {template: {spec: {containers: [{name: echo-client, args: ['--target=" + test.target + "']}]}}}\n",
 			})
 			got, err := repository.Strategy("x")
 			if got != test.want {
