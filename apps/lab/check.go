@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
 )
@@ -22,6 +25,8 @@ type checked struct {
 	Overlays   []string            `json:"overlays"`
 	Rules      int                 `json:"rules"`
 	Violations []overlay.Violation `json:"violations"`
+	// Follows holds, by overlay, the strategy of another name that it follows.
+	Follows map[string]string `json:"follows,omitempty"`
 	// NotRun says why --live judged none, or not all.
 	NotRun []string `json:"notRun,omitempty"`
 }
@@ -57,6 +62,7 @@ judge everything.`,
 					return exitError{exitUsage, err}
 				}
 			}
+			found.Follows = c.follows(found.Overlays)
 			if live {
 				if err := c.checkLive(cmd.Context(), &found); err != nil {
 					return err
@@ -105,8 +111,25 @@ func (c checked) write(w io.Writer, output string) error {
 			return err
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(c.Follows)) {
+		if _, err := fmt.Fprintf(w, "%s follows %s: `lab run` measures it so\n", name, c.Follows[name]); err != nil {
+			return err
+		}
+	}
 	_, err := fmt.Fprintf(w, "%d rules, %s: %d violations\n", c.Rules, strings.Join(c.Overlays, ", "), len(c.Violations))
 	return err
+}
+
+// follows says of overlays which strategy they follow, where they do not bear its
+// name. Of one that follows none, a rule says what is wrong.
+func (c checkout) follows(overlays []string) map[string]string {
+	all := map[string]string{}
+	for _, name := range overlays {
+		if s, err := experiment.Named(c.repository, []string{name}); err == nil && s[0].Follows != "" {
+			all[name] = s[0].Follows
+		}
+	}
+	return all
 }
 
 // admitted is the rule of --live.

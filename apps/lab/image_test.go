@@ -33,25 +33,27 @@ const (
 // archive of it under Linkerd's name and that tag.
 func packStandIn(t *testing.T, tag string) string {
 	t.Helper()
-	dir := t.TempDir()
-	program := filepath.Join(dir, "l5d-stand-in")
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", program, "./testdata/l5d-stand-in")
+	archive := filepath.Join(t.TempDir(), "linkerd.tar")
+	// overlays/linkerd gives the configuration's path alone.
+	pack(t, archive, "docker.io/buoyantio/linkerd:"+tag, "./testdata/l5d-stand-in", map[string]string{image.StandInLabel: standIn})
+	return archive
+}
+
+// pack builds a program and writes an image of nothing else.
+func pack(t *testing.T, archive, ref, program string, labels map[string]string) {
+	t.Helper()
+	built := filepath.Join(t.TempDir(), "program")
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", built, program)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0") // the image has no libraries
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", build, err, out)
 	}
-	archive := filepath.Join(dir, "linkerd.tar")
+	at := "/usr/local/bin/" + filepath.Base(program)
 	if err := image.Pack(archive, image.Image{
-		Ref:   "docker.io/buoyantio/linkerd:" + tag,
-		Files: map[string]string{"/usr/local/bin/l5d-stand-in": program},
-		// overlays/linkerd gives the configuration's path alone.
-		Entrypoint: []string{"/usr/local/bin/l5d-stand-in"},
-		User:       image.NonRoot,
-		Labels:     map[string]string{image.StandInLabel: standIn},
+		Ref: ref, Files: map[string]string{at: built}, Entrypoint: []string{at}, User: image.NonRoot, Labels: labels,
 	}); err != nil {
 		t.Fatal(err)
 	}
-	return archive
 }
 
 // A file that is not the image that a manifest names is refused in one line
@@ -150,18 +152,7 @@ func TestImageGiven(t *testing.T) {
 		t.Fatal(err)
 	}
 	archive, checkout := packStandIn(t, "1.7.5"), copyCheckout(t)
-	dirs := builtin.NewDirs(filepath.Join(cache, "grpc-lb"), checkout)
-	defer func() {
-		// The run takes its cluster down itself, unless it broke.
-		if code, _, stderr := (call{dir: checkout, cache: cache, args: []string{"down"}}).run(t); code != 0 {
-			t.Errorf("lab down: exit code %d, want 0; stderr:\n%s", code, stderr)
-		}
-		if !t.Failed() { // else the nodes' logs may say why
-			if err := os.RemoveAll(dirs.Cluster); err != nil {
-				t.Error(err)
-			}
-		}
-	}()
+	dirs := takenDown(t, cache, checkout)
 	code, stdout, stderr := call{dir: checkout, cache: cache, args: []string{
 		"run", "--only", "linkerd", "--image", linkerd + "=" + archive, "--require", "linkerd", "-o", "json",
 	}}.run(t)
@@ -240,6 +231,25 @@ func copyCheckout(t *testing.T) string {
 		}
 	}
 	return to
+}
+
+// takenDown has the test end without a cluster of the checkout, whose directories
+// it returns.
+func takenDown(t *testing.T, cache, checkout string) builtin.Dirs {
+	t.Helper()
+	dirs := builtin.NewDirs(filepath.Join(cache, "grpc-lb"), checkout)
+	t.Cleanup(func() {
+		// The run takes its cluster down itself, unless it broke.
+		if code, _, stderr := (call{dir: checkout, cache: cache, args: []string{"down"}, outlives: true}).run(t); code != 0 {
+			t.Errorf("lab down: exit code %d, want 0; stderr:\n%s", code, stderr)
+		}
+		if !t.Failed() { // else the nodes' logs may say why
+			if err := os.RemoveAll(dirs.Cluster); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	return dirs
 }
 
 // wantGone verifies that nothing is left of a cluster but its logs.

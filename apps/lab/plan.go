@@ -35,6 +35,8 @@ const clearTime = 2 * time.Minute
 // measures.
 type plan struct {
 	options runOptions
+	// strategies are those to measure, synced those that Argo CD deploys.
+	strategies, synced []experiment.Strategy
 	// mesh says that Istio is part of it, gitops that Argo CD is.
 	mesh, gitops bool
 	// unavailable says of strategies why they cannot be run here, once that is
@@ -66,9 +68,20 @@ func (c checkout) planOf(o runOptions, purpose experiment.Purpose) (*plan, error
 		images:     map[string]string{}, versions: map[string]string{},
 		registry: o.site.at,
 	}
-	p.mesh = !o.noInstall && p.registry == nil && slices.ContainsFunc(experiment.Strategies, func(s experiment.Strategy) bool {
-		return s.Sidecar != "" && slices.Contains(o.only, s.Name)
-	})
+	var err error
+	if p.strategies, err = experiment.Named(c.repository, o.only); err != nil {
+		return nil, err
+	}
+	if p.gitops {
+		all, err := c.repository.List()
+		if err != nil {
+			return nil, err
+		}
+		if p.synced, err = experiment.Named(c.repository, all); err != nil {
+			return nil, err
+		}
+	}
+	p.mesh = !o.noInstall && p.registry == nil && slices.ContainsFunc(p.strategies, func(s experiment.Strategy) bool { return s.Sidecar != "" })
 	for _, name := range o.only {
 		rendered, err := c.repository.Render(name)
 		if err != nil {
@@ -78,7 +91,6 @@ func (c checkout) planOf(o runOptions, purpose experiment.Purpose) (*plan, error
 			return nil, err
 		}
 	}
-	var err error
 	p.thirdParty.Given, err = thirdparty.Check(o.given, p.refs(), p.thirdParty.Cache)
 	if err == nil && p.registry != nil {
 		p.leaveToNodes()
@@ -89,16 +101,16 @@ func (c checkout) planOf(o runOptions, purpose experiment.Purpose) (*plan, error
 // leaveToNodes leaves what the user does not give to a cluster that is not the
 // lab's, and notes what that means.
 func (p *plan) leaveToNodes() {
-	for name, refs := range p.named {
-		p.named[name] = slices.DeleteFunc(slices.Clone(refs), func(ref string) bool {
+	for _, s := range p.strategies {
+		p.named[s.Name] = slices.DeleteFunc(slices.Clone(p.named[s.Name]), func(ref string) bool {
 			_, given := p.thirdParty.Given[ref]
 			if !given {
-				p.origins[name] = append(p.origins[name], ref+" is pulled by the nodes")
+				p.origins[s.Name] = append(p.origins[s.Name], ref+" is pulled by the nodes")
 			}
 			return !given
 		})
-		if experiment.TrailsDNS(name) {
-			p.origins[name] = append(p.origins[name], fmt.Sprintf("the TTL and the cache of this cluster's DNS are not known, %s and %s are assumed", usualDNS.TTL, usualDNS.Cache))
+		if experiment.TrailsDNS(s) {
+			p.origins[s.Name] = append(p.origins[s.Name], fmt.Sprintf("the TTL and the cache of this cluster's DNS are not known, %s and %s are assumed", usualDNS.TTL, usualDNS.Cache))
 		}
 	}
 }
@@ -128,8 +140,8 @@ func (p *plan) runnable() []string {
 	if p.gitops {
 		names = append(names, argocd.Name)
 	}
-	for _, s := range experiment.Strategies {
-		if s.NotRun == "" && p.unavailable[s.Name] == "" && slices.Contains(p.options.only, s.Name) && (s.Sidecar == "" || p.mesh) {
+	for _, s := range p.strategies {
+		if s.NotRun == "" && p.unavailable[s.Name] == "" && (s.Sidecar == "" || p.mesh) {
 			names = append(names, s.Name)
 		}
 	}
@@ -181,7 +193,7 @@ func (p *plan) measure(ctx context.Context, c checkout, on cluster.Cluster, dns 
 		}
 	}
 	measured := experiment.Config{
-		Cluster: on, Repository: c.repository, Overlays: p.options.only, Images: p.images,
+		Cluster: on, Repository: c.repository, Strategies: p.strategies, Images: p.images,
 		Unavailable: p.unavailable, Origins: p.origins, Istio: p.istio, Purpose: p.purpose,
 		DNS: dns, Shared: p.registry != nil,
 		Keep: p.options.keep, Disposable: disposable, Retries: p.options.retries, Progress: r,
@@ -242,7 +254,7 @@ func (p *plan) installMesh(ctx context.Context, client *kube.Client, r progress.
 	if err != nil {
 		return remove, err
 	}
-	for _, s := range experiment.Strategies {
+	for _, s := range p.strategies {
 		if s.Sidecar != "" {
 			p.origins[s.Name] = append(p.origins[s.Name], what)
 		}
@@ -261,7 +273,7 @@ func (p *plan) try(ctx context.Context, root string, client *kube.Client, r prog
 	}
 	defer os.RemoveAll(dir)
 	unable := map[string]string{}
-	for _, s := range experiment.Strategies {
+	for _, s := range p.synced {
 		why := cmp.Or(s.NotRun, p.unavailable[s.Name])
 		if s.ClientsOnly && p.istio == nil {
 			why = s.LacksSidecar
@@ -300,7 +312,7 @@ func (p *plan) build(ctx context.Context, b component.Builder, on cluster.Cluste
 			if ctx.Err() != nil {
 				return err
 			}
-			for _, s := range experiment.Strategies {
+			for _, s := range p.strategies {
 				if s.Sidecar != "" {
 					p.unavailable[s.Name] = err.Error()
 				}

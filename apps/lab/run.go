@@ -43,7 +43,8 @@ func newRun() *cobra.Command {
 		Long: `run deploys the overlays, measures them, and prints a table and the claims.
 It uses this checkout's cluster where one is up; else it boots one and takes it
 down at the end. With --context it uses a cluster of yours and installs nothing
-there beside the overlays, whose namespaces it deletes at the end.`,
+there beside the overlays, whose namespaces it deletes at the end. An overlay
+without a strategy's name is measured as the strategy that its rendering follows.`,
 		Example: `  go run ./apps/lab                          # everything, on a cluster of its own
   go run ./apps/lab run --only dns,k8s-api   # two strategies
   go run ./apps/lab run -o json >result.json # for a program

@@ -265,9 +265,13 @@ func confirm(in io.Reader, out io.Writer, terminal bool, what string) error {
 
 // rights returns what running the overlays takes on a cluster of others.
 func (c checkout) rights(overlays []string) ([]kube.Right, error) {
+	strategies, err := experiment.Named(c.repository, overlays)
+	if err != nil {
+		return nil, err
+	}
 	var all []kube.Right
-	for _, name := range overlays {
-		rendered, err := c.repository.Render(name)
+	for _, s := range strategies {
+		rendered, err := c.repository.Render(s.Name)
 		if err != nil {
 			return nil, err
 		}
@@ -275,7 +279,7 @@ func (c checkout) rights(overlays []string) ([]kube.Right, error) {
 		if err != nil {
 			return nil, err
 		}
-		some, err := experiment.Rights(name, objects)
+		some, err := experiment.Rights(s, objects)
 		if err != nil {
 			return nil, err
 		}

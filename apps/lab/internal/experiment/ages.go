@@ -23,7 +23,7 @@ const ageFlag = "--max-connection-age="
 // connection, 0 for never.
 func connectionAge(servers *appsv1.Deployment) (time.Duration, error) {
 	pod := servers.Spec.Template.Spec
-	i := containerOf(pod, serverName)
+	i := containerOf(pod, servers.Name)
 	if i < 0 {
 		return 0, fmt.Errorf("deployment %s has no container %[1]s", servers.Name)
 	}

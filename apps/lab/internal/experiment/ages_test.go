@@ -41,7 +41,11 @@ func TestConnectionAge(t *testing.T) {
 			return d
 		}(), want: 10 * time.Second},
 		{name: "no_duration", servers: deploymentOf("echo-server", "--max-connection-age=ten"), wantErr: "ten"},
-		{name: "no_server", servers: deploymentOf("another"), wantErr: "no container"},
+		{name: "no_server", servers: func() *appsv1.Deployment {
+			d := deploymentOf("another")
+			d.Name = "echo-server"
+			return d
+		}(), wantErr: "no container"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got, err := experiment.ConnectionAge(test.servers)

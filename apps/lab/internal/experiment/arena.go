@@ -15,6 +15,7 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )
 
@@ -56,6 +57,7 @@ type arena struct {
 
 func newArena(s Strategy, on cluster.Cluster, k *kube.Client, namespace string, dns DNS, q *quiet, say func(string)) *arena {
 	facts := NewFacts(s.Name, namespace, dns)
+	facts.byName = s.ByName
 	a := &arena{
 		strategy: s, cluster: on, kube: k, client: k.Typed, facts: facts, record: newRecord(facts),
 		pods: map[string]*corev1.Pod{}, followed: map[types.UID]bool{}, say: say, quiet: q,
@@ -66,12 +68,13 @@ func newArena(s Strategy, on cluster.Cluster, k *kube.Client, namespace string, 
 
 // read takes from a rendering what experiments need of it.
 func (a *arena) read(objects []*unstructured.Unstructured) (err error) {
-	if a.servers, err = deployment(objects, serverName); err != nil {
+	if a.servers, err = component(objects, overlay.Server); err != nil {
 		return err
 	}
-	if a.clients, err = deployment(objects, clientName); err != nil {
+	if a.clients, err = component(objects, overlay.Client); err != nil {
 		return err
 	}
+	a.facts.Server, a.facts.Client = a.servers.Name, a.clients.Name
 	if a.facts.ConnectionAge, err = connectionAge(a.servers); err != nil {
 		return err
 	}
@@ -126,7 +129,7 @@ func pause(ctx context.Context, d time.Duration) error {
 // read to its end: only then do both sides have counted the same calls.
 func (a *arena) shutdown(ctx context.Context) error {
 	a.note("stop the clients, then the servers")
-	if err := a.scale(ctx, clientName, 0); err != nil {
+	if err := a.scale(ctx, a.facts.Client, 0); err != nil {
 		return err
 	}
 	if err := a.await(ctx, shutdownTimeout, "the clients' last lines", func(f *Facts) string {
@@ -134,7 +137,7 @@ func (a *arena) shutdown(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	if err := a.scale(ctx, serverName, 0); err != nil {
+	if err := a.scale(ctx, a.facts.Server, 0); err != nil {
 		return err
 	}
 	// Kubernetes waits for 5 s before it begins to delete a namespace: the

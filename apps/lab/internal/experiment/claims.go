@@ -22,6 +22,9 @@ type Claim struct {
 	// Static claims are about the rendering alone: they are judged where the
 	// strategy cannot run too.
 	Static bool
+	// own claims are about this repository's overlay, and not about those that
+	// follow it.
+	own bool
 	// Evaluate decides. It is pure, and refutes what it cannot prove.
 	Evaluate func(*Facts) Verdict
 }
@@ -132,6 +135,7 @@ var Claims = []Claim{
 		Text:     "the files are those of l4",
 		Limit:    fixed("only the namespace and the Namespace's labels differ"),
 		Static:   true,
+		own:      true,
 		Evaluate: asL4,
 	},
 	{
@@ -228,8 +232,8 @@ var Claims = []Claim{
 
 // TrailsDNS tells whether what is claimed about a strategy depends on how far the
 // cluster's DNS trails.
-func TrailsDNS(strategy string) bool {
-	return slices.ContainsFunc(Of(strategy), func(c Claim) bool { return c.Limit(DNS{}) != c.Limit(DNS{TTL: time.Hour, Cache: time.Hour}) })
+func TrailsDNS(s Strategy) bool {
+	return slices.ContainsFunc(s.claims(), func(c Claim) bool { return c.Limit(DNS{}) != c.Limit(DNS{TTL: time.Hour, Cache: time.Hour}) })
 }
 
 // Of returns the claims about a strategy.

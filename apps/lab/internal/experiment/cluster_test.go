@@ -1,6 +1,9 @@
 package experiment_test
 
 import (
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -140,6 +143,78 @@ func TestStrategiesAreOverlays(t *testing.T) {
 	}
 	if diff := cmp.Diff(onDisk, declared); diff != "" {
 		t.Errorf("strategies (-overlays +declared):\n%s", diff)
+	}
+}
+
+// An overlay of another name is measured, beside the strategy that it follows, as
+// that, but by no claim about that one's own files; what does not exist is not.
+func TestNamed(t *testing.T) {
+	from, err := overlay.Find(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := t.TempDir()
+	for _, dir := range []string{"base", "overlays"} {
+		if err := os.CopyFS(filepath.Join(root, dir), os.DirFS(filepath.Join(from.Root(), dir))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, like := range map[string]string{"shop": "istio", "till": "k8s-api"} {
+		if err := os.CopyFS(filepath.Join(root, "overlays", name), os.DirFS(filepath.Join(from.Root(), "overlays", like))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(root, "go.mod"), []byte("module github.com/grpc-lb/grpc-lb\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	repository, err := overlay.Find(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	named, err := experiment.Named(repository, []string{"shop", "till", "istio", "l4"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, s := range named {
+		var claims []string
+		for _, c := range experiment.ClaimsOf(s) {
+			claims = append(claims, strconv.Itoa(c.ID))
+		}
+		got = append(got, s.String()+": "+s.Sidecar+" "+strings.Join(claims, " "))
+	}
+	want := []string{
+		"l4:  1 2 3 15", "till, which follows k8s-api:  5 8 9 15",
+		"istio: istio-proxy 13 14 15 16", "shop, which follows istio: istio-proxy 14 15 16",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("measured (-want +got):\n%s", diff)
+	}
+	if _, err := experiment.Named(repository, []string{"l4", "l5"}); err == nil || !strings.Contains(err.Error(), `"l5" does not exist`) {
+		t.Errorf("error %v of an overlay that does not exist", err)
+	}
+}
+
+// A part is found by its label, and refused where its container could not be.
+func TestComponent(t *testing.T) {
+	for _, test := range []struct{ name, label, container, want string }{
+		{name: "labelled", label: overlay.Server, container: "till"},
+		{name: "another_part", label: overlay.Client, container: "till", want: "no Deployment labelled app.kubernetes.io/component: server"},
+		{name: "another_container", label: overlay.Server, container: "shop", want: "first container of Deployment/till has another name"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			objects, err := overlay.Unstructured([]byte("kind: Deployment\nmetadata: {name: till, labels: {app.kubernetes.io/component: " + test.label + "}}\nspec: {replicas: 3, template: {spec: {containers: [{name: " + test.container + "}]}}}\n"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			found, err := experiment.Component(objects, overlay.Server)
+			if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %v, want %q", err, test.want)
+			}
+			if err == nil && found.Name != "till" {
+				t.Errorf("found %s, want till", found.Name)
+			}
+		})
 	}
 }
 

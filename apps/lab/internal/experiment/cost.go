@@ -45,7 +45,7 @@ func cost(f *Facts, change report.Change) (*report.Cost, error) {
 		c.Turns = append(c.Turns, turn)
 	}
 	last := f.Turns[len(f.Turns)-1]
-	c.Proxies = proxies(last)
+	c.Proxies = f.proxies(last)
 	c.Connections = connections(f, last)
 	c.OtherNode = otherNode(f)
 	c.NewPods = newPodsOf(f)
@@ -68,12 +68,12 @@ func newPodsOf(f *Facts) *report.NewPods {
 
 // proxies counts the containers that are neither client nor server: those beside
 // them in their pods, and those in pods of their own.
-func proxies(t Turn) report.Proxies {
+func (f *Facts) proxies(t Turn) report.Proxies {
 	var p report.Proxies
 	for _, pod := range keys(t.Memory) {
 		beside := false
 		for name := range t.Memory[pod] {
-			beside = beside || name == clientName || name == serverName
+			beside = beside || name == f.Client || name == f.Server
 		}
 		if beside {
 			p.AppPods++
@@ -81,7 +81,7 @@ func proxies(t Turn) report.Proxies {
 			p.Pods++
 		}
 		for name, memory := range t.Memory[pod] {
-			if name == clientName || name == serverName {
+			if name == f.Client || name == f.Server {
 				continue
 			}
 			p.MemoryBytes += memory
@@ -141,7 +141,7 @@ func (f *Facts) late(p *Phase) (late int64) {
 func changeOf(s Strategy, client, l4 *appsv1.Deployment, objects []*unstructured.Unstructured) report.Change {
 	change := report.Change{Code: s.Code, Args: []string{}, Rights: []string{}}
 	args := func(d *appsv1.Deployment) []string {
-		return d.Spec.Template.Spec.Containers[containerOf(d.Spec.Template.Spec, clientName)].Args
+		return d.Spec.Template.Spec.Containers[0].Args
 	}
 	plain := args(l4)
 	for _, arg := range args(client) {

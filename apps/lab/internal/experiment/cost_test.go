@@ -196,7 +196,7 @@ func TestProxies(t *testing.T) {
 				}
 				maps.Copy(memory[pod], containers)
 			}
-			if diff := cmp.Diff(test.want, experiment.Proxies(experiment.Turn{Memory: memory})); diff != "" {
+			if diff := cmp.Diff(test.want, experiment.Proxies(experiment.NewFacts("k8s-api", "x", dns), experiment.Turn{Memory: memory})); diff != "" {
 				t.Errorf("proxies (-want +got):\n%s", diff)
 			}
 		})

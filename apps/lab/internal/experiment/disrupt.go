@@ -15,10 +15,10 @@ const rolloutTimeout = 2 * time.Minute
 // restartRolling replaces every server as `kubectl rollout restart` does, and
 // returns when the old ones are gone.
 func restartRolling(ctx context.Context, a *arena, p *Phase) error {
-	a.note("restart Deployment %s", serverName)
+	a.note("restart Deployment %s", a.facts.Server)
 	patch := fmt.Appendf(nil, `{"spec":{"template":{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":%q}}}}}`, time.Now().Format(time.RFC3339Nano))
-	if _, err := a.client.AppsV1().Deployments(a.facts.Namespace).Patch(ctx, serverName, types.StrategicMergePatchType, patch, metav1.PatchOptions{FieldManager: FieldManager}); err != nil {
-		return fmt.Errorf("restarting %s: %w", serverName, err)
+	if _, err := a.client.AppsV1().Deployments(a.facts.Namespace).Patch(ctx, a.facts.Server, types.StrategicMergePatchType, patch, metav1.PatchOptions{FieldManager: FieldManager}); err != nil {
+		return fmt.Errorf("restarting %s: %w", a.facts.Server, err)
 	}
 	if err := a.await(ctx, rolloutTimeout, "the rollout", func(f *Facts) string {
 		left := 0
@@ -47,7 +47,7 @@ func killBusiest(ctx context.Context, a *arena, p *Phase) error {
 		if pod := a.pods[p.Left]; pod != nil {
 			uid = pod.UID
 			for _, s := range pod.Status.ContainerStatuses {
-				if s.Name == serverName {
+				if s.Name == a.facts.Server {
 					_, id, _ = strings.Cut(s.ContainerID, "://")
 				}
 			}
@@ -68,7 +68,7 @@ func watchKill(ctx context.Context, a *arena, p *Phase) error {
 	if err := a.await(ctx, steadyTimeout, "the restart of "+p.Left, func(*Facts) string {
 		if pod := a.pods[p.Left]; pod != nil {
 			for _, s := range pod.Status.ContainerStatuses {
-				if s.Name == serverName && s.RestartCount > 0 && s.Ready {
+				if s.Name == a.facts.Server && s.RestartCount > 0 && s.Ready {
 					return ""
 				}
 			}

@@ -106,7 +106,7 @@ var Experiments = []Experiment{
 		observe: watchAdded,
 		assert:  func(f *Facts, p *Phase) []report.Finding { return []report.Finding{stayedOnFirst(f, p)} },
 		undo: func(ctx context.Context, a *arena) error {
-			if err := a.scale(ctx, serverName, a.replicas()); err != nil {
+			if err := a.scale(ctx, a.facts.Server, a.replicas()); err != nil {
 				return err
 			}
 			if err := a.serversReady(ctx, a.replicas()); err != nil {
@@ -169,7 +169,7 @@ var Experiments = []Experiment{
 		Change: "scale the servers to twice as many",
 		hold:   func(ctx context.Context, a *arena) error { return a.steady(ctx, a.replicas(), false) },
 		change: func(ctx context.Context, a *arena, _ *Phase) error {
-			if err := a.scale(ctx, serverName, 2*a.replicas()); err != nil {
+			if err := a.scale(ctx, a.facts.Server, 2*a.replicas()); err != nil {
 				return err
 			}
 			return a.serversReady(ctx, 2*a.replicas())
@@ -193,7 +193,7 @@ var Experiments = []Experiment{
 			return found
 		},
 		undo: func(ctx context.Context, a *arena) error {
-			if err := a.scale(ctx, serverName, a.replicas()); err != nil {
+			if err := a.scale(ctx, a.facts.Server, a.replicas()); err != nil {
 				return err
 			}
 			return a.serversReady(ctx, a.replicas())
@@ -290,7 +290,7 @@ func watchSteady(ctx context.Context, a *arena, p *Phase) (err error) {
 
 // startBeforeServers gives the clients a DNS that knows one server.
 func startBeforeServers(ctx context.Context, a *arena, p *Phase) error {
-	if err := a.scale(ctx, serverName, 1); err != nil {
+	if err := a.scale(ctx, a.facts.Server, 1); err != nil {
 		return err
 	}
 	if err := a.serversReady(ctx, 1); err != nil {
@@ -300,7 +300,7 @@ func startBeforeServers(ctx context.Context, a *arena, p *Phase) error {
 		return err
 	}
 	a.record.update(func(f *Facts) { p.Clients, p.Servers = f.running(), f.readyNow() })
-	if err := a.scale(ctx, serverName, a.replicas()); err != nil {
+	if err := a.scale(ctx, a.facts.Server, a.replicas()); err != nil {
 		return err
 	}
 	return a.serversReady(ctx, a.replicas())
@@ -366,7 +366,7 @@ func (a *arena) resolve(ctx context.Context, to string) ([]callerlog.Line, error
 	}
 	limited, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	out, err := a.kube.Exec(limited, a.facts.Namespace, client, clientName, clientPath, "resolve", to, "--timeout=5s", "--output=json")
+	out, err := a.kube.Exec(limited, a.facts.Namespace, client, a.facts.Client, clientPath, "resolve", to, "--timeout=5s", "--output=json")
 	if err != nil {
 		return nil, err
 	}

@@ -27,11 +27,12 @@ var (
 	SentTo         = sentTo
 	Counter        = counter
 	Deployment     = deployment
+	Component      = component
 	ConnectionAge  = connectionAge
 	AgedLimit      = agedLimit
 	LeastMoves     = leastMoves
 	Cost           = cost
-	Proxies        = proxies
+	Proxies        = (*Facts).proxies
 	ChangeOf       = changeOf
 	LinkerdCounter = linkerdCounter
 	Busiest        = busiest
@@ -48,6 +49,9 @@ const (
 	TurnTime   = turnTime
 	FewAtOnce  = fewAtOnce
 )
+
+// ClaimsOf returns what is claimed about what is measured.
+func ClaimsOf(s Strategy) []Claim { return s.claims() }
 
 // Moves counts how often clients connected, and how often to another server.
 func Moves(f *Facts, from, to time.Time, clients ...string) (opened, moved int64) {

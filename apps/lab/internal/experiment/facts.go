@@ -15,7 +15,10 @@ import (
 type Facts struct {
 	Strategy  string
 	Namespace string
-	DNS       DNS
+	// Server and Client name the overlay's Deployments, their pods by label and
+	// the containers in them.
+	Server, Client string
+	DNS            DNS
 	// Started is when the overlay was applied.
 	Started time.Time
 	// Clients and Servers hold the pods' logs by pod name, of the Deployments'
@@ -190,7 +193,7 @@ type Request struct {
 // NewFacts returns facts of nothing seen yet.
 func NewFacts(strategy, namespace string, dns DNS) *Facts {
 	return &Facts{
-		Strategy: strategy, Namespace: namespace, DNS: dns,
+		Strategy: strategy, Namespace: namespace, DNS: dns, Server: serverName, Client: clientName,
 		Clients: map[string]*Client{}, Servers: map[string]*Server{},
 		Ready: map[string]time.Time{}, Phases: map[string]*Phase{}, Nodes: map[string]string{},
 		byName: slices.ContainsFunc(Strategies, func(s Strategy) bool { return s.Name == strategy && s.ByName }),

@@ -104,7 +104,8 @@ func finished(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod,
 func ingestClient(c *Client, raw []byte) {
 	parsed, err := callerlog.Decode(raw)
 	if err != nil {
-		// A client says on its other output, in words, why it gave up.
+		// A client says on its other output, in words, why it gave up: its program
+		// has that name, whatever the Deployment's is.
 		if !bytes.HasPrefix(raw, []byte(clientName)) {
 			c.Trouble = err.Error()
 		}

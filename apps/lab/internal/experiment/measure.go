@@ -75,7 +75,7 @@ func (a *arena) measure(ctx context.Context, e Experiment) error {
 	}
 	a.note("observed for %s", seconds(p.End.Sub(p.Change).Round(time.Millisecond)))
 	for _, inner := range e.inner {
-		if inner.appliesTo(a.strategy.Name, Any) {
+		if inner.appliesTo(a.strategy.kind(), Any) {
 			if err := a.measure(ctx, inner); err != nil {
 				return err
 			}
@@ -227,7 +227,7 @@ func (a *arena) freshClients(ctx context.Context) error {
 	}
 	a.note("restart the clients: delete their pods")
 	restarted := time.Now()
-	if err := a.client.CoreV1().Pods(a.facts.Namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: nameLabel + "=" + clientName}); err != nil {
+	if err := a.client.CoreV1().Pods(a.facts.Namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: nameLabel + "=" + a.facts.Client}); err != nil {
 		return fmt.Errorf("restarting the clients: %w", err)
 	}
 	return a.await(ctx, steadyTimeout, "the restarted clients", func(f *Facts) string {

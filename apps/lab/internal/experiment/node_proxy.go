@@ -87,7 +87,7 @@ func codes(windows []callerlog.Window) []string {
 
 // silence stops the clients, so that nobody else calls.
 func silence(ctx context.Context, a *arena, _ *Phase) error {
-	if err := a.scale(ctx, clientName, 0); err != nil {
+	if err := a.scale(ctx, a.facts.Client, 0); err != nil {
 		return err
 	}
 	return a.await(ctx, shutdownTimeout, "the clients' last lines", func(f *Facts) string {
@@ -96,7 +96,7 @@ func silence(ctx context.Context, a *arena, _ *Phase) error {
 }
 
 func unsilence(ctx context.Context, a *arena) error {
-	return a.scale(ctx, clientName, int(*a.clients.Spec.Replicas))
+	return a.scale(ctx, a.facts.Client, int(*a.clients.Spec.Replicas))
 }
 
 // callThroughNodes dials the proxy's port of every node, and then runs on every
@@ -130,7 +130,7 @@ func callThroughNodes(ctx context.Context, a *arena, _ *Phase) error {
 
 // clientArgs are the overlay's but for the rate.
 func (a *arena) clientArgs() []string {
-	args := a.clients.Spec.Template.Spec.Containers[containerOf(a.clients.Spec.Template.Spec, clientName)].Args
+	args := a.clients.Spec.Template.Spec.Containers[0].Args
 	return slices.DeleteFunc(slices.Clone(args), func(arg string) bool { return strings.HasPrefix(arg, "--rate=") })
 }
 
@@ -176,12 +176,12 @@ func (a *arena) summarize(ctx context.Context, name, node string, args []string)
 	if err != nil {
 		return nil, "", err
 	}
-	raw, err := a.client.CoreV1().Pods(a.facts.Namespace).GetLogs(ended.Name, &corev1.PodLogOptions{Container: clientName}).DoRaw(ctx)
+	raw, err := a.client.CoreV1().Pods(a.facts.Namespace).GetLogs(ended.Name, &corev1.PodLogOptions{Container: a.facts.Client}).DoRaw(ctx)
 	if err != nil {
 		return nil, "", fmt.Errorf("reading the log of Job %s: %w", name, err)
 	}
 	if summary, failure = outcome(raw); summary == nil {
-		return nil, "", fmt.Errorf("job %s ended with %d and logged no summary: %.300q", name, exit(ended, clientName).ExitCode, raw)
+		return nil, "", fmt.Errorf("job %s ended with %d and logged no summary: %.300q", name, exit(ended, a.facts.Client).ExitCode, raw)
 	}
 	return summary, failure, a.deleteJob(ctx, name)
 }

@@ -33,13 +33,13 @@ func (a *arena) probe(ctx context.Context, name string, args []string) ([]caller
 // runJob creates the Job and returns its pod once the client in it has ended.
 func (a *arena) runJob(ctx context.Context, limit time.Duration, j *batchv1.Job) (ended *corev1.Pod, err error) {
 	pod := j.Spec.Template.Spec
-	a.note("run Job %s: echo-client %s", j.Name, strings.Join(pod.Containers[containerOf(pod, clientName)].Args, " "))
+	a.note("run Job %s: %s %s", j.Name, a.facts.Client, strings.Join(pod.Containers[0].Args, " "))
 	if _, err := a.client.BatchV1().Jobs(a.facts.Namespace).Create(ctx, j, metav1.CreateOptions{FieldManager: FieldManager}); err != nil {
 		return nil, fmt.Errorf("creating Job %s: %w", j.Name, err)
 	}
 	return ended, a.await(ctx, limit, "Job "+j.Name, func(*Facts) string {
 		for _, p := range a.pods {
-			if p.Labels[batchv1.JobNameLabel] == j.Name && exit(p, clientName) != nil {
+			if p.Labels[batchv1.JobNameLabel] == j.Name && exit(p, a.facts.Client) != nil {
 				ended = p
 				return ""
 			}
@@ -50,11 +50,11 @@ func (a *arena) runJob(ctx context.Context, limit time.Duration, j *batchv1.Job)
 
 // jobLog reads what the client of an ended Job logged.
 func (a *arena) jobLog(ctx context.Context, name string, ended *corev1.Pod) ([]callerlog.Line, error) {
-	raw, err := a.client.CoreV1().Pods(a.facts.Namespace).GetLogs(ended.Name, &corev1.PodLogOptions{Container: clientName}).DoRaw(ctx)
+	raw, err := a.client.CoreV1().Pods(a.facts.Namespace).GetLogs(ended.Name, &corev1.PodLogOptions{Container: a.facts.Client}).DoRaw(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("reading the log of Job %s: %w", name, err)
 	}
-	if exit(ended, clientName).ExitCode != 0 {
+	if exit(ended, a.facts.Client).ExitCode != 0 {
 		return nil, fmt.Errorf("job %s failed: %s", name, strings.TrimSpace(string(raw)))
 	}
 	var lines []callerlog.Line
@@ -95,7 +95,7 @@ func job(name string, template corev1.PodTemplateSpec, args []string) *batchv1.J
 	pod.Labels = map[string]string{nameLabel: probeName}
 	pod.Spec.RestartPolicy = corev1.RestartPolicyNever
 	pod.Spec.TopologySpreadConstraints = nil // they count the Deployment's pods
-	pod.Spec.Containers[containerOf(pod.Spec, clientName)].Args = args
+	pod.Spec.Containers[0].Args = args
 	never := int32(0)
 	return &batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: pod.Labels},
@@ -105,11 +105,9 @@ func job(name string, template corev1.PodTemplateSpec, args []string) *batchv1.J
 
 // target returns the client's argument that says whom it calls.
 func target(template corev1.PodTemplateSpec) (string, error) {
-	if c := containerOf(template.Spec, clientName); c >= 0 {
-		args := template.Spec.Containers[c].Args
-		if i := slices.IndexFunc(args, func(a string) bool { return strings.HasPrefix(a, "--target=") }); i >= 0 {
-			return args[i], nil
-		}
+	client := template.Spec.Containers[0]
+	if i := slices.IndexFunc(client.Args, func(a string) bool { return strings.HasPrefix(a, "--target=") }); i >= 0 {
+		return client.Args[i], nil
 	}
-	return "", fmt.Errorf("deployment %s has no container %s with an argument --target=…", clientName, clientName)
+	return "", fmt.Errorf("container %s has no argument --target=…", client.Name)
 }

@@ -53,12 +53,8 @@ var (
 // Rights returns what a run of the strategy does on a cluster that has all else:
 // it applies the overlay, grants what the overlay grants, measures and deletes
 // the namespace. Objects are the overlay's rendering.
-func Rights(name string, objects []*unstructured.Unstructured) ([]kube.Right, error) {
-	some, err := named([]string{name})
-	if err != nil {
-		return nil, err
-	}
-	s, namespace := some[0], overlay.Namespace(name)
+func Rights(s Strategy, objects []*unstructured.Unstructured) ([]kube.Right, error) {
+	namespace := overlay.Namespace(s.Name)
 	var all []kube.Right
 	add := func(namespace, object string, rules ...access) {
 		for _, r := range rules {

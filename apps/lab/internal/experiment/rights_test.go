@@ -43,7 +43,7 @@ func TestRights(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			rights, err := experiment.Rights(s.Name, objects)
+			rights, err := experiment.Rights(s, objects)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -102,7 +102,7 @@ func TestJudgeOutOfReach(t *testing.T) {
 func TestTrailsDNS(t *testing.T) {
 	var got []string
 	for _, s := range experiment.Strategies {
-		if experiment.TrailsDNS(s.Name) {
+		if experiment.TrailsDNS(s) {
 			got = append(got, s.Name)
 		}
 	}

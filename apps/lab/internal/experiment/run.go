@@ -28,8 +28,8 @@ import (
 type Config struct {
 	Cluster    cluster.Cluster
 	Repository *overlay.Repository
-	// Overlays are the names of the strategies to run.
-	Overlays []string
+	// Strategies are those to run.
+	Strategies []Strategy
 	// Images replaces images of the rendering, see overlay.RenderWithImages. The
 	// cluster's nodes must have them.
 	Images map[string]string
@@ -82,7 +82,7 @@ type Deployer interface {
 func Run(ctx context.Context, cfg Config) (report.Result, error) {
 	result, err := measureOnce(ctx, cfg)
 	for range cfg.Retries {
-		if cfg.Overlays = doubtful(result, cfg.Unavailable); err != nil || len(cfg.Overlays) == 0 {
+		if cfg.Strategies = doubtful(result, cfg.Strategies, cfg.Unavailable); err != nil || len(cfg.Strategies) == 0 {
 			break
 		}
 		if err = release(ctx, cfg); err != nil {
@@ -98,20 +98,24 @@ func Run(ctx context.Context, cfg Config) (report.Result, error) {
 // doubtful returns the strategies that another attempt could bring more about
 // than this one did: what is busy for a moment may be so no longer. A strategy
 // that lacks what it needs is not among them, nor is what its files say.
-func doubtful(r report.Result, unavailable map[string]string) []string {
-	var names []string
-	for _, s := range r.Strategies {
-		known, err := named([]string{s.Name})
-		if err != nil || unavailable[s.Name] != "" || s.Reason != "" && s.Reason == cmp.Or(known[0].NotRun, known[0].LacksSidecar) {
+func doubtful(r report.Result, measured []Strategy, unavailable map[string]string) []Strategy {
+	var again []Strategy
+	for _, m := range measured {
+		i := slices.IndexFunc(r.Strategies, func(s report.Strategy) bool { return s.Name == m.Name })
+		if i < 0 || unavailable[m.Name] != "" {
+			continue
+		}
+		s := r.Strategies[i]
+		if s.Reason != "" && s.Reason == cmp.Or(m.NotRun, m.LacksSidecar) {
 			continue
 		}
 		if s.Status != report.Ran || slices.ContainsFunc(r.Claims, func(c report.Claim) bool {
 			return c.Strategy == s.Name && c.Status != report.Proven && !c.OutOfReach && !isStatic(c.ID)
 		}) {
-			names = append(names, s.Name)
+			again = append(again, m)
 		}
 	}
-	return names
+	return again
 }
 
 // release lets the namespaces that a deployer filled be deleted.
@@ -119,8 +123,8 @@ func release(ctx context.Context, cfg Config) error {
 	if cfg.Deployer == nil {
 		return nil
 	}
-	for _, name := range cfg.Overlays {
-		if err := cfg.Deployer.Release(ctx, name); err != nil {
+	for _, s := range cfg.Strategies {
+		if err := cfg.Deployer.Release(ctx, s.Name); err != nil {
 			return err
 		}
 	}
@@ -133,17 +137,13 @@ func measureOnce(ctx context.Context, cfg Config) (report.Result, error) {
 		Started: time.Now(), Cluster: cfg.Cluster.Kind(), Machine: machine(), Versions: maps.Clone(cfg.Cluster.Versions()),
 		Strategies: []report.Strategy{}, Claims: []report.Claim{}, Experiments: []report.Experiment{},
 	}
-	strategies, err := named(cfg.Overlays)
-	if err != nil {
-		return result, err
-	}
-	runs := make([]*run, len(strategies))
+	runs := make([]*run, len(cfg.Strategies))
 	shared := newMesh(cfg.Istio)
-	for i, s := range strategies {
+	for i, s := range cfg.Strategies {
 		s.NotRun = cmp.Or(s.NotRun, cfg.Unavailable[s.Name])
 		runs[i] = &run{cfg: cfg, strategy: s, namespace: overlay.Namespace(s.Name), mesh: shared}
 	}
-	err = measureAll(ctx, cfg, runs)
+	err := measureAll(ctx, cfg, runs)
 	if ctx.Err() != nil {
 		err = context.Cause(ctx) // once, not for each strategy
 	}
@@ -168,7 +168,7 @@ func measureAll(ctx context.Context, cfg Config, runs []*run) error {
 		return fmt.Errorf("experiment: %w", err)
 	}
 	for _, r := range runs {
-		if r.differs, err = differs(cfg.Repository, r.strategy.Name); err != nil {
+		if r.differs, err = differs(cfg.Repository, r.strategy); err != nil {
 			return fmt.Errorf("experiment: %w", err)
 		}
 	}
@@ -213,7 +213,7 @@ type run struct {
 // preflights tells whether there is something to judge where the strategy cannot
 // run.
 func (r *run) preflights() bool {
-	return r.cfg.Purpose == Prove && r.cfg.Deployer == nil && slices.ContainsFunc(Of(r.strategy.Name), func(c Claim) bool { return c.ID == preflightClaim })
+	return r.cfg.Purpose == Prove && r.cfg.Deployer == nil && slices.ContainsFunc(r.strategy.claims(), func(c Claim) bool { return c.ID == preflightClaim })
 }
 
 // render returns the overlay's objects with this cluster's images, and the
@@ -242,7 +242,7 @@ func (r *run) render() ([]*unstructured.Unstructured, *appsv1.Deployment, error)
 	if err != nil {
 		return nil, nil, err
 	}
-	l4, err := deployment(plainest, clientName)
+	l4, err := component(plainest, overlay.Client)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -251,15 +251,15 @@ func (r *run) render() ([]*unstructured.Unstructured, *appsv1.Deployment, error)
 }
 
 // differs compares a strategy that claims to be l4's files with l4.
-func differs(repository *overlay.Repository, strategy string) (*[]string, error) {
-	if !slices.ContainsFunc(Of(strategy), func(c Claim) bool { return c.Static }) {
+func differs(repository *overlay.Repository, strategy Strategy) (*[]string, error) {
+	if !slices.ContainsFunc(strategy.claims(), func(c Claim) bool { return c.own }) {
 		return nil, nil
 	}
 	l4, err := repository.Render("l4")
 	if err != nil {
 		return nil, err
 	}
-	own, err := repository.Render(strategy)
+	own, err := repository.Render(strategy.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -270,7 +270,7 @@ func differs(repository *overlay.Repository, strategy string) (*[]string, error)
 // run measures the strategy in its namespace and deletes that whatever happens.
 // It returns an error only when the whole run is over.
 func (r *run) run(ctx context.Context, q *quiet, client *kube.Client, id string) (err error) {
-	step, detail, end := "measuring "+r.strategy.Name, func(string) {}, func(error) {}
+	step, detail, end := "measuring "+r.strategy.String(), func(string) {}, func(error) {}
 	if r.cfg.Progress != nil {
 		end = r.cfg.Progress.Step(step)
 		detail = func(text string) { r.cfg.Progress.Detail(step, text) }
@@ -335,7 +335,7 @@ func (r *run) run(ctx context.Context, q *quiet, client *kube.Client, id string)
 func (r *run) experiments(ctx context.Context) error {
 	a := r.arena
 	for _, e := range Experiments {
-		if e.appliesTo(r.strategy.Name, r.cfg.Purpose) {
+		if e.appliesTo(r.strategy.kind(), r.cfg.Purpose) {
 			if err := r.experiment(ctx, e); err != nil {
 				return err
 			}
@@ -467,7 +467,11 @@ func (r *run) result() (report.Strategy, []report.Claim, []report.Experiment) {
 		}
 		s.Journal = r.arena.own
 	}
-	s.Note, facts.Differs = strings.Join(append(r.cfg.Origins[r.strategy.Name], nonEmpty(r.installed)...), "; "), r.differs
+	follows := ""
+	if r.strategy.Follows != "" {
+		follows = "it follows " + r.strategy.Follows
+	}
+	s.Note, facts.Differs = strings.Join(nonEmpty(slices.Concat([]string{follows}, r.cfg.Origins[r.strategy.Name], []string{r.installed})...), "; "), r.differs
 	facts.Preflight = r.checked
 	if r.unchecked != nil {
 		facts.PreflightUnknown = brief(r.unchecked)
@@ -481,7 +485,7 @@ func (r *run) result() (report.Strategy, []report.Claim, []report.Experiment) {
 		}
 	}
 	var claims []report.Claim
-	for _, c := range Of(r.strategy.Name) {
+	for _, c := range r.strategy.claims() {
 		claims = append(claims, c.Judge(facts, reason))
 	}
 	return s, claims, experiments

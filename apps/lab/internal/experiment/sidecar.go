@@ -36,7 +36,7 @@ func (a *arena) injected(ctx context.Context) error {
 	}
 	if err := a.await(ctx, steadyTimeout, "the clients' pods", func(*Facts) string {
 		for _, p := range a.pods {
-			if p.Labels[nameLabel] == clientName {
+			if p.Labels[nameLabel] == a.facts.Client {
 				return ""
 			}
 		}
@@ -47,7 +47,7 @@ func (a *arena) injected(ctx context.Context) error {
 	lacking := ""
 	a.record.look(func(*Facts) {
 		for _, name := range keys(a.pods) {
-			if a.strategy.ClientsOnly && a.pods[name].Labels[nameLabel] != clientName {
+			if a.strategy.ClientsOnly && a.pods[name].Labels[nameLabel] != a.facts.Client {
 				continue
 			}
 			spec := a.pods[name].Spec
@@ -120,7 +120,7 @@ func (a *arena) callProxied(ctx context.Context, j *batchv1.Job) error {
 	if err != nil {
 		return err
 	}
-	sent, err := sentTo(raw, serverName+"."+a.facts.Namespace+".")
+	sent, err := sentTo(raw, a.facts.Server+"."+a.facts.Namespace+".")
 	if err != nil {
 		return fmt.Errorf("the proxy of %s: %w", ended.Name, err)
 	}

@@ -1,9 +1,10 @@
 package experiment
 
 import (
-	"fmt"
+	"cmp"
 	"slices"
-	"strings"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
 )
 
 // Strategy is one overlay, or a variant of one, and what is known about it
@@ -11,6 +12,9 @@ import (
 type Strategy struct {
 	// Name is the overlay's or the variant's.
 	Name string
+	// Follows is the strategy whose experiments are made and whose claims are
+	// judged, where the overlay is a copy of another name; else it is empty.
+	Follows string
 	// Balancer says who balances, for the table.
 	Balancer string
 	// NotRun says why it cannot run here; empty means that it can.
@@ -93,26 +97,46 @@ var Strategies = []Strategy{
 	},
 }
 
-// named returns the strategies of those overlays, in the order of the table.
-func named(overlays []string) ([]Strategy, error) {
+// Named returns what the overlays are measured as, in the order of the table: a
+// strategy, or an overlay of another name that follows one.
+func Named(repository *overlay.Repository, overlays []string) ([]Strategy, error) {
+	followers := map[string][]string{}
+	for _, name := range overlays {
+		if slices.ContainsFunc(Strategies, func(s Strategy) bool { return s.Name == name }) {
+			continue
+		}
+		follows, err := repository.Strategy(name)
+		if err != nil {
+			return nil, err
+		}
+		followers[follows] = append(followers[follows], name)
+	}
 	var some []Strategy
 	for _, s := range Strategies {
 		if slices.Contains(overlays, s.Name) {
 			some = append(some, s)
 		}
-	}
-	for _, o := range overlays {
-		if !slices.ContainsFunc(some, func(s Strategy) bool { return s.Name == o }) {
-			return nil, fmt.Errorf("experiment: overlay %q is no strategy of this lab, expected some of %s", o, strings.Join(strategyNames(), ", "))
+		for _, name := range followers[s.Name] {
+			follower := s
+			follower.Name, follower.Follows = name, s.Name
+			some = append(some, follower)
 		}
 	}
 	return some, nil
 }
 
-func strategyNames() []string {
-	var all []string
-	for _, s := range Strategies {
-		all = append(all, s.Name)
+// kind is the name by which experiments and claims know the strategy.
+func (s Strategy) kind() string { return cmp.Or(s.Follows, s.Name) }
+
+// claims returns what is claimed about the overlay.
+func (s Strategy) claims() []Claim {
+	return slices.DeleteFunc(Of(s.kind()), func(c Claim) bool { return c.own && s.Follows != "" })
+}
+
+// String names the overlay and what it follows.
+func (s Strategy) String() string {
+	if s.Follows == "" {
+		return s.Name
 	}
-	return all
+	return s.Name + ", which follows " + s.Follows
 }

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	clientAdmin = 9091 // echo-client's default, on the pod's loopback
+	clientAdmin = 9091 // the client's default, on the pod's loopback
 	turnSettle  = 1500 * time.Millisecond
 	turnTime    = 5 * time.Second
 	turnRounds  = 2
@@ -41,11 +41,11 @@ const (
 	partProxy  = "proxy"
 )
 
-func (c container) part() string {
+func (f *Facts) part(c container) string {
 	switch {
-	case c.name == clientName && c.app == clientName:
+	case c.name == f.Client && c.app == f.Client:
 		return partClient
-	case c.name == serverName && c.app == serverName:
+	case c.name == f.Server && c.app == f.Server:
 		return partServer
 	}
 	return partProxy
@@ -144,7 +144,7 @@ func (a *arena) turn(ctx context.Context) (*Turn, error) {
 	}
 	for _, c := range after {
 		if begin, known := was[[2]string{c.pod, c.name}]; known {
-			t.CPU[c.part()] += c.CPU - begin
+			t.CPU[a.facts.part(c)] += c.CPU - begin
 		}
 		if t.Memory[c.pod] == nil {
 			t.Memory[c.pod] = map[string]int64{}

@@ -13,14 +13,14 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// The names that base gives.
 const (
+	// The names that base gives; an overlay that follows a strategy has its own.
 	serverName = "echo-server"
 	clientName = "echo-client"
 	nameLabel  = "app.kubernetes.io/name"
 
-	// clientPath is where ko puts the client in its image.
-	clientPath = "/ko-app/" + clientName
+	// clientPath is the client in its container, wherever its image has it.
+	clientPath = "/proc/1/exe"
 )
 
 // watch delivers every event of the namespace's EndpointSlices and pods to the
@@ -31,7 +31,7 @@ func (a *arena) watch(ctx context.Context) error {
 	slices := map[types.UID]*discoveryv1.EndpointSlice{} // of the servers; the informer calls one handler at a time
 	slice := func(object any, gone bool) {
 		s, ok := object.(*discoveryv1.EndpointSlice)
-		if !ok || s.Labels[discoveryv1.LabelServiceName] != serverName {
+		if !ok || s.Labels[discoveryv1.LabelServiceName] != a.facts.Server {
 			return
 		}
 		slices[s.UID] = s
@@ -107,7 +107,7 @@ func (a *arena) pod(ctx context.Context, p *corev1.Pod, gone bool) {
 		}
 	})
 	name := p.Labels[nameLabel]
-	if a.followed[p.UID] || (name != serverName && name != clientName) {
+	if a.followed[p.UID] || (name != a.facts.Server && name != a.facts.Client) {
 		return
 	}
 	for _, s := range p.Status.ContainerStatuses {
@@ -119,7 +119,7 @@ func (a *arena) pod(ctx context.Context, p *corev1.Pod, gone bool) {
 }
 
 func (a *arena) readLog(ctx context.Context, p *corev1.Pod, container string) {
-	if container == serverName {
+	if container == a.facts.Server {
 		server := &Server{}
 		a.record.update(func(f *Facts) { f.Servers[p.Name] = server })
 		err := follow(ctx, a.client, p, container, func(line []byte) {

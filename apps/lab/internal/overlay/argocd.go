@@ -219,7 +219,8 @@ func checkApplications(a *argoCD, wrong reportObject) {
 		equal("automated", policy.Automated, "{true true}")
 		equal("retry.limit", policy.Retry.Limit, 5)
 		equal("syncOptions", policy.SyncOptions, []string{"ServerSideApply=true", "RespectIgnoreDifferences=true", "PruneLast=true", "FailOnSharedResource=true"})
-		equal("ignoreDifferences", app.Spec.IgnoreDifferences, "[{apps Deployment echo-server [/spec/replicas]}]")
+		server, _ := component(a.overlays[name], Server)
+		equal("ignoreDifferences", app.Spec.IgnoreDifferences, "[{apps Deployment "+server.Name+" [/spec/replicas]}]")
 	}
 }
 

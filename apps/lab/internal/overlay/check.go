@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
@@ -298,11 +299,18 @@ func objectsIn(content string) []string {
 	return all
 }
 
-// flag returns the value of --name=value among a container's arguments, or "".
-func flag(args []string, name string) string {
-	for _, arg := range args {
+// setting returns the value of --name=value among a container's arguments, else
+// of the variable NAME, or "": programs of others have flags of their own.
+func setting(c corev1.Container, name string) string {
+	for _, arg := range c.Args {
 		if value, ok := strings.CutPrefix(arg, "--"+name+"="); ok {
 			return value
+		}
+	}
+	variable := strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+	for _, env := range c.Env {
+		if env.Name == variable {
+			return env.Value
 		}
 	}
 	return ""

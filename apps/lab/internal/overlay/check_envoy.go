@@ -152,19 +152,19 @@ func checkEnvoyHealth(r rendering, c envoyCluster, wrong func(format string, arg
 		return
 	}
 	check := c.HealthChecks[0]
-	if check.GRPCHealthCheck.ServiceName != "com.example.grpc.EchoService" {
-		wrong("cluster %s: checks the health of %q, expected com.example.grpc.EchoService", c.Name, check.GRPCHealthCheck.ServiceName)
+	if want := grpcService(r.objects); check.GRPCHealthCheck.ServiceName != want {
+		wrong("cluster %s: checks the health of %q, expected %q as the server's probe", c.Name, check.GRPCHealthCheck.ServiceName, want)
 	}
-	server, ok := find[*appsv1.Deployment](r.objects, "echo-server")
+	server, ok := component(r.objects, Server)
 	if !ok {
 		return
 	}
-	delay, err := time.ParseDuration(flag(first(server.Spec.Template).Args, "drain-delay"))
+	delay, err := time.ParseDuration(setting(first(server.Spec.Template), "drain-delay"))
 	if err != nil {
 		return // checkDrain says so
 	}
 	if interval, err := time.ParseDuration(check.Interval); err != nil || interval >= delay {
-		wrong("cluster %s: health_checks.interval %q, expected less than echo-server's --drain-delay=%v", c.Name, check.Interval, delay)
+		wrong("cluster %s: health_checks.interval %q, expected less than %s's --drain-delay=%v", c.Name, check.Interval, server.Name, delay)
 	}
 }
 

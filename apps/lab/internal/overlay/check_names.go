@@ -3,6 +3,7 @@ package overlay
 import (
 	"regexp"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -53,6 +54,35 @@ func checkNames(r rendering, wrong reportObject) {
 				}
 			}
 		})
+	}
+}
+
+// checkComponents wants a server and a client, and each to have one name for its
+// Deployment, pods and container, the server for its Service too: by that name
+// `lab run` and kubectl find them.
+func checkComponents(r rendering, wrong reportObject) {
+	for _, part := range []string{Server, Client} {
+		var found []*appsv1.Deployment
+		for _, o := range r.objects {
+			if d, ok := o.(*appsv1.Deployment); ok && d.Labels[ComponentLabel] == part {
+				found = append(found, d)
+			}
+		}
+		if len(found) != 1 {
+			wrong(nil, "", "%d Deployments are labelled %s: %s, expected 1", len(found), ComponentLabel, part)
+			continue
+		}
+		d := found[0]
+		if app := d.Spec.Template.Labels[nameLabel]; app != d.Name {
+			wrong(d, app, "its pods are labelled %s: %s, expected %s", nameLabel, app, d.Name)
+		}
+		if c := first(d.Spec.Template); c.Name != d.Name {
+			wrong(d, c.Name, "its first container is named %q, expected %q", c.Name, d.Name)
+		}
+		service, ok := find[*corev1.Service](r.objects, d.Name)
+		if part == Server && (!ok || service.Spec.Selector[nameLabel] != d.Name) {
+			wrong(d, "", "no Service %q leads to its pods", d.Name)
+		}
 	}
 }
 

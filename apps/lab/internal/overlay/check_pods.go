@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -81,18 +80,17 @@ func checkVariables(r rendering, wrong reportObject) {
 	}
 }
 
-// checkDrain wants the kubelet to leave echo-server the time that its flags
+// checkDrain wants the kubelet to leave the server the time that its settings
 // give a drain.
 func checkDrain(r rendering, wrong reportObject) {
-	server, ok := find[*appsv1.Deployment](r.objects, "echo-server")
+	server, ok := component(r.objects, Server)
 	if !ok {
-		wrong(nil, "", "no Deployment/echo-server")
-		return
+		return // checkComponents says so
 	}
 	pod := server.Spec.Template.Spec
 	var drain time.Duration
 	for _, name := range []string{"drain-delay", "drain-timeout"} {
-		value := flag(first(server.Spec.Template).Args, name)
+		value := setting(first(server.Spec.Template), name)
 		d, err := time.ParseDuration(value)
 		if err != nil {
 			wrong(server, name, "--%s=%q, expected a duration such as 5s", name, value)

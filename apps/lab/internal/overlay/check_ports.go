@@ -100,23 +100,23 @@ func (w workload) hasPort(port intstr.IntOrString) bool {
 	return false
 }
 
-// dialed is where echo-client's target leads.
+// dialed is where the client's target leads.
 type dialed struct {
 	client       *appsv1.Deployment
-	args         []string
+	container    corev1.Container
 	target       string
 	scheme, host string // the host without the suffix that xDS needs
 	port         string
 }
 
-// dialedBy reads echo-client's target, or says what is wrong with it.
+// dialedBy reads the client's target, or says what is wrong with it.
 func dialedBy(r rendering) (d dialed, problem string) {
-	client, ok := find[*appsv1.Deployment](r.objects, "echo-client")
+	client, ok := component(r.objects, Client)
 	if !ok {
-		return d, "no Deployment/echo-client"
+		return d, "no client"
 	}
-	d.client, d.args = client, first(client.Spec.Template).Args
-	d.target = flag(d.args, "target")
+	d.client, d.container = client, first(client.Spec.Template)
+	d.target = setting(d.container, "target")
 	parsed, err := url.Parse(strings.Replace(d.target, "$(HOST_IP)", "0.0.0.0", 1))
 	if err != nil {
 		return d, err.Error()
@@ -134,13 +134,12 @@ func dialedBy(r rendering) (d dialed, problem string) {
 	return d, ""
 }
 
-// checkTarget wants echo-client's target to lead to something that the overlay
+// checkTarget wants the client's target to lead to something that the overlay
 // renders, by a short name, or by the whole one where xDS knows no other.
 func checkTarget(r rendering, wrong reportObject) {
 	d, problem := dialedBy(r)
 	if d.client == nil {
-		wrong(nil, "", "%s", problem)
-		return
+		return // checkComponents says so
 	}
 	if problem == "" {
 		problem = leadsNowhere(r, d)
@@ -181,7 +180,7 @@ func leadsNowhere(r rendering, d dialed) string {
 
 func headless(s *corev1.Service) bool { return s.Spec.ClusterIP == corev1.ClusterIPNone }
 
-// checkServiceKind wants the Service that echo-client dials to be headless
+// checkServiceKind wants the Service that the client dials to be headless
 // where the client chooses among the pods, and to have an address where
 // kube-proxy or a mesh does.
 func checkServiceKind(r rendering, wrong reportObject) {
@@ -190,14 +189,10 @@ func checkServiceKind(r rendering, wrong reportObject) {
 	if problem != "" || !ok {
 		return // checkTarget says so
 	}
-	injected := slices.ContainsFunc(r.objects, func(o Object) bool {
-		_, ok := o.(*corev1.Namespace)
-		return ok && o.GetLabels()["istio-injection"] == "enabled"
-	})
-	switch chooses := d.scheme == "k8s" || d.scheme == "dns" && flag(d.args, "lb-policy") == "round_robin"; {
-	case injected && headless(service), d.scheme == "xds" && headless(service):
+	switch chooses := d.scheme == "k8s" || d.scheme == "dns" && setting(d.container, "lb-policy") == "round_robin"; {
+	case injected(r) && headless(service), d.scheme == "xds" && headless(service):
 		wrong(service, "clusterIP: None", "is headless, expected a cluster IP: a mesh balances no headless Service")
-	case injected, d.scheme == "xds":
+	case injected(r), d.scheme == "xds":
 	case chooses && !headless(service):
 		wrong(service, "", "has a cluster IP, expected clusterIP: None: the client would see one address")
 	case !chooses && headless(service):

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"strings"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -14,14 +13,11 @@ func (w workload) injected() bool { return w.template.Labels["sidecar.istio.io/i
 // checkProxyless wants a client that asks istiod for its servers to have the
 // agent that makes its bootstrap file, and nothing else to be injected.
 func checkProxyless(r rendering, wrong reportObject) {
-	client, ok := find[*appsv1.Deployment](r.objects, "echo-client")
-	var args []string
-	if ok {
-		args = first(client.Spec.Template).Args
-	}
-	proxyless := strings.HasPrefix(flag(args, "target"), "xds:")
+	client, _ := component(r.objects, Client)
+	calls := first(client.Spec.Template)
+	proxyless := strings.HasPrefix(setting(calls, "target"), "xds:")
 	for _, w := range workloads(r.objects) {
-		if wanted := proxyless && describe(w.Object) == "Deployment/echo-client"; w.injected() != wanted {
+		if wanted := proxyless && w.Object == Object(client); w.injected() != wanted {
 			wrong(w.Object, "sidecar.istio.io/inject", "sidecar.istio.io/inject is %v, expected %v: it is for clients with an xds target", w.injected(), wanted)
 			continue
 		}
@@ -37,7 +33,7 @@ func checkProxyless(r rendering, wrong reportObject) {
 		if err := json.Unmarshal([]byte(w.template.Annotations["proxy.istio.io/config"]), &config); err != nil || !config.HoldApplicationUntilProxyStarts {
 			wrong(w.Object, "proxy.istio.io/config", "proxy.istio.io/config does not hold the client until its bootstrap file is there")
 		}
-		if policy := flag(args, "lb-policy"); policy != "" {
+		if policy := setting(calls, "lb-policy"); policy != "" {
 			wrong(w.Object, policy, "--lb-policy=%s, expected none: xDS names the policy", policy)
 		}
 	}

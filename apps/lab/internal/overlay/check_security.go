@@ -65,15 +65,22 @@ func (g grant) String() string {
 	return fmt.Sprintf("%s (%s)", g.Workload, strings.Join(rules, ", "))
 }
 
-// grants are the overlays with a workload that may call Kubernetes' API. In all
-// others, and for all other workloads, no pod mounts a token and no role exists.
-var grants = map[string][]grant{
-	"k8s-api": {{"Deployment/echo-client", []rbacv1.PolicyRule{
-		{APIGroups: []string{"discovery.k8s.io"}, Resources: []string{"endpointslices"}, Verbs: []string{"list", "watch"}},
-	}}},
-	"linkerd": {{"DaemonSet/l5d", []rbacv1.PolicyRule{
-		{APIGroups: []string{""}, Resources: []string{"endpoints"}, Verbs: []string{"get", "list", "watch"}},
-	}}},
+// grants returns the workload that may call Kubernetes' API in the overlay's
+// strategy. In all others, and for all other workloads, no pod mounts a token and
+// no role exists.
+func grants(r rendering) []grant {
+	switch r.strategy() {
+	case "k8s-api":
+		client, _ := component(r.objects, Client)
+		return []grant{{describe(client), []rbacv1.PolicyRule{
+			{APIGroups: []string{"discovery.k8s.io"}, Resources: []string{"endpointslices"}, Verbs: []string{"list", "watch"}},
+		}}}
+	case "linkerd":
+		return []grant{{"DaemonSet/l5d", []rbacv1.PolicyRule{
+			{APIGroups: []string{""}, Resources: []string{"endpoints"}, Verbs: []string{"get", "list", "watch"}},
+		}}}
+	}
+	return nil
 }
 
 // checkTokens wants tokens and permissions exactly where grants says.
@@ -92,7 +99,7 @@ func checkTokens(r rendering, wrong reportObject) {
 			wrong(w.Object, "automountServiceAccountToken", "has permissions and no token")
 		}
 	}
-	if want := grants[r.name]; !reflect.DeepEqual(have, want) {
+	if want := grants(r); !reflect.DeepEqual(have, want) {
 		wrong(nil, "", "workloads that may call the API: %v, expected %v", have, want)
 	}
 	for _, o := range r.objects {

@@ -108,9 +108,9 @@ func checkDtab(r rendering, dtab string, wrong func(format string, args ...any))
 		wrong("dtab %q, expected /svc/<gRPC service> => /#/io.l5d.k8s/<namespace>/<port name>/<service>;", strings.TrimSpace(dtab))
 		return
 	}
-	grpcService, namespace, port, name := match[1], match[2], match[3], match[4]
-	if grpcService != "com.example.grpc.EchoService" {
-		wrong("dtab: gRPC service %q, expected com.example.grpc.EchoService", grpcService)
+	called, namespace, port, name := match[1], match[2], match[3], match[4]
+	if want := grpcService(r.objects); called != want {
+		wrong("dtab: gRPC service %q, expected %q as the server's probe", called, want)
 	}
 	service, ok := find[*corev1.Service](r.objects, name)
 	if !ok || service.Namespace != namespace {

@@ -37,6 +37,7 @@ var Rules = []Rule{
 	{Name: "strict-fields", Remedy: "use a kind and fields that Kubernetes has, spelt as it does", tree: checkStrict},
 
 	{Name: "namespace", Remedy: "set namespace: grpc-lb-<directory> in the overlay's kustomization, and in no other place", objects: checkNamespace},
+	{Name: "component", Remedy: "label one Deployment app.kubernetes.io/component: server and one client; let pods, container and Service have its name", objects: checkComponents},
 	{Name: "namespace-string", Remedy: "name the overlay's own namespace: kustomize rewrites none inside strings", objects: checkNames},
 	{Name: "selector", Remedy: "select by app.kubernetes.io/name alone, with the value of the pods' label", objects: checkSelectors},
 	{Name: "image-pinned", Remedy: "give the image a version or a digest", objects: checkImages},

@@ -108,6 +108,7 @@ var mutations = []struct {
 	{rule: "image-once", file: "overlays/xds/kustomization.yaml", old: "newName: ghcr.io/grpc-lb/echo-client-xds", new: "newTag: v0.2.0", check: []string{"xds"}},
 	{rule: "strict-fields", file: "base/echo-server/deployment.yaml", old: "replicas: 3", new: "replica: 3", check: []string{"l4"}},
 	{rule: "namespace", file: "overlays/dns/kustomization.yaml", old: "namespace: grpc-lb-dns", new: "namespace: grpc-lb-l4", check: []string{"dns"}},
+	{rule: "component", file: "base/echo-client/deployment.yaml", old: "- name: echo-client\n          image", new: "- name: client\n          image", check: []string{"l4"}},
 	{rule: "namespace-string", file: "overlays/linkerd/l5d/config.yaml", old: "grpc-lb-linkerd", new: "grpc-lb-dns", check: []string{"linkerd"}},
 	{rule: "selector", file: "base/echo-server/service.yaml", old: "selector:\n    app.kubernetes.io/name: echo-server", new: "selector:\n    app.kubernetes.io/name: echo", check: []string{"l4"}},
 	{rule: "image-pinned", file: "base/kustomization.yaml", old: "newTag: v0.1.0", new: "newTag: latest", check: []string{"l4"}},
