@@ -52,12 +52,12 @@ func newAPIServer() *apiServer {
 }
 
 // start serves over TLS and HTTP/2 on the loopback and returns how to get there.
-func (s *apiServer) start(t *testing.T) *rest.Config {
-	t.Helper()
+func (s *apiServer) start(tb testing.TB) *rest.Config {
+	tb.Helper()
 	server := httptest.NewUnstartedServer(s)
 	server.EnableHTTP2 = true
 	server.StartTLS()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		s.cut(true)
 		server.CloseClientConnections()
 		server.Close()
@@ -280,8 +280,3 @@ func newEventEncoder(w http.ResponseWriter) eventEncoder {
 func (e eventEncoder) send(event watch.Event) { _ = e.Encode(&event) }
 
 func (e eventEncoder) flush() { _ = http.NewResponseController(e.w).Flush() }
-
-func newCodecs() runtime.NegotiatedSerializer {
-	codecs, _ := protobuf()
-	return codecs.WithoutConversion()
-}

@@ -22,6 +22,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
+	defer client.Close()
 	conn, err := grpc.NewClient("k8s:///echo-server.shop:grpc",
 		grpc.WithResolvers(k8sresolver.NewBuilder(client)),
 		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig": [{"round_robin": {}}]}`),

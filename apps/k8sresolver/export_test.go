@@ -20,6 +20,11 @@ func ParseTarget(target resolver.Target) (Target, error) {
 // Join exposes the join of slices that were received in the order given, and the
 // error of an empty result.
 func Join(received []*discoveryv1.EndpointSlice, portName string, portNumber uint16) (resolver.State, error) {
+	return JoinHere(received, portName, portNumber, "", "")
+}
+
+// JoinHere is Join in a node and a zone.
+func JoinHere(received []*discoveryv1.EndpointSlice, portName string, portNumber uint16, node, zone string) (resolver.State, error) {
 	all := make([]*slice, 0, len(received))
 	for i, es := range received {
 		s := trim(es)
@@ -27,7 +32,7 @@ func Join(received []*discoveryv1.EndpointSlice, portName string, portNumber uin
 		all = append(all, s)
 	}
 	port := portRef{name: portName, number: portNumber}
-	list, t := join(all, port)
+	list, t := join(all, port, locality{node: node, zone: zone})
 	if len(list) > 0 {
 		return state(list), nil
 	}

@@ -11,7 +11,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc/resolver"
-	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/rest"
@@ -21,12 +20,14 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func newClient(t *testing.T, cfg *rest.Config) rest.Interface {
-	t.Helper()
+// newClient returns a client that is closed with the test.
+func newClient(tb testing.TB, cfg *rest.Config) *k8sresolver.Client {
+	tb.Helper()
 	client, err := k8sresolver.NewClient(cfg)
 	if err != nil {
-		t.Fatalf("NewClient: %v", err)
+		tb.Fatalf("NewClient: %v", err)
 	}
+	tb.Cleanup(client.Close)
 	return client
 }
 
@@ -266,21 +267,17 @@ func TestResolver_CloseDuringStart(t *testing.T) {
 
 // Tests what Build refuses.
 func TestBuild_Refused(t *testing.T) {
-	core, err := rest.RESTClientFor(&rest.Config{ContentConfig: rest.ContentConfig{
-		GroupVersion: &corev1.SchemeGroupVersion, NegotiatedSerializer: newCodecs(),
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	closed := newClient(t, &rest.Config{Host: "http://127.0.0.1:1"})
+	closed.Close()
 	tests := []struct {
 		name   string
-		client rest.Interface
+		client *k8sresolver.Client
 		target string
 		want   string
 	}{
-		{name: "bad_target", client: core, target: "k8s:///Echo", want: "upper case"},
+		{name: "bad_target", client: closed, target: "k8s:///Echo", want: "upper case"},
 		{name: "no_client", target: "k8s:///echo", want: "was given no client"},
-		{name: "client_of_another_group", client: core, target: "k8s:///echo", want: `the client speaks "v1", expected "discovery.k8s.io/v1"`},
+		{name: "closed_client", client: closed, target: "k8s:///echo", want: "the client is closed"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
