@@ -40,19 +40,19 @@ func join(all []*slice, port portRef, here locality) ([]entry, tally) {
 	list, t := distinct(all, port)
 	for _, e := range list {
 		switch p := e.get(); {
-		case p.ready:
+		case p.is(ready):
 			t.ready++
-		case p.serving && p.terminating:
+		case p.is(serving | terminating):
 			t.draining++
 		}
 	}
 	// A pod that is neither ready nor terminating is never used: Services that
 	// want it (publishNotReadyAddresses) have it marked ready.
-	unusable := func(e entry) bool { return !e.get().ready }
+	wanted := ready
 	if t.ready == 0 {
-		unusable = func(e entry) bool { return !e.get().serving || !e.get().terminating }
+		wanted = serving | terminating
 	}
-	list = slices.DeleteFunc(list, unusable)
+	list = slices.DeleteFunc(list, func(e entry) bool { return !e.get().is(wanted) })
 	if t.ready > 0 {
 		list = here.local(list)
 	}
@@ -104,7 +104,7 @@ func pair(list []entry) []entry {
 	further := make(map[string][]entry)
 	first := list[:0]
 	for _, e := range list {
-		uid := e.slice.podUID(e.get())
+		uid := e.slice.rawUID(e.get())
 		if uid != "" && seen[uid] {
 			e.same = true
 			further[uid] = append(further[uid], e)
@@ -119,7 +119,7 @@ func pair(list []entry) []entry {
 	paired := make([]entry, 0, len(list))
 	for _, e := range first {
 		paired = append(paired, e)
-		paired = append(paired, further[e.slice.podUID(e.get())]...)
+		paired = append(paired, further[e.slice.rawUID(e.get())]...)
 	}
 	return paired
 }

@@ -49,8 +49,14 @@ type metrics struct {
 	store      *store
 	unregister func()
 
-	latest atomic.Pointer[view] // read by report in other goroutines
-	events int64                // of the store, as far as they are counted
+	latest atomic.Pointer[counts] // read by report in other goroutines
+	events int64                  // of the store, as far as they are counted
+}
+
+// counts is what the endpoints gauge tells.
+type counts struct {
+	tally
+	used int
 }
 
 // newMetrics returns metrics that end with close. Without a recorder nothing is
@@ -70,7 +76,7 @@ func (m *metrics) close() { m.unregister() }
 // saw takes note of what the channel looked at; v is nil before the first answer.
 func (m *metrics) saw(v *view, s status) {
 	if v != nil {
-		m.latest.Store(v)
+		m.latest.Store(&counts{tally: v.tally, used: v.endpoints()})
 	}
 	if news := s.events - m.events; news > 0 {
 		m.events = s.events
@@ -84,23 +90,16 @@ func (m *metrics) report(r estats.AsyncMetricsRecorder) error {
 	s := m.store.status()
 	watchUp.Record(r, int64(bit(s.up)), m.target)
 	watchStaleness.Record(r, int64(s.staleness().Seconds()), m.target)
-	v := m.latest.Load()
-	if v == nil {
+	c := m.latest.Load()
+	if c == nil {
 		return nil
 	}
-	used := 0
-	for _, e := range v.entries {
-		if !e.same {
-			used++
-		}
-	}
-	t := v.tally
 	for state, n := range map[string]int{
-		"ready":    t.ready,
-		"draining": t.draining,
-		"unready":  t.endpoints - t.ready - t.draining,
-		"skipped":  t.portless + t.fqdn,
-		"used":     used,
+		"ready":    c.ready,
+		"draining": c.draining,
+		"unready":  c.endpoints - c.ready - c.draining,
+		"skipped":  c.portless + c.fqdn,
+		"used":     c.used,
 	} {
 		endpointsByState.Record(r, int64(n), m.target, state)
 	}

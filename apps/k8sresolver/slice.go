@@ -12,7 +12,7 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// slice is what is kept of an EndpointSlice, about 110 bytes an endpoint. It is not
+// slice is what is kept of an EndpointSlice, about 100 bytes an endpoint. It is not
 // changed once it is stored, so that it can be read without a lock.
 type slice struct {
 	name            string
@@ -35,17 +35,29 @@ func (p slicePort) String() string {
 	return fmt.Sprintf("%q %d", p.name, p.number)
 }
 
-// slicePod is one endpoint. There can be many thousands, so the strings are shared
-// or packed into the slice's text.
+// slicePod is one endpoint. There can be many thousands, so it is small: the strings
+// are shared or packed into the slice's text.
 type slicePod struct {
-	addr  netip.Addr
-	place unique.Handle[place]
-	text  uint32 // where the name begins in the slice's text; the uid follows it
-	name  uint16 // length in bytes
-	uid   uint16 // length in bytes
-	// Conditions with the meaning of nil applied.
-	ready, serving, terminating bool
+	addr   netip.Addr
+	place  unique.Handle[place]
+	text   uint32 // where the name begins in the slice's text; the uid follows it
+	name   uint8  // length in bytes
+	uid    uint8  // length in bytes
+	traits traits
 }
+
+// traits has the conditions of an endpoint, with the meaning of nil applied.
+type traits uint8
+
+const (
+	ready traits = 1 << iota
+	serving
+	terminating
+	uuid // the uid is packed
+)
+
+// is reports whether all of the traits hold.
+func (p *slicePod) is(all traits) bool { return p.traits&all == all }
 
 // place is what the pods of a node have in common.
 type place struct {
@@ -59,13 +71,18 @@ func (s *slice) podName(p *slicePod) string {
 	return s.text[p.text:][:p.name]
 }
 
-func (s *slice) podUID(p *slicePod) string {
+// rawUID returns what is equal for equal uids.
+func (s *slice) rawUID(p *slicePod) string {
 	return s.text[p.text:][p.name:][:p.uid]
 }
 
 func (s *slice) info(p *slicePod) Info {
 	at := p.place.Value()
-	return Info{Pod: s.podName(p), UID: s.podUID(p), Node: at.node, Zone: at.zone, Terminating: p.terminating}
+	uid := s.rawUID(p)
+	if p.is(uuid) {
+		uid = unpackUID(uid)
+	}
+	return Info{Pod: s.podName(p), UID: uid, Node: at.node, Zone: at.zone, Terminating: p.is(terminating)}
 }
 
 // trim copies what is needed, so that the decoded object can be collected. Ports
@@ -108,27 +125,38 @@ func trim(es *discoveryv1.EndpointSlice) *slice {
 }
 
 func trimPod(e *discoveryv1.Endpoint, addr netip.Addr, text *strings.Builder) slicePod {
-	pod := slicePod{
-		addr:        addr,
-		place:       unique.Make(placeOf(e)),
-		text:        uint32(text.Len()),
-		ready:       ptr.Deref(e.Conditions.Ready, true),
-		serving:     ptr.Deref(e.Conditions.Serving, true),
-		terminating: ptr.Deref(e.Conditions.Terminating, false),
+	pod := slicePod{addr: addr, place: unique.Make(placeOf(e)), text: uint32(text.Len())}
+	for _, c := range []struct {
+		value  *bool
+		absent bool
+		trait  traits
+	}{
+		{e.Conditions.Ready, true, ready},
+		{e.Conditions.Serving, true, serving},
+		{e.Conditions.Terminating, false, terminating},
+	} {
+		if ptr.Deref(c.value, c.absent) {
+			pod.traits |= c.trait
+		}
 	}
 	if ref := e.TargetRef; ref != nil && ref.Kind == "Pod" {
+		uid := string(ref.UID)
+		if packed, ok := packUID(uid); ok {
+			uid = packed
+			pod.traits |= uuid
+		}
 		pod.name = pack(text, ref.Name)
-		pod.uid = pack(text, string(ref.UID))
+		pod.uid = pack(text, uid)
 	}
 	return pod
 }
 
-// pack appends s to the text and returns its length. Names and uids have at most a
-// few hundred bytes; what is longer is no name, and is cut.
-func pack(text *strings.Builder, s string) uint16 {
-	s = s[:min(len(s), math.MaxUint16)]
+// pack appends s to the text and returns its length. Names of pods have at most 253
+// bytes; what is longer is none, and is cut.
+func pack(text *strings.Builder, s string) uint8 {
+	s = s[:min(len(s), math.MaxUint8)]
 	text.WriteString(s)
-	return uint16(len(s))
+	return uint8(len(s))
 }
 
 func placeOf(e *discoveryv1.Endpoint) place {

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"sync"
+	"weak"
 
 	"google.golang.org/grpc/resolver"
 )
@@ -28,25 +29,35 @@ type digest [sha256.Size]byte
 // empty is the digest of no endpoints, which is also what a new channel has.
 var empty = sum(nil)
 
-// views makes each view once for all channels that need it.
+// endpoints returns how many endpoints gRPC gets.
+func (v *view) endpoints() int {
+	n := 0
+	for _, e := range v.entries {
+		n += int(bit(!e.same))
+	}
+	return n
+}
+
+// views makes each view once for all channels that need it. It does not keep what
+// they have all used: channels remember a digest.
 type views struct {
 	mu    sync.Mutex
-	byKey map[viewKey]*view // mu; the latest
+	byKey map[viewKey]weak.Pointer[view] // mu; the latest
 }
 
 // of returns the view of a snapshot, or of a later one.
 func (v *views) of(s snapshot, key viewKey) *view {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if latest := v.byKey[key]; latest != nil && latest.version >= s.version {
+	if latest := v.byKey[key].Value(); latest != nil && latest.version >= s.version {
 		return latest
 	}
 	entries, t := join(s.slices, key.port, key.here)
 	made := &view{version: s.version, sum: sum(entries), entries: entries, tally: t}
 	if v.byKey == nil {
-		v.byKey = make(map[viewKey]*view)
+		v.byKey = make(map[viewKey]weak.Pointer[view])
 	}
-	v.byKey[key] = made
+	v.byKey[key] = weak.Make(made)
 	return made
 }
 
@@ -63,9 +74,9 @@ func sum(entries []entry) digest {
 		addr := p.addr.As16()
 		line = append(line[:0], addr[:]...)
 		line = binary.BigEndian.AppendUint16(line, e.port)
-		line = append(line, bit(e.same)|bit(p.terminating)<<1)
+		line = append(line, bit(e.same)|bit(p.is(terminating))<<1|bit(p.is(uuid))<<2)
 		at := p.place.Value()
-		for _, s := range []string{e.slice.podName(p), e.slice.podUID(p), at.node, at.zone} {
+		for _, s := range []string{e.slice.podName(p), e.slice.rawUID(p), at.node, at.zone} {
 			text(s)
 		}
 		hash.Write(line)
