@@ -40,13 +40,13 @@ func (s *sink) ReportError(error) {}
 
 func quiet() k8sresolver.Option { return k8sresolver.WithLogger(slog.New(slog.DiscardHandler)) }
 
-// deployment returns n pods in slices of 100, on a node for each ten of them, with
-// names and uids as long as real ones.
-func deployment(n int) []*discoveryv1.EndpointSlice {
+// deployment returns n pods in slices of some each, on a node for each ten of them,
+// with names and uids as long as real ones.
+func deployment(n, each int) []*discoveryv1.EndpointSlice {
 	var list []*discoveryv1.EndpointSlice
 	for i := range n {
-		if i%100 == 0 {
-			list = append(list, newSlice(fmt.Sprintf("echo-server-%05d", i/100)))
+		if i%each == 0 {
+			list = append(list, newSlice(fmt.Sprintf("echo-server-%05d", i/each)))
 		}
 		last := list[len(list)-1]
 		last.Endpoints = append(last.Endpoints, bigPod(i))
@@ -73,7 +73,7 @@ func BenchmarkEventToUpdate(b *testing.B) {
 	for _, n := range []int{100, 1000, 10_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			api := newAPIServer()
-			all := deployment(n)
+			all := deployment(n, 100)
 			api.set(all...)
 			cc := &sink{updated: make(chan int, 1)}
 			r, err := k8sresolver.NewBuilder(newClient(b, api.start(b)), quiet()).
@@ -121,7 +121,7 @@ func BenchmarkHeap(b *testing.B) {
 	const endpoints, channels = 10_000, 100
 	for b.Loop() {
 		api := newAPIServer()
-		api.set(deployment(endpoints)...)
+		api.set(deployment(endpoints, 100)...)
 		builder := k8sresolver.NewBuilder(newClient(b, api.start(b)), quiet())
 		open := func() resolver.Resolver {
 			cc := &sink{updated: make(chan int, 1)}
@@ -169,7 +169,7 @@ func BenchmarkStorm(b *testing.B) {
 	const pods, events, length = 1000, 4000, time.Minute
 	for b.Loop() {
 		api := newAPIServer()
-		all := deployment(pods)
+		all := deployment(pods, 100)
 		api.set(all...)
 		counted := &countingBuilder{Builder: k8sresolver.NewBuilder(newClient(b, api.start(b)), quiet())}
 		conn, err := grpc.NewClient("k8s:///echo-server.shop:grpc",

@@ -8,8 +8,9 @@ const (
 	costFactor = 15
 	// A lone change brings others along, such as the second slice of a move.
 	minGap = 10 * time.Millisecond
-	// While changes keep coming there are at most ten updates a second.
-	busyGap = 100 * time.Millisecond
+	// While changes keep coming there are at most ten updates a second, the first
+	// few of them, which come faster, counted in.
+	busyGap = 101 * time.Millisecond
 	maxGap  = time.Second
 )
 

@@ -63,6 +63,15 @@ func (r *recorder) wantEndpoints(t *testing.T, want ...string) {
 	}
 }
 
+// wantTold is wantEndpoints for what must have been told already.
+func (r *recorder) wantTold(t *testing.T, want ...string) {
+	t.Helper()
+	if len(r.told) == 0 {
+		t.Fatalf("the resolver told nothing yet, want %v", want)
+	}
+	r.wantEndpoints(t, want...)
+}
+
 func (r *recorder) wantError(t *testing.T, parts ...string) {
 	t.Helper()
 	got := r.next(t)
@@ -81,4 +90,27 @@ func (r *recorder) wantNothing(t *testing.T) {
 		t.Fatalf("the resolver told %+v, want nothing", got)
 	default:
 	}
+}
+
+// lastState is a channel that keeps the last set it was given.
+type lastState struct {
+	resolver.ClientConn
+
+	mu        sync.Mutex
+	endpoints []string
+}
+
+func (l *lastState) UpdateState(s resolver.State) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.endpoints = describe(s)
+	return nil
+}
+
+func (l *lastState) ReportError(error) {}
+
+func (l *lastState) get() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.endpoints
 }
