@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/transport"
 )
 
 // linger is how long a watch outlives its last channel. A channel that was idle
@@ -66,11 +67,30 @@ func NewClient(cfg *rest.Config) (*Client, error) {
 	if own.QPS == 0 {
 		own.QPS = -1
 	}
-	api, err := rest.RESTClientFor(own)
+	var api rest.Interface
+	err := refreshRefused(own)
+	if err == nil {
+		api, err = rest.RESTClientFor(own)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("k8sresolver: building a client for the API server %q: %w", cfg.Host, err)
 	}
-	return &Client{api: api, identity: identityOf(own), watches: make(map[service]*watch)}, nil
+	return &Client{api: api, identity: identityOf(cfg), watches: make(map[service]*watch)}, nil
+}
+
+// refreshRefused makes requests read the token file again after the token was
+// refused. The REST client by itself uses a token for most of a minute.
+func refreshRefused(cfg *rest.Config) error {
+	if cfg.BearerTokenFile == "" {
+		return nil
+	}
+	file := transport.NewCachedFileTokenSource(cfg.BearerTokenFile)
+	if _, err := file.Token(); err != nil {
+		return err
+	}
+	cfg.BearerToken, cfg.BearerTokenFile = "", ""
+	cfg.Wrap(transport.ResettableTokenSourceWrapTransport(file))
+	return nil
 }
 
 // Close ends all watches, also those that are kept for channels to come, and waits

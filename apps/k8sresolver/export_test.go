@@ -41,3 +41,12 @@ func JoinHere(received []*discoveryv1.EndpointSlice, portName string, portNumber
 
 // DiscoverNamespace exposes the namespace of targets that name none.
 var DiscoverNamespace = discoverNamespace
+
+// Subject exposes whom a token belongs to.
+var Subject = subject
+
+// PackUID and UnpackUID expose how uids are kept.
+var (
+	PackUID   = packUID
+	UnpackUID = unpackUID
+)

@@ -201,6 +201,8 @@ func exampleCluster() (kubeconfig *rest.Config, stop func()) {
 	go func() { _ = server.Serve(listener) }()
 	at := netip.MustParseAddrPort(listener.Addr().String())
 	api, cfg := newInMemoryAPI()
-	api.set(withPorts(newSlice("a", pod("p1", at.Addr().String(), ready)), port("grpc", int32(at.Port()))))
+	e := pod("p1", at.Addr().String(), ready)
+	e.NodeName, e.Zone = new("node-1"), new("zone-a")
+	api.set(withPorts(newSlice("a", e), port("grpc", int32(at.Port()))))
 	return cfg, server.Stop
 }

@@ -13,11 +13,11 @@ import (
 // the subject of its token, such as system:serviceaccount:shop:client. It is empty
 // for other credentials, and when the token cannot be read.
 func identityOf(cfg *rest.Config) func() string {
+	token, file := cfg.BearerToken, cfg.BearerTokenFile
 	return func() string {
-		token := cfg.BearerToken
-		if cfg.BearerTokenFile != "" { // it wins, and is rotated
-			if content, err := os.ReadFile(cfg.BearerTokenFile); err == nil {
-				token = strings.TrimSpace(string(content))
+		if file != "" { // it wins, and is rotated
+			if content, err := os.ReadFile(file); err == nil {
+				return subject(strings.TrimSpace(string(content)))
 			}
 		}
 		return subject(token)
