@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -37,7 +38,12 @@ func failures(t *testing.T) []string {
 	told := func(cfg *rest.Config) {
 		cfg.BearerToken = token("shop:client", "1")
 		cc, _ := build(t, cfg, "k8s:///echo-server")
-		texts = append(texts, cc.next(t).err)
+		got := cc.next(t).err
+		if strings.Contains(got, silence) {
+			texts = append(texts, got) // also of a busy machine
+			got = cc.next(t).err
+		}
+		texts = append(texts, got)
 	}
 	refused := func(err *apierrors.StatusError) {
 		api := newAPIServer()
@@ -54,7 +60,9 @@ func failures(t *testing.T) []string {
 	untrusted.CAData = nil
 	told(untrusted)
 	silent := newAPIServer()
-	silent.refuseIf(func(r *http.Request) *apierrors.StatusError { <-r.Context().Done(); return nil })
+	answer := make(chan struct{})
+	time.AfterFunc(2*time.Second, func() { close(answer) })
+	silent.refuseIf(func(*http.Request) *apierrors.StatusError { <-answer; return forbidden("list") })
 	told(silent.start(t))
 
 	client := newClient(t, down)

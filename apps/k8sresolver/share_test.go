@@ -2,6 +2,7 @@ package k8sresolver_test
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/resolver"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver"
 )
@@ -133,12 +135,15 @@ func TestShare_BlockedChannel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api, cfg := newInMemoryAPI()
 		api.set(newSlice("a", pod("p1", "10.0.0.1", ready)))
+		answer := make(chan struct{})
+		api.refuseIf(func(*http.Request) *apierrors.StatusError { <-answer; return nil })
 		builder := k8sresolver.NewBuilder(newClient(t, cfg), quiet())
 		blocked := &blockedChannel{entered: make(chan struct{}, 10), release: make(chan struct{})}
 		r, err := builder.Build(target(t, "k8s:///echo-server.shop"), blocked, resolver.BuildOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
+		close(answer)
 		<-blocked.entered
 		cc, other := open(t, builder, "k8s:///echo-server.shop")
 		defer other.Close()
@@ -185,26 +190,26 @@ func TestShare_CloseWithinUpdate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api, cfg := newInMemoryAPI()
 		api.set(newSlice("a", pod("p1", "10.0.0.1", ready)))
-		cc := &closingChannel{ready: make(chan struct{}), closed: make(chan struct{})}
+		answer := make(chan struct{})
+		api.refuseIf(func(*http.Request) *apierrors.StatusError { <-answer; return nil })
+		cc := &closingChannel{closed: make(chan struct{})}
 		r, err := k8sresolver.NewBuilder(newClient(t, cfg), quiet()).Build(target(t, "k8s:///echo-server.shop"), cc, resolver.BuildOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		cc.r = r
-		close(cc.ready)
+		close(answer)
 		<-cc.closed
 	})
 }
 
 type closingChannel struct {
 	resolver.ClientConn
-	r      resolver.Resolver // before ready is closed
-	ready  chan struct{}
+	r      resolver.Resolver // set before there is an answer
 	closed chan struct{}
 }
 
 func (c *closingChannel) UpdateState(resolver.State) error {
-	<-c.ready
 	c.r.Close()
 	close(c.closed)
 	return nil

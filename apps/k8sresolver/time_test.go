@@ -20,7 +20,7 @@ func TestTime_Silence(t *testing.T) {
 		api.refuseIf(func(*http.Request) *apierrors.StatusError { <-answer; return nil })
 		began := time.Now()
 		cc, _ := build(t, cfg, "k8s:///echo-server:grpc")
-		cc.wantError(t, "no answer from the API server within", `service "echo-server" in namespace "shop"`)
+		cc.wantError(t, silence, `service "echo-server" in namespace "shop"`)
 		if took := time.Since(began); took > time.Second {
 			t.Errorf("the error came after %v, want 1 s at most", took)
 		}
