@@ -126,6 +126,9 @@ func (c *Client) acquire(svc service, log *slog.Logger) (*watch, error) {
 		c.watches[svc] = w
 		w.start()
 	}
+	if w.expiry != nil {
+		w.expiry.Stop()
+	}
 	w.users++
 	return w, nil
 }
@@ -139,7 +142,7 @@ func (c *Client) release(w *watch) {
 	case w.users > 0 || c.watches[w.svc] != w:
 	case w.store.status().synced:
 		w.unused = time.Now()
-		time.AfterFunc(linger, func() { c.expire(w) })
+		w.expiry = time.AfterFunc(linger, func() { c.expire(w) })
 	default:
 		c.end(w) // it has nothing that a later channel could use
 	}
@@ -148,7 +151,7 @@ func (c *Client) release(w *watch) {
 func (c *Client) expire(w *watch) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	// It may have been used since, and its next pause has its own timer.
+	// It may have been used while this waited for mu.
 	if w.users == 0 && c.watches[w.svc] == w && time.Since(w.unused) >= linger {
 		c.end(w)
 	}
@@ -157,5 +160,8 @@ func (c *Client) expire(w *watch) {
 // end stops a watch without waiting for it. The caller holds mu.
 func (c *Client) end(w *watch) {
 	delete(c.watches, w.svc)
+	if w.expiry != nil {
+		w.expiry.Stop()
+	}
 	w.stop()
 }

@@ -50,3 +50,13 @@ var (
 	PackUID   = packUID
 	UnpackUID = unpackUID
 )
+
+// DeleteFromStore returns how many slices a store that holds one has after Delete.
+func DeleteFromStore(held *discoveryv1.EndpointSlice, deleted any) (int, error) {
+	s := newStore(func() {})
+	if err := s.Replace([]any{held}, "1"); err != nil {
+		return 0, err
+	}
+	err := s.Delete(deleted)
+	return len(s.snapshot().slices), err
+}

@@ -173,7 +173,8 @@ func TestChannel_ScaleFromZero(t *testing.T) {
 	}
 }
 
-// Tests that a channel goes idle and comes back, and that none of it is left over.
+// Tests that a channel goes idle and comes back without asking the API server again,
+// and that none of it is left over.
 func TestChannel_Idle(t *testing.T) {
 	api := newAPIServer()
 	api.set(startPod(t, "p1"))
@@ -187,6 +188,9 @@ func TestChannel_Idle(t *testing.T) {
 				t.Fatal("the channel did not go idle")
 			}
 		}
+	}
+	if got := api.taken(); len(got) != 1 {
+		t.Errorf("requests %v, want one", got)
 	}
 }
 

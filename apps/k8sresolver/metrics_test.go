@@ -11,8 +11,12 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	estats "google.golang.org/grpc/experimental/stats"
 	"google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/stats"
+	"google.golang.org/grpc/stats/opentelemetry"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver"
@@ -130,5 +134,39 @@ func TestMetrics_OffByDefault(t *testing.T) {
 		if estats.DescriptorForMetric("k8sresolver."+name) == nil {
 			t.Errorf("gRPC does not know k8sresolver.%s", name)
 		}
+	}
+}
+
+// Tests the metrics through gRPC's telemetry for OpenTelemetry, which is told their
+// names.
+func TestMetrics_OpenTelemetry(t *testing.T) {
+	api := newAPIServer()
+	api.set(startPod(t, "p1"))
+	reader := metric.NewManualReader()
+	conn := dial(t, api, opentelemetry.DialOption(opentelemetry.Options{MetricsOptions: opentelemetry.MetricsOptions{
+		MeterProvider: metric.NewMeterProvider(metric.WithReader(reader)),
+		Metrics:       stats.NewMetricSet("k8sresolver.watch.up", "k8sresolver.endpoints", "k8sresolver.updates"),
+	}}))
+	if _, err := call(t, conn); err != nil {
+		t.Fatal(err)
+	}
+	var collected metricdata.ResourceMetrics
+	if err := reader.Collect(t.Context(), &collected); err != nil {
+		t.Fatal(err)
+	}
+	got := make(map[string]int)
+	for _, scope := range collected.ScopeMetrics {
+		for _, m := range scope.Metrics {
+			switch data := m.Data.(type) {
+			case metricdata.Gauge[int64]:
+				got[m.Name] = len(data.DataPoints)
+			case metricdata.Sum[int64]:
+				got[m.Name] = len(data.DataPoints)
+			}
+		}
+	}
+	want := map[string]int{"k8sresolver.watch.up": 1, "k8sresolver.endpoints": 5, "k8sresolver.updates": 1}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("series by metric (-want +got):\n%s", diff)
 	}
 }

@@ -51,11 +51,16 @@ func (r *recorder) tell(what told) {
 
 func (r *recorder) next(t *testing.T) told {
 	t.Helper()
+	return r.nextWithin(t, patience)
+}
+
+func (r *recorder) nextWithin(t *testing.T, d time.Duration) told {
+	t.Helper()
 	select {
 	case got := <-r.told:
 		return got
-	case <-time.After(patience):
-		t.Fatalf("the resolver told nothing within %v", patience)
+	case <-time.After(d):
+		t.Fatalf("the resolver told nothing within %v", d)
 		return told{}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
 
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver"
 )
@@ -105,6 +106,41 @@ func TestResolver_NamedPortPerSlice(t *testing.T) {
 	)
 	cc, _ := build(t, api.start(t), "k8s:///echo-server:grpc")
 	cc.wantEndpoints(t, "10.0.0.1:8080 p1", "10.0.0.2:9090 p2")
+}
+
+// Tests that a slice that is removed takes away what it alone has: an address that
+// another slice has too stays, and removing a slice that is not known changes nothing.
+func TestResolver_RemovedSliceSharesAddresses(t *testing.T) {
+	api := newAPIServer()
+	old := newSlice("old", pod("p1", "10.0.0.1", ready), pod("p2", "10.0.0.2", ready))
+	api.set(old, newSlice("new", pod("p2", "10.0.0.2", ready), pod("p3", "10.0.0.3", ready)))
+	cc, _ := build(t, api.start(t), "k8s:///echo-server:grpc")
+	cc.wantEndpoints(t, "10.0.0.1:8080 p1", "10.0.0.2:8080 p2", "10.0.0.3:8080 p3")
+	api.remove(old)
+	cc.wantEndpoints(t, "10.0.0.2:8080 p2", "10.0.0.3:8080 p3")
+	api.remove(old)
+	api.set(newSlice("new", pod("p2", "10.0.0.2", ready)))
+	cc.wantEndpoints(t, "10.0.0.2:8080 p2")
+	cc.wantNothing(t)
+}
+
+// Tests that removals are taken in each form in which a Reflector may give them.
+func TestStore_DeletedForms(t *testing.T) {
+	es := newSlice("a", pod("p1", "10.0.0.1", ready))
+	for name, obj := range map[string]any{
+		"object":            es,
+		"tombstone":         cache.DeletedFinalStateUnknown{Key: "shop/a", Obj: es},
+		"tombstone_of_none": cache.DeletedFinalStateUnknown{Key: "shop/a"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if left, err := k8sresolver.DeleteFromStore(es, obj); left != 0 || err != nil {
+				t.Errorf("after Delete(%T) there are %d slices, error %v, want none", obj, left, err)
+			}
+		})
+	}
+	if left, err := k8sresolver.DeleteFromStore(es, "a string"); left != 1 || err == nil {
+		t.Errorf("after Delete of a string there are %d slices, error %v, want 1 and an error", left, err)
+	}
 }
 
 // Tests that failures before the first answer reach the callers within a second,

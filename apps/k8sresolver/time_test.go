@@ -80,6 +80,41 @@ func TestTime_Outage(t *testing.T) {
 	})
 }
 
+// Tests that an outage of ten seconds is over at most a second after the API server is
+// back, and a longer one after a tenth of its time, at most 30 s.
+func TestTime_RecoversAfterOutage(t *testing.T) {
+	for _, test := range []struct{ outage, want time.Duration }{
+		{outage: 500 * time.Millisecond, want: time.Second},
+		{outage: 3 * time.Second, want: time.Second},
+		{outage: 10 * time.Second, want: time.Second},
+		{outage: time.Minute, want: 6 * time.Second},
+		{outage: 10 * time.Minute, want: 30 * time.Second},
+	} {
+		t.Run(test.outage.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				api, cfg := newInMemoryAPI()
+				api.set(newSlice("a", pod("p1", "10.0.0.1", ready)))
+				cc, _ := build(t, cfg, "k8s:///echo-server:grpc")
+				cc.wantEndpoints(t, "10.0.0.1:8080 p1")
+				<-time.After(time.Minute)
+				api.refuseWith(apierrors.NewServiceUnavailable("down"))
+				api.cut(true)
+				<-time.After(test.outage)
+				api.set(newSlice("b", pod("p2", "10.0.0.2", ready)))
+				api.refuseWith(nil)
+				began := time.Now()
+				got := cc.nextWithin(t, time.Minute)
+				if len(got.endpoints) != 2 {
+					t.Errorf("the resolver told %+v, want two endpoints", got)
+				}
+				if took := time.Since(began); took > test.want {
+					t.Errorf("recovered after %v, want %v at most", took, test.want)
+				}
+			})
+		})
+	}
+}
+
 // Tests that a watch which was up for a while is back at once, whether it ended, was
 // reset or expired, also when that happens again and again.
 func TestTime_ReconnectsAtOnce(t *testing.T) {

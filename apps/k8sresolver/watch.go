@@ -21,6 +21,10 @@ import (
 
 const (
 	firstDelay = 50 * time.Millisecond
+	// An outage of ten seconds is over a second later, and any longer one after a
+	// tenth of its time.
+	soonDelay   = time.Second
+	outageShare = 10
 	// Without endpoints each second counts; with them the API server's recovery
 	// is not to be disturbed.
 	maxDelayBeforeSync = 3 * time.Second
@@ -46,8 +50,10 @@ type watch struct {
 
 	logged string // failure that was logged last, empty when its end was logged; of run's goroutine
 
-	users  int       // guarded by Client.mu
-	unused time.Time // guarded by Client.mu; when users became 0
+	// Guarded by Client.mu.
+	users  int
+	unused time.Time   // when users became 0
+	expiry *time.Timer // ends the watch when it stays unused
 }
 
 // newWatch returns a watch that is not started. The channels of several builders
@@ -139,10 +145,12 @@ func (w *watch) delay(failures int) time.Duration {
 	if failures == 0 {
 		return 0
 	}
+	s := w.store.status()
 	limit := maxDelay
-	if !w.store.status().synced {
+	if !s.synced {
 		limit = maxDelayBeforeSync
 	}
+	limit = min(limit, max(soonDelay, s.staleness()/outageShare))
 	d := min(firstDelay<<min(failures-1, 16), limit)
 	return d/2 + rand.N(d/2)
 }
