@@ -94,9 +94,9 @@ func (b *builder) Build(target resolver.Target, cc resolver.ClientConn, opts res
 		done:      make(chan struct{}),
 	}
 	r.metrics = newMetrics(opts.MetricsRecorder, target.URL.String(), w.store)
-	again := r.publish()
+	r.publish()
 	w.retryNow() // if it waits after a failure
-	go r.run(again)
+	go r.run()
 	return r, nil
 }
 
@@ -153,16 +153,14 @@ func (r *k8sResolver) closed() bool {
 }
 
 // run is the only caller of gRPC once Build has returned. It holds no lock while it
-// calls. again is when to publish without a change, 0 for never.
-func (r *k8sResolver) run(again time.Duration) {
+// calls.
+func (r *k8sResolver) run() {
 	defer close(r.done)
 	silence := time.NewTimer(silenceLimit)
 	defer silence.Stop()
-	due := time.NewTimer(again)
+	due := time.NewTimer(maxGap)
+	due.Stop() // until a change has to wait
 	defer due.Stop()
-	if again <= 0 {
-		due.Stop()
-	}
 	for {
 		wait := time.Duration(0)
 		select {
