@@ -37,6 +37,7 @@ type apiServer struct {
 	refuse   func(r *http.Request) *apierrors.StatusError
 	cuts     int // watches that began before the last cut end
 	abort    bool
+	watches  int // that are open
 	requests []string
 }
 
@@ -52,12 +53,12 @@ func newAPIServer() *apiServer {
 }
 
 // start serves over TLS and HTTP/2 on the loopback and returns how to get there.
-func (s *apiServer) start(t *testing.T) *rest.Config {
-	t.Helper()
+func (s *apiServer) start(tb testing.TB) *rest.Config {
+	tb.Helper()
 	server := httptest.NewUnstartedServer(s)
 	server.EnableHTTP2 = true
 	server.StartTLS()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		s.cut(true)
 		server.CloseClientConnections()
 		server.Close()
@@ -132,6 +133,13 @@ func (s *apiServer) taken() []string {
 	return s.requests
 }
 
+// watching returns how many watches are open.
+func (s *apiServer) watching() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.watches
+}
+
 func forbidden(verb string) *apierrors.StatusError {
 	err := apierrors.NewForbidden(discoveryv1.Resource("endpointslices"), "",
 		fmt.Errorf("User %q cannot %s resource %q in API group %q in the namespace %q",
@@ -204,6 +212,8 @@ func (s *apiServer) watch(w http.ResponseWriter, r *http.Request, mine func(*dis
 		send(w, http.StatusGone, &status.ErrStatus)
 		return
 	}
+	s.watches++
+	defer func() { s.watches-- }()
 	encoder := newEventEncoder(w)
 	if stream {
 		since = s.version
@@ -280,8 +290,3 @@ func newEventEncoder(w http.ResponseWriter) eventEncoder {
 func (e eventEncoder) send(event watch.Event) { _ = e.Encode(&event) }
 
 func (e eventEncoder) flush() { _ = http.NewResponseController(e.w).Flush() }
-
-func newCodecs() runtime.NegotiatedSerializer {
-	codecs, _ := protobuf()
-	return codecs.WithoutConversion()
-}

@@ -1,11 +1,14 @@
 // Package k8sresolver is a gRPC name resolver over the Kubernetes EndpointSlice
-// API: it gives a channel the addresses of a Service's ready pods, and follows
-// them as pods come and go.
+// API: it gives channels the addresses of a Service's ready pods, and follows them
+// as pods come and go.
 //
 //	client, err := k8sresolver.NewInClusterClient()
 //	...
 //	conn, err := grpc.NewClient("k8s:///echo-server.shop:grpc",
-//		grpc.WithResolvers(k8sresolver.NewBuilder(client)), ...)
+//		grpc.WithResolvers(k8sresolver.NewBuilder(client)), grpc.WithNoProxy(), ...)
+//
+// grpc.WithNoProxy keeps an HTTPS_PROXY of the environment from tunnelling calls to
+// pods. Outside a pod, package kubeconfig makes the client.
 //
 // # Target
 //
@@ -23,7 +26,21 @@
 // while they terminate are used (KEP-1669), so that the last pods of a rollout
 // drain instead of failing calls. When there are none of these either, calls
 // fail with an error that says how many endpoints there are and how many are
-// ready; wait-for-ready calls wait for the next pod.
+// ready; wait-for-ready calls wait for the next pod. [WithEmptyHold] keeps the last
+// ones for a while instead.
+//
+// With hints on every ready endpoint, those for this node are used (KEP-3015), else
+// those for this zone (KEP-2433), if there are any. A pod with an IPv4 and an IPv6
+// address is one endpoint with two addresses. [InfoFrom] tells balancers which pod
+// an endpoint is.
+//
+// # Watches
+//
+// All channels and builders of a [Client] share one watch for each Service. It is
+// kept for five minutes after its last channel, so that a channel that leaves idle
+// has its endpoints before its first call. The first change after a pause is
+// published at once, those that follow are published together after 10 ms to 1 s, by
+// what an update costs gRPC; what changes nothing is not published.
 //
 // # Errors
 //
@@ -35,4 +52,16 @@
 //
 // The client needs the verbs list and watch on endpointslices of the API group
 // discovery.k8s.io in the Service's namespace, and nothing else.
+//
+// # Metrics
+//
+// Channels with a telemetry plugin record k8sresolver.watch.up,
+// k8sresolver.watch.staleness (seconds), k8sresolver.endpoints (by state),
+// k8sresolver.events and k8sresolver.updates, when the plugin is told to by name.
+//
+// # Subsets
+//
+// Clients connect to every endpoint. Where that is too many, the policy
+// random_subsetting_experimental (gRFC A68) around another one keeps a stable subset
+// in which a pod that comes or goes moves one connection.
 package k8sresolver

@@ -1,6 +1,7 @@
 package k8sresolver
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/url"
@@ -17,11 +18,12 @@ const resource = "endpointslices.discovery.k8s.io"
 type requestError struct {
 	verb  string
 	svc   service
+	as    string // who asked, empty when that is not known
 	cause error
 }
 
-// Error says which request failed, why, and what to do where that is known. The
-// API server's own text of a 403 names the service account.
+// Error says which request failed, who made it, why, and what to do where that is
+// known.
 func (e *requestError) Error() string {
 	hint := ""
 	switch {
@@ -29,6 +31,8 @@ func (e *requestError) Error() string {
 		hint = "; a Role must grant list and watch on " + resource
 	case apierrors.IsUnauthorized(e.cause):
 		hint = "; the API server does not accept the client's token or certificate"
+	case isUntrusted(e.cause):
+		hint = "; the client's CA did not sign the API server's certificate"
 	}
 	cause := e.cause
 	if call, ok := errors.AsType[*url.Error](cause); ok {
@@ -39,7 +43,21 @@ func (e *requestError) Error() string {
 		}
 		cause = fmt.Errorf("no connection to the API server %s: %w", host, call.Err)
 	}
-	return fmt.Sprintf("k8sresolver: %s %s of service %q in namespace %q: %v%s", e.verb, resource, e.svc.name, e.svc.namespace, cause, hint)
+	return fmt.Sprintf("k8sresolver: %s: %v%s", doing(e.verb, e.svc, e.as), cause, hint)
+}
+
+func isUntrusted(err error) bool {
+	_, untrusted := errors.AsType[x509.UnknownAuthorityError](err)
+	return untrusted
+}
+
+// doing names a request: its verb, its object, and who makes it.
+func doing(verb string, svc service, as string) string {
+	text := fmt.Sprintf("%s %s of service %q in namespace %q", verb, resource, svc.name, svc.namespace)
+	if as != "" {
+		text += fmt.Sprintf(" as %q", as)
+	}
+	return text
 }
 
 // Unwrap hides refused connections and status 429 from the Reflector: it would
@@ -53,8 +71,8 @@ func (e *requestError) Unwrap() error {
 }
 
 // silenceError says that the API server has neither answered nor refused.
-func silenceError(svc service, after time.Duration) error {
-	return fmt.Errorf("k8sresolver: watch %s of service %q in namespace %q: no answer from the API server within %v", resource, svc.name, svc.namespace, after)
+func silenceError(svc service, as string, after time.Duration) error {
+	return fmt.Errorf("k8sresolver: %s: no answer from the API server within %v", doing("watch", svc, as), after)
 }
 
 // emptyError says why a Service has no usable endpoint.

@@ -3,10 +3,13 @@ package k8sresolver_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/resolver"
 
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver"
 )
@@ -22,6 +25,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
+	defer client.Close()
 	conn, err := grpc.NewClient("k8s:///echo-server.shop:grpc",
 		grpc.WithResolvers(k8sresolver.NewBuilder(client)),
 		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig": [{"round_robin": {}}]}`),
@@ -37,4 +41,64 @@ func Example() {
 	answer, err := healthpb.NewHealthClient(conn).Check(context.Background(), &healthpb.HealthCheckRequest{})
 	fmt.Println(answer.GetStatus(), err)
 	// Output: SERVING <nil>
+}
+
+// In the place of round_robin, a balancer of your own can ask which pod an endpoint
+// is, for example to prefer a zone.
+func ExampleInfoFrom() {
+	kubeconfig, stop := exampleCluster()
+	defer stop()
+	client, err := k8sresolver.NewClient(kubeconfig)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer client.Close()
+
+	given := make(chan resolver.State, 1)
+	r, err := k8sresolver.NewBuilder(client).Build(resolverTarget("k8s:///echo-server.shop"), exampleConn{given: given}, resolver.BuildOptions{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer r.Close()
+	for _, endpoint := range (<-given).Endpoints {
+		if info, ok := k8sresolver.InfoFrom(endpoint); ok {
+			fmt.Println(info)
+		}
+	}
+	// Output: pod=p1 node=node-1 zone=zone-a terminating=false
+}
+
+// Targets without a namespace mean shop here. Clients in zone-a call pods that are
+// hinted for it. A Service that loses all its endpoints keeps them for ten seconds.
+func ExampleNewBuilder() {
+	kubeconfig, stop := exampleCluster()
+	defer stop()
+	client, err := k8sresolver.NewClient(kubeconfig)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer client.Close()
+
+	builder := k8sresolver.NewBuilder(client,
+		k8sresolver.WithNamespace("shop"),
+		k8sresolver.WithZone("zone-a"),
+		k8sresolver.WithEmptyHold(10*time.Second),
+		k8sresolver.WithLogger(slog.New(slog.DiscardHandler)),
+	)
+	fmt.Println(builder.Scheme())
+	// Output: k8s
+}
+
+// exampleConn is what a channel is to a resolver.
+type exampleConn struct {
+	resolver.ClientConn
+	given chan resolver.State
+}
+
+func (c exampleConn) UpdateState(s resolver.State) error {
+	c.given <- s
+	return nil
 }

@@ -20,6 +20,11 @@ func ParseTarget(target resolver.Target) (Target, error) {
 // Join exposes the join of slices that were received in the order given, and the
 // error of an empty result.
 func Join(received []*discoveryv1.EndpointSlice, portName string, portNumber uint16) (resolver.State, error) {
+	return JoinHere(received, portName, portNumber, "", "")
+}
+
+// JoinHere is Join in a node and a zone.
+func JoinHere(received []*discoveryv1.EndpointSlice, portName string, portNumber uint16, node, zone string) (resolver.State, error) {
 	all := make([]*slice, 0, len(received))
 	for i, es := range received {
 		s := trim(es)
@@ -27,7 +32,7 @@ func Join(received []*discoveryv1.EndpointSlice, portName string, portNumber uin
 		all = append(all, s)
 	}
 	port := portRef{name: portName, number: portNumber}
-	list, t := join(all, port)
+	list, t := join(all, port, locality{node: node, zone: zone})
 	if len(list) > 0 {
 		return state(list), nil
 	}
@@ -36,3 +41,22 @@ func Join(received []*discoveryv1.EndpointSlice, portName string, portNumber uin
 
 // DiscoverNamespace exposes the namespace of targets that name none.
 var DiscoverNamespace = discoverNamespace
+
+// Subject exposes whom a token belongs to.
+var Subject = subject
+
+// PackUID and UnpackUID expose how uids are kept.
+var (
+	PackUID   = packUID
+	UnpackUID = unpackUID
+)
+
+// DeleteFromStore returns how many slices a store that holds one has after Delete.
+func DeleteFromStore(held *discoveryv1.EndpointSlice, deleted any) (int, error) {
+	s := newStore(func() {})
+	if err := s.Replace([]any{held}, "1"); err != nil {
+		return 0, err
+	}
+	err := s.Delete(deleted)
+	return len(s.snapshot().slices), err
+}

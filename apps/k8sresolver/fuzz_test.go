@@ -3,6 +3,8 @@ package k8sresolver_test
 import (
 	"fmt"
 	"net/netip"
+	"regexp"
+	"slices"
 	"sort"
 	"strings"
 	"testing"
@@ -29,8 +31,9 @@ func FuzzJoin(f *testing.F) {
 		for range d.below(5) {
 			received = append(received, d.slice(len(received)))
 		}
-		state, err := k8sresolver.Join(received, portName, portNumber)
-		if diff := cmp.Diff(modelJoin(received, portName, portNumber), describe(state)); diff != "" {
+		node, zone := d.pick("", "n1"), d.pick("", "z1")
+		state, err := k8sresolver.JoinHere(received, portName, portNumber, node, zone)
+		if diff := cmp.Diff(modelJoinHere(received, portName, portNumber, node, zone), describe(state)); diff != "" {
 			t.Errorf("Join() (-model +got):\n%s", diff)
 		}
 		if (err != nil) != (len(state.Endpoints) == 0) {
@@ -73,13 +76,20 @@ func (d *dealer) slice(n int) *discoveryv1.EndpointSlice {
 		if d.below(4) == 0 {
 			e.TargetRef = nil
 		}
+		if d.below(3) > 0 {
+			e = hint(e, [][]string{nil, {"z1"}, {"z2"}, {"z1", "z2"}}[d.below(4)], [][]string{nil, {"n1"}, {"n2"}}[d.below(3)])
+		}
 		es.Endpoints = append(es.Endpoints, e)
 	}
 	return es
 }
 
-// modelJoin is the join as the rules say it, without a thought for speed.
 func modelJoin(received []*discoveryv1.EndpointSlice, portName string, portNumber uint16) []string {
+	return modelJoinHere(received, portName, portNumber, "", "")
+}
+
+// modelJoinHere is the join as the documentation says it, without a thought for speed.
+func modelJoinHere(received []*discoveryv1.EndpointSlice, portName string, portNumber uint16, node, zone string) []string {
 	type copyOf struct {
 		at netip.AddrPort
 		e  discoveryv1.Endpoint
@@ -118,7 +128,35 @@ func modelJoin(received []*discoveryv1.EndpointSlice, portName string, portNumbe
 			draining = append(draining, c)
 		}
 	}
+	hinted := func(here string, hints func(discoveryv1.EndpointHints) []string) []copyOf {
+		var local []copyOf
+		for _, c := range ready {
+			if c.e.Hints == nil || len(hints(*c.e.Hints)) == 0 {
+				return nil
+			}
+			if slices.Contains(hints(*c.e.Hints), here) {
+				local = append(local, c)
+			}
+		}
+		return local
+	}
 	used := ready
+	if local := hinted(zone, func(h discoveryv1.EndpointHints) (names []string) {
+		for _, z := range h.ForZones {
+			names = append(names, z.Name)
+		}
+		return names
+	}); len(local) > 0 {
+		used = local
+	}
+	if local := hinted(node, func(h discoveryv1.EndpointHints) (names []string) {
+		for _, n := range h.ForNodes {
+			names = append(names, n.Name)
+		}
+		return names
+	}); len(local) > 0 {
+		used = local
+	}
 	if len(ready) == 0 {
 		used = draining
 	}
@@ -152,4 +190,23 @@ func line(addrs, pod string, terminating bool) string {
 		return addrs + " " + pod + " terminating"
 	}
 	return addrs + " " + pod
+}
+
+// Fuzzes the packing of uids: what is packed reads the same again, and every UUID in
+// its usual form is packed.
+func FuzzPackUID(f *testing.F) {
+	form := regexp.MustCompile("^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
+	f.Add("0b9a1c5e-6d0f-4a52-9d3c-000000000001")
+	f.Add("0B9A1C5E-6d0f-4a52-9d3c-000000000001")
+	f.Add("0b9a1c5e6-d0f-4a52-9d3c-000000000001")
+	f.Add("u-p1")
+	f.Fuzz(func(t *testing.T, uid string) {
+		packed, ok := k8sresolver.PackUID(uid)
+		if ok != form.MatchString(uid) {
+			t.Fatalf("PackUID(%q) = %t", uid, ok)
+		}
+		if ok && (len(packed) != 16 || k8sresolver.UnpackUID(packed) != uid) {
+			t.Errorf("UnpackUID(PackUID(%q)) = %q", uid, k8sresolver.UnpackUID(packed))
+		}
+	})
 }

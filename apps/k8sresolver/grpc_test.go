@@ -173,7 +173,8 @@ func TestChannel_ScaleFromZero(t *testing.T) {
 	}
 }
 
-// Tests that a channel goes idle and comes back, and that none of it is left over.
+// Tests that a channel goes idle and comes back without asking the API server again,
+// and that none of it is left over.
 func TestChannel_Idle(t *testing.T) {
 	api := newAPIServer()
 	api.set(startPod(t, "p1"))
@@ -188,6 +189,9 @@ func TestChannel_Idle(t *testing.T) {
 			}
 		}
 	}
+	if got := api.taken(); len(got) != 1 {
+		t.Errorf("requests %v, want one", got)
+	}
 }
 
 // exampleCluster returns the way to an API server that knows one pod.
@@ -201,6 +205,8 @@ func exampleCluster() (kubeconfig *rest.Config, stop func()) {
 	go func() { _ = server.Serve(listener) }()
 	at := netip.MustParseAddrPort(listener.Addr().String())
 	api, cfg := newInMemoryAPI()
-	api.set(withPorts(newSlice("a", pod("p1", at.Addr().String(), ready)), port("grpc", int32(at.Port()))))
+	e := pod("p1", at.Addr().String(), ready)
+	e.NodeName, e.Zone = new("node-1"), new("zone-a")
+	api.set(withPorts(newSlice("a", e), port("grpc", int32(at.Port()))))
 	return cfg, server.Stop
 }

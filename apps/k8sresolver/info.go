@@ -24,6 +24,13 @@ func (i Info) String() string {
 	return fmt.Sprintf("pod=%s node=%s zone=%s terminating=%t", i.Pod, i.Node, i.Zone, i.Terminating)
 }
 
+// Equal reports whether o is an Info that tells the same. gRPC compares endpoints
+// with it.
+func (i Info) Equal(o any) bool {
+	other, ok := o.(Info)
+	return ok && i == other
+}
+
 type infoKey struct{}
 
 // InfoFrom returns what is known about the pod behind an endpoint, for use in

@@ -4,26 +4,30 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
-
-	"google.golang.org/grpc/resolver"
 )
 
-// endpoint is one server: one address, or those of a dual-stack pod.
-type endpoint struct {
-	addrs []netip.AddrPort
-	info  Info
+// entry is one address in use. An entry points into its slice, which is what makes
+// a list of many thousands small.
+type entry struct {
+	slice *slice
+	pod   int32  // index in the slice
+	port  uint16 // number
+	// same is set when the entry is one more address of the endpoint before it: a
+	// dual-stack pod would get twice its share of calls otherwise.
+	same bool
 }
 
-func (e endpoint) equal(o endpoint) bool {
-	return e.info == o.info && slices.Equal(e.addrs, o.addrs)
-}
+func (e entry) get() *slicePod { return &e.slice.pods[e.pod] }
 
-// tally counts what a join saw; the text of an empty set is made of it.
+func (e entry) addrPort() netip.AddrPort { return netip.AddrPortFrom(e.get().addr, e.port) }
+
+// tally counts what a join saw; the text of an empty set and the metrics are made
+// of it.
 type tally struct {
 	slices    int
 	endpoints int // distinct, with a usable port
 	ready     int
-	draining  int // serving && terminating
+	draining  int // serving && terminating, not ready
 	fqdn      int
 	portless  int         // endpoints in slices that do not have the port
 	ports     []slicePort // the TCP ports of the first such slice
@@ -32,89 +36,90 @@ type tally struct {
 // join makes one sorted list of endpoints out of the slices of a Service. Slices
 // overlap while the controller moves endpoints between them: the copy received
 // last wins. The arguments are not changed.
-func join(all []*slice, port portRef) ([]endpoint, tally) {
-	pods, t := distinct(all, port)
-	for _, p := range pods {
-		switch {
-		case p.ready:
+func join(all []*slice, port portRef, here locality) ([]entry, tally) {
+	list, t := distinct(all, port)
+	for _, e := range list {
+		switch p := e.get(); {
+		case p.is(ready):
 			t.ready++
-		case p.serving && p.terminating:
+		case p.is(serving | terminating):
 			t.draining++
 		}
 	}
 	// A pod that is neither ready nor terminating is never used: Services that
 	// want it (publishNotReadyAddresses) have it marked ready.
-	usable := func(p slicePod) bool { return p.ready }
+	wanted := ready
 	if t.ready == 0 {
-		usable = func(p slicePod) bool { return p.serving && p.terminating }
+		wanted = serving | terminating
 	}
-	var addrs []netip.AddrPort
-	for at, p := range pods {
-		if usable(p) {
-			addrs = append(addrs, at)
-		}
+	list = slices.DeleteFunc(list, func(e entry) bool { return !e.get().is(wanted) })
+	if t.ready > 0 {
+		list = here.local(list)
 	}
-	slices.SortFunc(addrs, netip.AddrPort.Compare)
-	return group(addrs, pods), t
+	return pair(list), t
 }
 
-// group makes one endpoint of all addresses of a pod: a dual-stack pod would get
-// twice its share of calls otherwise. In the sorted list IPv4 comes first.
-func group(addrs []netip.AddrPort, pods map[netip.AddrPort]slicePod) []endpoint {
-	byUID := make(map[string]int, len(addrs))
-	list := make([]endpoint, 0, len(addrs))
-	for _, at := range addrs {
-		info := pods[at].info
-		if i, ok := byUID[info.UID]; ok && info.UID != "" {
-			list[i].addrs = append(list[i].addrs, at)
-			continue
-		}
-		byUID[info.UID] = len(list)
-		list = append(list, endpoint{addrs: []netip.AddrPort{at}, info: info})
-	}
-	return list
-}
-
-// distinct returns the pods of all slices by address and port.
-func distinct(all []*slice, port portRef) (map[netip.AddrPort]slicePod, tally) {
-	all = slices.SortedFunc(slices.Values(all), func(a, b *slice) int { return cmp.Compare(a.received, b.received) })
+// distinct returns the pods of all slices by address and port, sorted by them.
+func distinct(all []*slice, port portRef) ([]entry, tally) {
 	t := tally{slices: len(all)}
-	pods := make(map[netip.AddrPort]slicePod)
+	room := 0
+	for _, s := range all {
+		room += len(s.pods)
+	}
+	list := make([]entry, 0, room)
+	var example *slice
 	for _, s := range all {
 		t.fqdn += s.fqdn
 		number, ok := s.resolve(port)
 		if !ok {
 			// A Service without pods has one slice without ports, which is no
 			// fault of the port.
-			if t.portless == 0 && len(s.pods) > 0 {
+			if len(s.pods) > 0 && (t.portless == 0 || s.received < example.received) {
+				example = s
 				t.ports = s.ports
 			}
 			t.portless += len(s.pods)
 			continue
 		}
-		for _, p := range s.pods {
-			pods[netip.AddrPortFrom(p.addr, number)] = p
+		for i := range s.pods {
+			list = append(list, entry{slice: s, pod: int32(i), port: number})
 		}
 	}
-	t.endpoints = len(pods)
-	return pods, t
+	// Among equals the one received last comes first, and is kept.
+	slices.SortFunc(list, func(a, b entry) int {
+		if by := a.addrPort().Compare(b.addrPort()); by != 0 {
+			return by
+		}
+		return cmp.Or(cmp.Compare(b.slice.received, a.slice.received), cmp.Compare(b.pod, a.pod))
+	})
+	list = slices.CompactFunc(list, func(a, b entry) bool { return a.addrPort() == b.addrPort() })
+	t.endpoints = len(list)
+	return list, t
 }
 
-// state converts the list for gRPC. What can change while the pod lives is in
-// Endpoint.Attributes: in Address.Attributes it would re-dial.
-func state(list []endpoint) resolver.State {
-	s := resolver.State{
-		Endpoints: make([]resolver.Endpoint, 0, len(list)),
-		// Balancers made with balancer/base read nothing else.
-		Addresses: make([]resolver.Address, 0, len(list)),
-	}
+// pair puts all addresses of a pod next to each other. In the sorted list IPv4
+// comes first, and so it does within an endpoint.
+func pair(list []entry) []entry {
+	seen := make(map[string]bool, len(list))
+	further := make(map[string][]entry)
+	first := list[:0]
 	for _, e := range list {
-		addresses := make([]resolver.Address, 0, len(e.addrs))
-		for _, at := range e.addrs {
-			addresses = append(addresses, resolver.Address{Addr: at.String()})
+		uid := e.slice.rawUID(e.get())
+		if uid != "" && seen[uid] {
+			e.same = true
+			further[uid] = append(further[uid], e)
+			continue
 		}
-		s.Endpoints = append(s.Endpoints, resolver.Endpoint{Addresses: addresses, Attributes: e.info.attributes()})
-		s.Addresses = append(s.Addresses, addresses...)
+		seen[uid] = true
+		first = append(first, e)
 	}
-	return s
+	if len(further) == 0 {
+		return first
+	}
+	paired := make([]entry, 0, len(list))
+	for _, e := range first {
+		paired = append(paired, e)
+		paired = append(paired, further[e.slice.rawUID(e.get())]...)
+	}
+	return paired
 }

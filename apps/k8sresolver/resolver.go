@@ -2,41 +2,49 @@ package k8sresolver
 
 import (
 	"cmp"
-	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"slices"
+	"os"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc/resolver"
-	discoveryv1 "k8s.io/api/discovery/v1"
-	"k8s.io/client-go/rest"
 )
 
-// silenceLimit is how long callers wait for the first answer of an API server that
-// neither answers nor refuses.
-const silenceLimit = 900 * time.Millisecond
+const (
+	// silenceLimit is how long callers wait for the first answer of an API server
+	// that neither answers nor refuses.
+	silenceLimit = 900 * time.Millisecond
+	// closeLimit is how long Close waits for a call of gRPC that is under way.
+	closeLimit = 10 * time.Millisecond
+)
 
 type builder struct {
-	client    rest.Interface
+	client    *Client
 	namespace string // of targets that name none
+	here      locality
+	emptyHold time.Duration
 	log       *slog.Logger
 }
 
 var _ resolver.AuthorityOverrider = (*builder)(nil)
 
 // NewBuilder returns the builder to pass to grpc.WithResolvers. The client is one
-// of [NewInClusterClient] or [NewClient]; it may serve many builders.
-func NewBuilder(client rest.Interface, opts ...Option) resolver.Builder {
-	cfg := config{namespaceFile: serviceAccountNamespace}
+// of [NewInClusterClient] or [NewClient]; it may serve many builders, whose channels
+// share its watches.
+func NewBuilder(client *Client, opts ...Option) resolver.Builder {
+	cfg := config{
+		namespaceFile: serviceAccountNamespace,
+		here:          locality{node: os.Getenv("NODE_NAME"), zone: os.Getenv("POD_ZONE")},
+	}
 	for _, opt := range opts {
 		opt(&cfg)
 	}
 	return &builder{
 		client:    client,
 		namespace: discoverNamespace(cfg.namespace, cfg.namespaceFile, cfg.defaultNamespace),
+		here:      cfg.here,
+		emptyHold: cfg.emptyHold,
 		log:       cmp.Or(cfg.logger, slog.Default()),
 	}
 }
@@ -60,8 +68,9 @@ func (b *builder) parse(target resolver.Target) (service, portRef, error) {
 	return svc, port, err
 }
 
-// Build implements resolver.Builder. It makes no request itself.
-func (b *builder) Build(target resolver.Target, cc resolver.ClientConn, _ resolver.BuildOptions) (resolver.Resolver, error) {
+// Build implements resolver.Builder. It makes no request itself. When the Service is
+// watched already, gRPC has the endpoints before it returns.
+func (b *builder) Build(target resolver.Target, cc resolver.ClientConn, opts resolver.BuildOptions) (resolver.Resolver, error) {
 	svc, port, err := b.parse(target)
 	if err != nil {
 		return nil, err
@@ -69,34 +78,47 @@ func (b *builder) Build(target resolver.Target, cc resolver.ClientConn, _ resolv
 	if b.client == nil {
 		return nil, errors.New("k8sresolver: NewBuilder was given no client; make one with NewInClusterClient or NewClient")
 	}
-	if got := b.client.APIVersion(); got != discoveryv1.SchemeGroupVersion {
-		return nil, fmt.Errorf("k8sresolver: the client speaks %q, expected %q; make it with NewInClusterClient or NewClient", got, discoveryv1.SchemeGroupVersion)
+	w, err := b.client.acquire(svc, b.log)
+	if err != nil {
+		return nil, err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
 	r := &k8sResolver{
-		cc:     cc,
-		svc:    svc,
-		port:   port,
-		watch:  newWatch(b.client, svc, b.log),
-		cancel: cancel,
+		client:    b.client,
+		watch:     w,
+		cc:        cc,
+		key:       viewKey{port: port, here: b.here},
+		emptyHold: b.emptyHold,
+		changed:   w.store.subscribe(),
+		published: empty,
+		closing:   make(chan struct{}),
+		done:      make(chan struct{}),
 	}
-	r.running.Go(func() { r.watch.run(ctx) })
-	r.running.Go(func() { r.run(ctx) })
+	r.metrics = newMetrics(opts.MetricsRecorder, target.URL.String(), w.store)
+	r.publish()
+	w.retryNow() // if it waits after a failure
+	go r.run()
 	return r, nil
 }
 
 // k8sResolver resolves one target for one channel.
 type k8sResolver struct {
-	cc      resolver.ClientConn
-	svc     service
-	port    portRef
-	watch   *watch
-	cancel  context.CancelFunc
-	running sync.WaitGroup
+	client    *Client
+	watch     *watch
+	cc        resolver.ClientConn
+	key       viewKey
+	emptyHold time.Duration
+	metrics   *metrics
+	changed   chan struct{} // from the store: there is something new
+	closing   chan struct{} // closed by Close
+	closeOnce sync.Once
+	done      chan struct{} // closed when run has returned
 
-	// Fields below belong to the goroutine of run.
-	published []endpoint // what gRPC has; empty until there are endpoints
-	reported  string     // text of the error that gRPC has; empty when it has none
+	// Fields below belong to Build, and after it to the goroutine of run.
+	pace       pacer
+	heard      bool      // the API server has answered or refused
+	published  digest    // of the set that gRPC has
+	reported   string    // text of the error that gRPC has; empty when it has none
+	emptySince time.Time // since when an empty set is held back; zero when none is
 }
 
 // ResolveNow implements resolver.Resolver: a watch that waits for its next attempt
@@ -104,55 +126,125 @@ type k8sResolver struct {
 func (r *k8sResolver) ResolveNow(resolver.ResolveNowOptions) { r.watch.retryNow() }
 
 // Close implements resolver.Resolver. It can be called more than once. When it
-// returns nothing runs any more and gRPC is not called.
+// returns gRPC is not called any more; a call that is under way is waited for, but
+// not for longer than closeLimit, so that a blocked channel does not block it.
 func (r *k8sResolver) Close() {
-	r.cancel()
-	r.running.Wait()
+	r.closeOnce.Do(func() {
+		close(r.closing)
+		r.watch.store.unsubscribe(r.changed)
+		r.client.release(r.watch)
+		r.metrics.close()
+	})
+	limit := time.NewTimer(closeLimit)
+	defer limit.Stop()
+	select {
+	case <-r.done:
+	case <-limit.C:
+	}
 }
 
-// run is the only caller of gRPC, and holds no lock while it does.
-func (r *k8sResolver) run(ctx context.Context) {
+func (r *k8sResolver) closed() bool {
+	select {
+	case <-r.closing:
+		return true
+	default:
+		return false
+	}
+}
+
+// run is the only caller of gRPC once Build has returned. It holds no lock while it
+// calls.
+func (r *k8sResolver) run() {
+	defer close(r.done)
 	silence := time.NewTimer(silenceLimit)
 	defer silence.Stop()
+	due := time.NewTimer(maxGap)
+	due.Stop() // until a change has to wait
+	defer due.Stop()
 	for {
+		wait := time.Duration(0)
 		select {
-		case <-ctx.Done():
+		case <-r.closing:
 			return
 		case <-silence.C:
-			r.report(silenceError(r.svc, silenceLimit))
-		case <-r.watch.store.changed:
-			if ctx.Err() != nil {
-				return // select picks at random when both are ready
+			if !r.heard {
+				r.report(silenceError(r.watch.svc, r.watch.identity(), silenceLimit))
 			}
-			silence.Stop()
-			r.publish(r.watch.store.snapshot())
+			continue
+		case <-r.changed:
+			wait = r.pace.arrived(time.Now())
+		case <-due.C:
+		}
+		if wait <= 0 {
+			wait = r.publish()
+		}
+		if wait > 0 {
+			due.Reset(wait)
 		}
 	}
 }
 
-func (r *k8sResolver) publish(s snapshot) {
+// publish brings gRPC up to date, and returns after which time to try again without
+// a change, 0 for never.
+func (r *k8sResolver) publish() time.Duration {
+	began := time.Now()
+	v, s := r.watch.view(r.key)
+	r.metrics.saw(v, s)
+	r.heard = r.heard || s.synced || s.err != nil
 	if !s.synced {
 		if s.err != nil {
 			r.report(s.err)
 		}
-		return
+		return 0
 	}
-	list, t := join(s.slices, r.port)
+	if left := r.hold(v.sum, began); left > 0 {
+		return left
+	}
 	// Each update makes a new picker, which starts at random: one that changes
-	// nothing disturbs the balance. Errors of UpdateState concern the balancer,
-	// and resolving again would not change them.
-	if !slices.EqualFunc(list, r.published, endpoint.equal) {
-		_ = r.cc.UpdateState(state(list))
-		r.published, r.reported = list, ""
+	// nothing disturbs the balance.
+	if v.sum != r.published {
+		if !r.update(v) {
+			return 0
+		}
+		r.pace.updated(began, time.Now())
+	} else {
+		r.pace.looked(began, time.Now())
 	}
-	if len(list) == 0 {
-		r.report(emptyError(r.svc, r.port, t))
+	if v.sum == empty {
+		r.report(emptyError(r.watch.svc, r.key.port, v.tally))
 	}
+	return 0
+}
+
+// hold returns for how much longer a set is not to be published, because it is empty
+// and the one before it was not.
+func (r *k8sResolver) hold(next digest, now time.Time) time.Duration {
+	if next != empty || r.published == empty {
+		r.emptySince = time.Time{}
+		return 0
+	}
+	if r.emptySince.IsZero() {
+		r.emptySince = now
+	}
+	return r.emptySince.Add(r.emptyHold).Sub(now)
+}
+
+// update gives gRPC a set, unless the channel is closed. An error of UpdateState
+// concerns the balancer, and resolving again would not change it.
+func (r *k8sResolver) update(v *view) bool {
+	next := state(v.entries)
+	if r.closed() {
+		return false
+	}
+	_ = r.cc.UpdateState(next)
+	r.published, r.reported = v.sum, ""
+	r.metrics.updated()
+	return true
 }
 
 // report passes an error on, once for each text.
 func (r *k8sResolver) report(err error) {
-	if text := err.Error(); text != r.reported {
+	if text := err.Error(); text != r.reported && !r.closed() {
 		r.reported = text
 		r.cc.ReportError(err)
 	}

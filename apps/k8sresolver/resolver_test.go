@@ -11,22 +11,24 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc/resolver"
-	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
 
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func newClient(t *testing.T, cfg *rest.Config) rest.Interface {
-	t.Helper()
+// newClient returns a client that is closed with the test.
+func newClient(tb testing.TB, cfg *rest.Config) *k8sresolver.Client {
+	tb.Helper()
 	client, err := k8sresolver.NewClient(cfg)
 	if err != nil {
-		t.Fatalf("NewClient: %v", err)
+		tb.Fatalf("NewClient: %v", err)
 	}
+	tb.Cleanup(client.Close)
 	return client
 }
 
@@ -104,6 +106,41 @@ func TestResolver_NamedPortPerSlice(t *testing.T) {
 	)
 	cc, _ := build(t, api.start(t), "k8s:///echo-server:grpc")
 	cc.wantEndpoints(t, "10.0.0.1:8080 p1", "10.0.0.2:9090 p2")
+}
+
+// Tests that a slice that is removed takes away what it alone has: an address that
+// another slice has too stays, and removing a slice that is not known changes nothing.
+func TestResolver_RemovedSliceSharesAddresses(t *testing.T) {
+	api := newAPIServer()
+	old := newSlice("old", pod("p1", "10.0.0.1", ready), pod("p2", "10.0.0.2", ready))
+	api.set(old, newSlice("new", pod("p2", "10.0.0.2", ready), pod("p3", "10.0.0.3", ready)))
+	cc, _ := build(t, api.start(t), "k8s:///echo-server:grpc")
+	cc.wantEndpoints(t, "10.0.0.1:8080 p1", "10.0.0.2:8080 p2", "10.0.0.3:8080 p3")
+	api.remove(old)
+	cc.wantEndpoints(t, "10.0.0.2:8080 p2", "10.0.0.3:8080 p3")
+	api.remove(old)
+	api.set(newSlice("new", pod("p2", "10.0.0.2", ready)))
+	cc.wantEndpoints(t, "10.0.0.2:8080 p2")
+	cc.wantNothing(t)
+}
+
+// Tests that removals are taken in each form in which a Reflector may give them.
+func TestStore_DeletedForms(t *testing.T) {
+	es := newSlice("a", pod("p1", "10.0.0.1", ready))
+	for name, obj := range map[string]any{
+		"object":            es,
+		"tombstone":         cache.DeletedFinalStateUnknown{Key: "shop/a", Obj: es},
+		"tombstone_of_none": cache.DeletedFinalStateUnknown{Key: "shop/a"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if left, err := k8sresolver.DeleteFromStore(es, obj); left != 0 || err != nil {
+				t.Errorf("after Delete(%T) there are %d slices, error %v, want none", obj, left, err)
+			}
+		})
+	}
+	if left, err := k8sresolver.DeleteFromStore(es, "a string"); left != 1 || err == nil {
+		t.Errorf("after Delete of a string there are %d slices, error %v, want 1 and an error", left, err)
+	}
 }
 
 // Tests that failures before the first answer reach the callers within a second,
@@ -266,21 +303,17 @@ func TestResolver_CloseDuringStart(t *testing.T) {
 
 // Tests what Build refuses.
 func TestBuild_Refused(t *testing.T) {
-	core, err := rest.RESTClientFor(&rest.Config{ContentConfig: rest.ContentConfig{
-		GroupVersion: &corev1.SchemeGroupVersion, NegotiatedSerializer: newCodecs(),
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	closed := newClient(t, &rest.Config{Host: "http://127.0.0.1:1"})
+	closed.Close()
 	tests := []struct {
 		name   string
-		client rest.Interface
+		client *k8sresolver.Client
 		target string
 		want   string
 	}{
-		{name: "bad_target", client: core, target: "k8s:///Echo", want: "upper case"},
+		{name: "bad_target", client: closed, target: "k8s:///Echo", want: "upper case"},
 		{name: "no_client", target: "k8s:///echo", want: "was given no client"},
-		{name: "client_of_another_group", client: core, target: "k8s:///echo", want: `the client speaks "v1", expected "discovery.k8s.io/v1"`},
+		{name: "closed_client", client: closed, target: "k8s:///echo", want: "the client is closed"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

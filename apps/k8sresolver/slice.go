@@ -2,16 +2,18 @@ package k8sresolver
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"strings"
+	"unique"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/utils/ptr"
 )
 
-// slice is what is kept of an EndpointSlice. It is not changed once it is stored,
-// so that it can be read without a lock.
+// slice is what is kept of an EndpointSlice, about 100 bytes an endpoint. It is not
+// changed once it is stored, so that it can be read without a lock.
 type slice struct {
 	name            string
 	resourceVersion string
@@ -20,7 +22,8 @@ type slice struct {
 	received uint64
 	ports    []slicePort
 	pods     []slicePod
-	fqdn     int // endpoints left out because they have a name instead of an address
+	text     string // names and uids of all pods, one after the other
+	fqdn     int    // endpoints left out because they have a name instead of an address
 }
 
 type slicePort struct {
@@ -32,28 +35,73 @@ func (p slicePort) String() string {
 	return fmt.Sprintf("%q %d", p.name, p.number)
 }
 
+// slicePod is one endpoint. There can be many thousands, so it is small: the strings
+// are shared or packed into the slice's text.
 type slicePod struct {
-	addr netip.Addr
-	info Info
-	// Conditions with the meaning of nil applied.
-	ready, serving, terminating bool
+	addr   netip.Addr
+	place  unique.Handle[place]
+	text   uint32 // where the name begins in the slice's text; the uid follows it
+	name   uint8  // length in bytes
+	uid    uint8  // length in bytes
+	traits traits
+}
+
+// traits has the conditions of an endpoint, with the meaning of nil applied.
+type traits uint8
+
+const (
+	ready traits = 1 << iota
+	serving
+	terminating
+	uuid // the uid is packed
+)
+
+// is reports whether all of the traits hold.
+func (p *slicePod) is(all traits) bool { return p.traits&all == all }
+
+// place is what the pods of a node have in common.
+type place struct {
+	node, zone string
+	// Whose clients the endpoint is hinted for, joined by commas, which names of
+	// zones and nodes do not contain; empty without hints.
+	forZones, forNodes string
+}
+
+func (s *slice) podName(p *slicePod) string {
+	return s.text[p.text:][:p.name]
+}
+
+// rawUID returns what is equal for equal uids.
+func (s *slice) rawUID(p *slicePod) string {
+	return s.text[p.text:][p.name:][:p.uid]
+}
+
+func (s *slice) info(p *slicePod) Info {
+	at := p.place.Value()
+	uid := s.rawUID(p)
+	if p.is(uuid) {
+		uid = unpackUID(uid)
+	}
+	return Info{Pod: s.podName(p), UID: uid, Node: at.node, Zone: at.zone, Terminating: p.is(terminating)}
 }
 
 // trim copies what is needed, so that the decoded object can be collected. Ports
 // that gRPC cannot use are left out: other protocols than TCP, and no number.
 func trim(es *discoveryv1.EndpointSlice) *slice {
-	s := &slice{name: strings.Clone(es.Name), resourceVersion: es.ResourceVersion}
+	s := &slice{name: strings.Clone(es.Name), resourceVersion: strings.Clone(es.ResourceVersion)}
 	for _, p := range es.Ports {
 		number := ptr.Deref(p.Port, 0)
-		if ptr.Deref(p.Protocol, corev1.ProtocolTCP) != corev1.ProtocolTCP || number < 1 || number > 65535 {
+		if ptr.Deref(p.Protocol, corev1.ProtocolTCP) != corev1.ProtocolTCP || number < 1 || number > math.MaxUint16 {
 			continue
 		}
 		s.ports = append(s.ports, slicePort{
-			name:        ptr.Deref(p.Name, ""),
-			appProtocol: ptr.Deref(p.AppProtocol, ""),
+			name:        strings.Clone(ptr.Deref(p.Name, "")),
+			appProtocol: strings.Clone(ptr.Deref(p.AppProtocol, "")),
 			number:      uint16(number),
 		})
 	}
+	s.pods = make([]slicePod, 0, len(es.Endpoints))
+	var text strings.Builder
 	for i := range es.Endpoints {
 		e := &es.Endpoints[i]
 		if es.AddressType == discoveryv1.AddressTypeFQDN {
@@ -70,29 +118,61 @@ func trim(es *discoveryv1.EndpointSlice) *slice {
 			s.fqdn++
 			continue
 		}
-		s.pods = append(s.pods, trimPod(e, addr.Unmap()))
+		s.pods = append(s.pods, trimPod(e, addr.Unmap(), &text))
 	}
+	s.text = strings.Clone(text.String()) // without the builder's spare room
 	return s
 }
 
-func trimPod(e *discoveryv1.Endpoint, addr netip.Addr) slicePod {
-	terminating := ptr.Deref(e.Conditions.Terminating, false)
-	pod := slicePod{
-		addr: addr,
-		info: Info{
-			Node:        ptr.Deref(e.NodeName, ""),
-			Zone:        ptr.Deref(e.Zone, ""),
-			Terminating: terminating,
-		},
-		ready:       ptr.Deref(e.Conditions.Ready, true),
-		serving:     ptr.Deref(e.Conditions.Serving, true),
-		terminating: terminating,
+func trimPod(e *discoveryv1.Endpoint, addr netip.Addr, text *strings.Builder) slicePod {
+	pod := slicePod{addr: addr, place: unique.Make(placeOf(e)), text: uint32(text.Len())}
+	for _, c := range []struct {
+		value  *bool
+		absent bool
+		trait  traits
+	}{
+		{e.Conditions.Ready, true, ready},
+		{e.Conditions.Serving, true, serving},
+		{e.Conditions.Terminating, false, terminating},
+	} {
+		if ptr.Deref(c.value, c.absent) {
+			pod.traits |= c.trait
+		}
 	}
 	if ref := e.TargetRef; ref != nil && ref.Kind == "Pod" {
-		pod.info.Pod = ref.Name
-		pod.info.UID = string(ref.UID)
+		uid := string(ref.UID)
+		if packed, ok := packUID(uid); ok {
+			uid = packed
+			pod.traits |= uuid
+		}
+		pod.name = pack(text, ref.Name)
+		pod.uid = pack(text, uid)
 	}
 	return pod
+}
+
+// pack appends s to the text and returns its length. Names of pods have at most 253
+// bytes; what is longer is none, and is cut.
+func pack(text *strings.Builder, s string) uint8 {
+	s = s[:min(len(s), math.MaxUint8)]
+	text.WriteString(s)
+	return uint8(len(s))
+}
+
+func placeOf(e *discoveryv1.Endpoint) place {
+	at := place{node: ptr.Deref(e.NodeName, ""), zone: ptr.Deref(e.Zone, "")}
+	if e.Hints == nil {
+		return at
+	}
+	var zones, nodes []string
+	for _, z := range e.Hints.ForZones {
+		zones = append(zones, z.Name)
+	}
+	for _, n := range e.Hints.ForNodes {
+		nodes = append(nodes, n.Name)
+	}
+	at.forZones, at.forNodes = strings.Join(zones, ","), strings.Join(nodes, ",")
+	return at
 }
 
 // resolve returns the number of the port in this slice.

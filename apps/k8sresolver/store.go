@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/client-go/tools/cache"
@@ -14,47 +15,79 @@ import (
 
 // snapshot is what is known about a Service at one moment.
 type snapshot struct {
+	status
 	slices []*slice
-	synced bool  // slices is whole: it was at one moment what the API server has
-	err    error // why there is no answer yet; nil once synced
 }
 
-// store holds the slices of one Service. The Reflector writes it; whoever is told
-// through changed reads it. It knows neither ports nor channels, so that channels
-// to different ports of a Service can share it.
+// status is how a store stands.
+type status struct {
+	version uint64 // grows with each change of the slices
+	synced  bool   // the slices are whole: they were at one moment what the API server has
+	err     error  // why there is no answer yet; nil once synced
+	syncs   int    // whole lists received so far
+	events  int64  // changes of single slices received so far
+	up      bool   // the watch is open and the slices are whole
+	since   time.Time
+}
+
+// staleness returns for how long changes may have been missed.
+func (s status) staleness() time.Duration {
+	if s.up {
+		return 0
+	}
+	return time.Since(s.since)
+}
+
+// store holds the slices of one Service. The Reflector writes it; who subscribed is
+// told. It knows neither ports nor channels, so that channels to different ports of
+// a Service can share it.
 type store struct {
-	// changed holds one token when there is something new; a reader that was
-	// busy finds only the latest.
-	changed chan struct{}
-	onSync  func() // called after each whole list, without mu
+	onSync func() // called after each whole list, without mu
 
 	mu       sync.Mutex
-	slices   map[string]*slice // by name: a namespace has one of each
-	received uint64            // arrivals so far
-	syncs    int               // whole lists received so far
-	err      error
+	slices   map[string]*slice // mu; by name: a namespace has one of each
+	received uint64            // mu; arrivals so far
+	now      status            // mu
+	readers  map[chan struct{}]struct{}
 }
 
 var _ cache.TransformingStore = (*store)(nil)
 
 func newStore(onSync func()) *store {
-	return &store{changed: make(chan struct{}, 1), onSync: onSync, slices: make(map[string]*slice)}
+	return &store{
+		onSync:  onSync,
+		slices:  make(map[string]*slice),
+		now:     status{since: time.Now()},
+		readers: make(map[chan struct{}]struct{}),
+	}
+}
+
+// subscribe returns a channel that holds one token when there is something new; a
+// reader that was busy finds only the latest.
+func (s *store) subscribe() chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	reader := make(chan struct{}, 1)
+	s.readers[reader] = struct{}{}
+	return reader
+}
+
+func (s *store) unsubscribe(reader chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.readers, reader)
 }
 
 func (s *store) snapshot() snapshot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return snapshot{
-		slices: slices.Collect(maps.Values(s.slices)),
-		synced: s.syncs > 0,
-		err:    s.err,
-	}
+	return snapshot{status: s.now, slices: slices.Collect(maps.Values(s.slices))}
 }
 
-func (s *store) syncCount() int {
+func (s *store) status() status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.syncs
+	return s.now
 }
 
 // fail records why there is no answer. Once there was one, it is kept and the
@@ -62,17 +95,29 @@ func (s *store) syncCount() int {
 func (s *store) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.syncs == 0 {
-		s.err = err
+	if !s.now.synced {
+		s.now.err = err
 		s.notify()
 	}
 }
 
-// notify wakes the reader, unless it is woken already.
+// setUp records whether changes arrive.
+func (s *store) setUp(up bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.now.up != up {
+		s.now.up, s.now.since = up, time.Now()
+	}
+}
+
+// notify wakes the readers that are not woken already. The caller holds mu.
 func (s *store) notify() {
-	select {
-	case s.changed <- struct{}{}:
-	default:
+	s.now.version++
+	for reader := range s.readers {
+		select {
+		case reader <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -92,6 +137,7 @@ func (s *store) Add(obj any) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.keep(sl)
+	s.now.events++
 	s.notify()
 	return nil
 }
@@ -112,6 +158,7 @@ func (s *store) Delete(obj any) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.slices, name.Name)
+	s.now.events++
 	s.notify()
 	return nil
 }
@@ -142,8 +189,8 @@ func (s *store) replace(list []*slice) {
 	for _, sl := range list {
 		s.keep(sl)
 	}
-	s.syncs++
-	s.err = nil
+	s.now.syncs++
+	s.now.synced, s.now.err = true, nil
 	s.notify()
 }
 

@@ -4,6 +4,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -94,27 +96,35 @@ func TestParseTarget_Refused(t *testing.T) {
 	}
 }
 
-// Fuzzes the parser: what it accepts is a Service name, at most one namespace and
-// at most one kind of port, and reads the same when it is written again.
+// Fuzzes the parser against the grammar as expressions.
 func FuzzParseTarget(f *testing.F) {
-	for _, seed := range []string{"echo", "echo.shop:grpc", "[::1]:80", "a.b.c:0", ":", "Echo:1", "echo:65536"} {
+	for _, seed := range []string{"echo", "echo.shop:grpc", "[::1]:80", "a.b.c:0", ":", "Echo:1", "echo:65536", "echo:0080", "1.2:a--b"} {
 		f.Add(seed)
 	}
+	const label = "[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
+	grammar := regexp.MustCompile("^(" + label + ")(?:[.](" + label + "))?(?::([-a-z0-9]+))?$")
+	number := regexp.MustCompile("^[0-9]+$")
+	name := regexp.MustCompile("^[a-z0-9](?:-?[a-z0-9])*$")
 	f.Fuzz(func(t *testing.T, endpoint string) {
+		var want k8sresolver.Target
+		parts := grammar.FindStringSubmatch(endpoint)
+		wanted := parts != nil
+		if wanted {
+			want.Service, want.Namespace = parts[1], parts[2]
+			switch port := parts[3]; {
+			case port == "":
+			case number.MatchString(port):
+				n, err := strconv.Atoi(port)
+				wanted = err == nil && n > 0 && n < 1<<16
+				want.PortNumber = uint16(n)
+			default:
+				wanted = len(port) <= 15 && name.MatchString(port)
+				want.PortName = port
+			}
+		}
 		got, err := k8sresolver.ParseTarget(resolver.Target{URL: url.URL{Scheme: "k8s", Path: "/" + endpoint}})
-		if err != nil {
-			return
-		}
-		host, port, _ := strings.Cut(endpoint, ":")
-		wantHost := got.Service
-		if got.Namespace != "" {
-			wantHost += "." + got.Namespace
-		}
-		if host != strings.TrimPrefix(wantHost, "/") || got.Service == "" {
-			t.Errorf("ParseTarget(%q) = %+v, its host reads %q", endpoint, got, wantHost)
-		}
-		if got.PortName != "" && (got.PortNumber != 0 || got.PortName != port) {
-			t.Errorf("ParseTarget(%q) = %+v, want the port %q", endpoint, got, port)
+		if (err == nil) != wanted || wanted && got != want {
+			t.Errorf("ParseTarget(%q) = %+v, %v, want %+v, %t", endpoint, got, err, want, wanted)
 		}
 	})
 }

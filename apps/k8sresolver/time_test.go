@@ -20,7 +20,7 @@ func TestTime_Silence(t *testing.T) {
 		api.refuseIf(func(*http.Request) *apierrors.StatusError { <-answer; return nil })
 		began := time.Now()
 		cc, _ := build(t, cfg, "k8s:///echo-server:grpc")
-		cc.wantError(t, "no answer from the API server within", `service "echo-server" in namespace "shop"`)
+		cc.wantError(t, silence, `service "echo-server" in namespace "shop"`)
 		if took := time.Since(began); took > time.Second {
 			t.Errorf("the error came after %v, want 1 s at most", took)
 		}
@@ -78,6 +78,41 @@ func TestTime_Outage(t *testing.T) {
 			t.Errorf("recovered %v after ResolveNow, want 1 s at most", took)
 		}
 	})
+}
+
+// Tests that an outage of ten seconds is over at most a second after the API server is
+// back, and a longer one after a tenth of its time, at most 30 s.
+func TestTime_RecoversAfterOutage(t *testing.T) {
+	for _, test := range []struct{ outage, want time.Duration }{
+		{outage: 500 * time.Millisecond, want: time.Second},
+		{outage: 3 * time.Second, want: time.Second},
+		{outage: 10 * time.Second, want: time.Second},
+		{outage: time.Minute, want: 6 * time.Second},
+		{outage: 10 * time.Minute, want: 30 * time.Second},
+	} {
+		t.Run(test.outage.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				api, cfg := newInMemoryAPI()
+				api.set(newSlice("a", pod("p1", "10.0.0.1", ready)))
+				cc, _ := build(t, cfg, "k8s:///echo-server:grpc")
+				cc.wantEndpoints(t, "10.0.0.1:8080 p1")
+				<-time.After(time.Minute)
+				api.refuseWith(apierrors.NewServiceUnavailable("down"))
+				api.cut(true)
+				<-time.After(test.outage)
+				api.set(newSlice("b", pod("p2", "10.0.0.2", ready)))
+				api.refuseWith(nil)
+				began := time.Now()
+				got := cc.nextWithin(t, time.Minute)
+				if len(got.endpoints) != 2 {
+					t.Errorf("the resolver told %+v, want two endpoints", got)
+				}
+				if took := time.Since(began); took > test.want {
+					t.Errorf("recovered after %v, want %v at most", took, test.want)
+				}
+			})
+		})
+	}
 }
 
 // Tests that a watch which was up for a while is back at once, whether it ended, was

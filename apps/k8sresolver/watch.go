@@ -20,13 +20,17 @@ import (
 )
 
 const (
-	firstDelay = 100 * time.Millisecond
+	firstDelay = 50 * time.Millisecond
+	// An outage of ten seconds is over a second later, and any longer one after a
+	// tenth of its time.
+	soonDelay   = time.Second
+	outageShare = 10
 	// Without endpoints each second counts; with them the API server's recovery
 	// is not to be disturbed.
 	maxDelayBeforeSync = 3 * time.Second
 	maxDelay           = 30 * time.Second
 	// A watch that lived this long was healthy: its end is not held against it.
-	healthyAfter = 5 * time.Second
+	healthyAfter = time.Second
 	// gRPC asks for a new resolution with each failed connection.
 	wakeGap = time.Second
 )
@@ -34,24 +38,59 @@ const (
 // watch keeps a store equal to what the API server has of one Service. It calls
 // back to nobody, so that channels can share it.
 type watch struct {
-	client rest.Interface
-	svc    service
-	store  *store
-	log    *slog.Logger
-	wake   chan struct{} // holds one token when a waiting watch shall try at once
+	api      rest.Interface
+	svc      service
+	identity func() string
+	store    *store
+	views    views
+	log      *slog.Logger
+	wake     chan struct{}      // holds one token when a waiting watch shall try at once
+	cancel   context.CancelFunc // ends run; written by start
+	done     chan struct{}      // closed when run has returned
 
 	logged string // failure that was logged last, empty when its end was logged; of run's goroutine
+
+	// Guarded by Client.mu.
+	users  int
+	unused time.Time   // when users became 0
+	expiry *time.Timer // ends the watch when it stays unused
 }
 
-func newWatch(client rest.Interface, svc service, log *slog.Logger) *watch {
+// newWatch returns a watch that is not started. The channels of several builders
+// share it, and it logs to the logger of the first.
+func newWatch(api rest.Interface, svc service, identity func() string, log *slog.Logger) *watch {
 	w := &watch{
-		client: client,
-		svc:    svc,
-		log:    log.With("service", svc.name, "namespace", svc.namespace),
-		wake:   make(chan struct{}, 1),
+		api:      api,
+		svc:      svc,
+		identity: identity,
+		log:      log.With("service", svc.name, "namespace", svc.namespace),
+		wake:     make(chan struct{}, 1),
+		done:     make(chan struct{}),
 	}
 	w.store = newStore(w.synced)
 	return w
+}
+
+func (w *watch) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	w.cancel = cancel
+	go func() {
+		defer close(w.done)
+		w.run(ctx)
+	}()
+}
+
+// stop ends the watch without waiting for it.
+func (w *watch) stop() { w.cancel() }
+
+// view returns the latest endpoints as channels with this key see them. The status
+// is not later than they are.
+func (w *watch) view(key viewKey) (*view, status) {
+	s := w.store.snapshot()
+	if !s.synced {
+		return nil, s.status
+	}
+	return w.views.of(s, key), s.status
 }
 
 // retryNow shortens the pause before the next attempt; while the watch is up it does
@@ -80,18 +119,23 @@ func (w *watch) run(ctx context.Context) {
 		})
 	ctx = logr.NewContext(ctx, logger)
 
-	for failures := 0; ctx.Err() == nil; {
-		began, syncs := time.Now(), w.store.syncCount()
+	for failures := 0; ctx.Err() == nil; failures++ {
+		began, syncs := time.Now(), w.store.status().syncs
 		// A streamed list that fails is followed by a plain one, whose failure
 		// is returned.
-		if err := reflector.ListAndWatchWithContext(ctx); err != nil && ctx.Err() == nil {
+		err := reflector.ListAndWatchWithContext(ctx)
+		w.store.setUp(false)
+		if err != nil && ctx.Err() == nil {
 			w.fail(err)
 		}
-		if w.store.syncCount() > syncs && time.Since(began) >= healthyAfter {
-			failures = 0
+		if w.store.status().syncs > syncs {
+			// It worked. One that breaks again and again gets a short pause.
+			failures = 1
+			if time.Since(began) >= healthyAfter {
+				failures = 0
+			}
 		}
 		w.pause(ctx, began, w.delay(failures))
-		failures++
 	}
 }
 
@@ -101,10 +145,12 @@ func (w *watch) delay(failures int) time.Duration {
 	if failures == 0 {
 		return 0
 	}
+	s := w.store.status()
 	limit := maxDelay
-	if w.store.syncCount() == 0 {
+	if !s.synced {
 		limit = maxDelayBeforeSync
 	}
+	limit = min(limit, max(soonDelay, s.staleness()/outageShare))
 	d := min(firstDelay<<min(failures-1, 16), limit)
 	return d/2 + rand.N(d/2)
 }
@@ -133,25 +179,34 @@ func (w *watch) pause(ctx context.Context, began time.Time, d time.Duration) {
 }
 
 func (w *watch) list(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
+	w.store.setUp(false)
 	list, err := w.request(&opts).Do(ctx).Get()
 	if err != nil {
-		return nil, &requestError{verb: "list", svc: w.svc, cause: err}
+		return nil, w.failed("list", err)
 	}
 	return list, nil
 }
 
 func (w *watch) watch(ctx context.Context, opts metav1.ListOptions) (apiwatch.Interface, error) {
+	w.store.setUp(false)
 	opts.Watch = true
 	stream, err := w.request(&opts).Watch(ctx)
 	if err != nil {
-		return nil, &requestError{verb: "watch", svc: w.svc, cause: err}
+		return nil, w.failed("watch", err)
+	}
+	if opts.SendInitialEvents == nil {
+		w.store.setUp(true) // what was missed follows
 	}
 	return stream, nil
 }
 
+func (w *watch) failed(verb string, cause error) error {
+	return &requestError{verb: verb, svc: w.svc, as: w.identity(), cause: cause}
+}
+
 func (w *watch) request(opts *metav1.ListOptions) *rest.Request {
 	opts.LabelSelector = labels.Set{discoveryv1.LabelServiceName: w.svc.name}.String()
-	return w.client.Get().
+	return w.api.Get().
 		Namespace(w.svc.namespace).
 		Resource("endpointslices").
 		VersionedParams(opts, metav1.ParameterCodec).
@@ -170,12 +225,13 @@ func (w *watch) fail(err error) {
 	w.store.fail(err)
 	if text := err.Error(); text != w.logged {
 		w.logged = text
-		w.log.Warn("cannot follow the EndpointSlices, trying again", "stale", w.store.syncCount() > 0, "err", text)
+		w.log.Warn("cannot follow the EndpointSlices, trying again", "stale", w.store.status().synced, "err", text)
 	}
 }
 
 // synced is called by the store after each whole list.
 func (w *watch) synced() {
+	w.store.setUp(true)
 	if w.logged != "" {
 		w.logged = ""
 		w.log.Info("following the EndpointSlices again")

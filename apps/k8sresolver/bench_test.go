@@ -1,0 +1,278 @@
+package k8sresolver_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/url"
+	"runtime"
+	"slices"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/resolver"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/grpc-lb/grpc-lb/apps/k8sresolver"
+)
+
+// sink is a channel that keeps nothing but the number and time of updates.
+type sink struct {
+	resolver.ClientConn
+	updated chan int // endpoints of each update
+}
+
+func (s *sink) UpdateState(state resolver.State) error {
+	s.updated <- len(state.Endpoints)
+	return nil
+}
+
+func (s *sink) ReportError(error) {}
+
+func quiet() k8sresolver.Option { return k8sresolver.WithLogger(slog.New(slog.DiscardHandler)) }
+
+// deployment returns n pods in slices of some each, on a node for each ten of them,
+// with names and uids as long as real ones.
+func deployment(n, each int) []*discoveryv1.EndpointSlice {
+	var list []*discoveryv1.EndpointSlice
+	for i := range n {
+		if i%each == 0 {
+			list = append(list, newSlice(fmt.Sprintf("echo-server-%05d", i/each)))
+		}
+		last := list[len(list)-1]
+		last.Endpoints = append(last.Endpoints, bigPod(i))
+	}
+	return list
+}
+
+func bigPod(i int) discoveryv1.Endpoint {
+	return discoveryv1.Endpoint{
+		Addresses:  []string{fmt.Sprintf("10.%d.%d.%d", i>>16&255, i>>8&255, i&255)},
+		Conditions: ready,
+		NodeName:   new(fmt.Sprintf("ip-10-0-%d-%d.eu-west-1.compute.internal", i/10/256, i/10%256)),
+		Zone:       new(fmt.Sprintf("eu-west-1%c", 'a'+i/10%3)),
+		TargetRef: &corev1.ObjectReference{
+			Kind: "Pod", Namespace: "shop", Name: fmt.Sprintf("echo-server-7d9f8b6c5d-%05d", i),
+			UID: types.UID(fmt.Sprintf("0b9a1c5e-6d0f-4a52-9d3c-%012d", i)),
+		},
+	}
+}
+
+// Measures from the write at the API server to UpdateState, over TLS and HTTP/2 on
+// the loopback, with pauses as between the changes of a rollout.
+func BenchmarkEventToUpdate(b *testing.B) {
+	for _, n := range []int{100, 1000, 10_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			api := newAPIServer()
+			all := deployment(n, 100)
+			api.set(all...)
+			cc := &sink{updated: make(chan int, 1)}
+			r, err := k8sresolver.NewBuilder(newClient(b, api.start(b)), quiet()).
+				Build(resolverTarget("k8s:///echo-server.shop:grpc"), cc, resolver.BuildOptions{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer r.Close()
+			<-cc.updated
+			var took []time.Duration
+			for i := 0; b.Loop(); i++ {
+				<-time.After(150 * time.Millisecond)
+				flip(all[0], i)
+				began := time.Now()
+				api.set(all[0])
+				<-cc.updated
+				took = append(took, time.Since(began))
+			}
+			reportPercentiles(b, took)
+		})
+	}
+}
+
+// flip makes the first pod of a slice ready and not, in turns.
+func flip(es *discoveryv1.EndpointSlice, i int) {
+	es.Endpoints[0].Conditions = []discoveryv1.EndpointConditions{notReady, ready}[i%2]
+}
+
+func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+func resolverTarget(raw string) resolver.Target {
+	u, err := url.Parse(raw)
+	if err != nil {
+		panic(err)
+	}
+	return resolver.Target{URL: *u}
+}
+
+// Measures the first call of a further channel to a Service, which is that of a channel
+// that leaves idle: the endpoints are there, the connection is not.
+func BenchmarkFirstCall(b *testing.B) {
+	kubeconfig, stop := exampleCluster()
+	defer stop()
+	builder := k8sresolver.NewBuilder(newClient(b, kubeconfig), quiet())
+	call := func() time.Duration {
+		conn, err := grpc.NewClient("k8s:///echo-server.shop:grpc",
+			grpc.WithResolvers(builder), grpc.WithNoProxy(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		began := time.Now()
+		if _, err := healthpb.NewHealthClient(conn).Check(b.Context(), &healthpb.HealthCheckRequest{}); err != nil {
+			b.Fatal(err)
+		}
+		return time.Since(began)
+	}
+	call()
+	var took []time.Duration
+	for b.Loop() {
+		took = append(took, call())
+	}
+	reportPercentiles(b, took)
+}
+
+func reportPercentiles(b *testing.B, took []time.Duration) {
+	b.Helper()
+	slices.Sort(took)
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(ms(took[len(took)/2]), "p50-ms")
+	b.ReportMetric(ms(took[len(took)*99/100]), "p99-ms")
+}
+
+// Measures the heap that 10,000 endpoints need, and each further channel to them.
+// What gRPC keeps of a state is not the resolver's.
+func BenchmarkHeap(b *testing.B) {
+	const endpoints, channels = 10_000, 100
+	for b.Loop() {
+		api := newAPIServer()
+		api.set(deployment(endpoints, 100)...)
+		builder := k8sresolver.NewBuilder(newClient(b, api.start(b)), quiet())
+		open := func() resolver.Resolver {
+			cc := &sink{updated: make(chan int, 1)}
+			r, err := builder.Build(resolverTarget("k8s:///echo-server.shop:grpc"), cc, resolver.BuildOptions{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			if got := <-cc.updated; got != endpoints {
+				b.Fatalf("%d endpoints, want %d", got, endpoints)
+			}
+			return r
+		}
+		before := heap()
+		first := open()
+		one := heap()
+		var others []resolver.Resolver
+		for range channels {
+			others = append(others, open())
+		}
+		all := heap()
+		b.ReportMetric(0, "ns/op")
+		b.ReportMetric(float64(one-before)/(1<<20), "MiB")
+		b.ReportMetric(float64(all-one)/channels/(1<<10), "KiB/channel")
+		first.Close()
+		for _, r := range others {
+			r.Close()
+		}
+		runtime.KeepAlive(api)
+	}
+}
+
+func heap() int64 {
+	var m runtime.MemStats
+	for range 3 { // strings that are shared go two collections after their users
+		runtime.GC()
+	}
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// Measures a rollout's storm on a round_robin channel: 1,000 pods, 4,000 events in a
+// minute. The pods do not answer. The CPU time is that of the whole process, with
+// the API server's stand-in.
+func BenchmarkStorm(b *testing.B) {
+	const pods, events, length = 1000, 4000, time.Minute
+	for b.Loop() {
+		api := newAPIServer()
+		all := deployment(pods, 100)
+		api.set(all...)
+		counted := &countingBuilder{Builder: k8sresolver.NewBuilder(newClient(b, api.start(b)), quiet())}
+		conn, err := grpc.NewClient("k8s:///echo-server.shop:grpc",
+			grpc.WithResolvers(counted),
+			grpc.WithDefaultServiceConfig(roundRobin),
+			grpc.WithTransportCredentials(insecure.NewCredentials()),
+			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+				<-ctx.Done()
+				return nil, io.EOF
+			}))
+		if err != nil {
+			b.Fatal(err)
+		}
+		conn.Connect()
+		<-time.After(2 * time.Second)
+		before, cpu := counted.updates.Load(), cpuTime()
+		counted.cost.Store(0)
+		tick := time.NewTicker(length / events)
+		for range events {
+			<-tick.C
+			es := all[rand.N(len(all))]
+			e := rand.N(len(es.Endpoints))
+			es.Endpoints[e].Conditions.Ready = new(!*es.Endpoints[e].Conditions.Ready)
+			api.set(es)
+		}
+		tick.Stop()
+		last := time.Now()
+		spent := cpuTime() - cpu
+		updates := counted.updates.Load() - before
+		cost := time.Duration(counted.cost.Load()) / time.Duration(updates)
+		<-time.After(2 * time.Second)
+		b.ReportMetric(0, "ns/op")
+		b.ReportMetric(float64(updates)/length.Seconds(), "updates/s")
+		b.ReportMetric(ms(cost), "ms/update")
+		b.ReportMetric(100*spent.Seconds()/length.Seconds(), "%core")
+		b.ReportMetric(ms(counted.last.Load().(time.Time).Sub(last)), "lag-ms")
+		_ = conn.Close()
+	}
+}
+
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// countingBuilder counts the updates that gRPC gets.
+type countingBuilder struct {
+	resolver.Builder
+	updates atomic.Int64
+	cost    atomic.Int64 // ns within UpdateState
+	last    atomic.Value // time.Time of the end of the last update
+}
+
+func (c *countingBuilder) Build(target resolver.Target, cc resolver.ClientConn, opts resolver.BuildOptions) (resolver.Resolver, error) {
+	return c.Builder.Build(target, &countingConn{ClientConn: cc, to: c}, opts)
+}
+
+type countingConn struct {
+	resolver.ClientConn
+	to *countingBuilder
+}
+
+func (c *countingConn) UpdateState(s resolver.State) error {
+	began := time.Now()
+	err := c.ClientConn.UpdateState(s)
+	c.to.updates.Add(1)
+	c.to.cost.Add(int64(time.Since(began)))
+	c.to.last.Store(time.Now())
+	return err
+}
