@@ -7,10 +7,10 @@ import (
 
 	"google.golang.org/grpc/resolver"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/caller"
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver"
+	"github.com/grpc-lb/grpc-lb/apps/k8sresolver/kubeconfig"
 )
 
 // resolvers returns the Kubernetes resolver when the target asks for it, with
@@ -23,15 +23,11 @@ func resolvers(target string, log *slog.Logger) ([]resolver.Builder, error) {
 	opts := []k8sresolver.Option{k8sresolver.WithLogger(log)}
 	client, err := k8sresolver.NewInClusterClient()
 	if errors.Is(err, rest.ErrNotInCluster) {
-		kubeconfig := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(clientcmd.NewDefaultClientConfigLoadingRules(), nil)
-		cfg, kubeErr := kubeconfig.ClientConfig()
-		if kubeErr != nil {
-			return nil, fmt.Errorf("--target %q needs a cluster, but there is neither a pod's service account nor a kubeconfig (KUBECONFIG): %w", target, kubeErr)
+		var namespace string
+		if client, namespace, err = kubeconfig.NewClient("", ""); err != nil {
+			return nil, fmt.Errorf("--target %q needs a cluster, but there is neither a pod's service account nor a kubeconfig (KUBECONFIG): %w", target, err)
 		}
-		if namespace, _, err := kubeconfig.Namespace(); err == nil {
-			opts = append(opts, k8sresolver.WithDefaultNamespace(namespace))
-		}
-		client, err = k8sresolver.NewClient(cfg)
+		opts = append(opts, k8sresolver.WithDefaultNamespace(namespace))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("--target %q: %w", target, err)
