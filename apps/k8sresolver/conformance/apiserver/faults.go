@@ -9,6 +9,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 )
 
@@ -71,10 +72,15 @@ func (s *Server) Bookmark() {
 	})
 }
 
-// Garble writes bytes into the open watches, and ends them if told.
-func (s *Server) Garble(garbage []byte, end bool) {
+// Garble writes bytes into the open watches, those of their format, and ends them if
+// told.
+func (s *Server) Garble(json, protobuf string, end bool) {
 	s.order(func(w *stream) bool {
-		_, _ = w.Write(garbage)
+		garbage := json
+		if w.format.MediaType == runtime.ContentTypeProtobuf {
+			garbage = protobuf
+		}
+		w.pending.WriteString(garbage)
 		return !end
 	})
 }

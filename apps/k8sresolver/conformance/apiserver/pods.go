@@ -13,11 +13,9 @@ import (
 // registry selects by it.
 const ServiceLabel = "kratos-service-app"
 
-// ServePods makes the server hold a running pod for each endpoint that refers to one,
-// for resolvers that follow pods.
-func (s *Server) ServePods() { s.do(func() { s.withPods = true; s.syncPods() }) }
-
-// syncPods makes the pods what the slices tell. The caller holds mu.
+// syncPods makes the pods what the slices tell, one for each endpoint that refers to
+// one, for resolvers that follow pods. There are none before the first request for
+// them. The caller holds mu.
 func (s *Server) syncPods() {
 	if !s.withPods {
 		return
@@ -33,20 +31,19 @@ func (s *Server) syncPods() {
 	for key, pod := range s.pods {
 		if now[key] == nil {
 			delete(s.pods, key)
-			s.record("pods", watch.Deleted, pod.DeepCopy())
+			s.record("pods", watch.Deleted, pod.DeepCopy(), pod)
 		}
 	}
 	for key, pod := range now {
-		kind := watch.Added
-		if old := s.pods[key]; old != nil {
-			pod.ResourceVersion = old.ResourceVersion
-			if equality.Semantic.DeepEqual(pod, old) {
-				continue
-			}
-			kind = watch.Modified
+		old := s.pods[key]
+		if old == nil {
+			s.record("pods", watch.Added, pod, nil)
+		} else if pod.ResourceVersion = old.ResourceVersion; equality.Semantic.DeepEqual(pod, old) {
+			continue
+		} else {
+			s.record("pods", watch.Modified, pod, old)
 		}
 		s.pods[key] = pod
-		s.record("pods", kind, pod)
 	}
 }
 

@@ -77,12 +77,16 @@ func (s *Server) admit(r *http.Request, req Request) *metav1.Status {
 		return &apierrors.NewUnauthorized("Unauthorized").ErrStatus
 	case s.refuse != nil && s.refuse(req) != nil:
 		return s.refuse(req)
-	case req.Resource != "endpointslices" && (req.Resource != "pods" || !s.withPods):
+	case req.Resource != "endpointslices" && req.Resource != "pods":
 		return Forbidden(req.Verb, req.Resource, req.Namespace)
 	case err != nil:
 		return &apierrors.NewBadRequest(err.Error()).ErrStatus
 	case req.Verb == "stream" && s.noWatchList:
 		return &apierrors.NewInvalid(schema.GroupKind{Group: metav1.GroupName, Kind: "ListOptions"}, resource.Resource, nil).ErrStatus
+	}
+	if req.Resource == "pods" && !s.withPods {
+		s.withPods = true
+		s.syncPods()
 	}
 	return nil
 }

@@ -50,6 +50,7 @@ type entry struct {
 	version  int
 	resource string
 	event    watch.Event
+	before   runtime.Object // what the event replaced, nil for an addition
 }
 
 // Start returns a server that listens on the loopback.
@@ -91,19 +92,20 @@ func (s *Server) Set(slices ...*discoveryv1.EndpointSlice) {
 		for _, es := range slices {
 			s.write(es)
 		}
+		s.syncPods()
 	})
 }
 
 // write stores a slice. The caller holds mu.
 func (s *Server) write(es *discoveryv1.EndpointSlice) {
 	es = es.DeepCopy()
-	key, kind := es.Namespace+"/"+es.Name, watch.Added
-	if s.slices[key] != nil {
-		kind = watch.Modified
+	key := es.Namespace + "/" + es.Name
+	if old := s.slices[key]; old != nil {
+		s.record("endpointslices", watch.Modified, es, old)
+	} else {
+		s.record("endpointslices", watch.Added, es, nil)
 	}
 	s.slices[key] = es
-	s.record("endpointslices", kind, es)
-	s.syncPods()
 }
 
 // Delete deletes slices.
@@ -116,18 +118,18 @@ func (s *Server) Delete(slices ...*discoveryv1.EndpointSlice) {
 				continue
 			}
 			delete(s.slices, key)
-			s.record("endpointslices", watch.Deleted, gone.DeepCopy())
-			s.syncPods()
+			s.record("endpointslices", watch.Deleted, gone.DeepCopy(), gone)
 		}
+		s.syncPods()
 	})
 }
 
 // record logs an event under a new version, which it writes into the object. The
 // caller holds mu.
-func (s *Server) record(resource string, kind watch.EventType, obj runtime.Object) {
+func (s *Server) record(resource string, kind watch.EventType, obj, before runtime.Object) {
 	s.version++
 	obj.(metav1.Object).SetResourceVersion(strconv.Itoa(s.version))
-	s.log = append(s.log, entry{s.version, resource, watch.Event{Type: kind, Object: obj}})
+	s.log = append(s.log, entry{s.version, resource, watch.Event{Type: kind, Object: obj}, before})
 }
 
 // do changes the server's state and wakes whoever waits for a change.

@@ -22,9 +22,6 @@ type stream struct {
 	orders  []dated
 }
 
-// Write takes bytes to be sent with the next flush.
-func (w *stream) Write(b []byte) (int, error) { return w.pending.Write(b) }
-
 func (w *stream) send(event watch.Event) { w.pending.Write(w.frame(event)) }
 
 // flush sends what is pending without mu, which the caller holds: a client that does
@@ -121,9 +118,26 @@ func version(obj runtime.Object) int {
 // sendUpTo sends the log's events that the watch has not had.
 func (s *Server) sendUpTo(w *stream, req Request, version int) {
 	for _, e := range s.log {
-		if e.version > w.at && e.version <= version && matches(req, e.resource, e.event.Object) {
-			w.send(e.event)
+		if e.version > w.at && e.version <= version {
+			if event, ok := e.asSeenBy(req); ok {
+				w.send(event)
+			}
 		}
 	}
 	w.at = max(w.at, version)
+}
+
+// asSeenBy returns the event for a watch that selects: an object whose labels change
+// comes and goes.
+func (e entry) asSeenBy(req Request) (watch.Event, bool) {
+	is := matches(req, e.resource, e.event.Object)
+	was := e.before != nil && matches(req, e.resource, e.before)
+	event := e.event
+	switch {
+	case is && !was && e.before != nil && event.Type != watch.Deleted:
+		event.Type = watch.Added
+	case was && !is:
+		event.Type = watch.Deleted
+	}
+	return event, is || was
 }

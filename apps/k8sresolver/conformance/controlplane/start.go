@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -77,8 +78,8 @@ func Start(ctx context.Context, programs Programs, dir string) (*ControlPlane, e
 
 // Stop ends the programs and waits for them.
 func (cp *ControlPlane) Stop() {
-	for i := len(cp.stops) - 1; i >= 0; i-- {
-		cp.stops[i]()
+	for _, stop := range slices.Backward(cp.stops) {
+		stop()
 	}
 	cp.stops = nil
 }

@@ -17,12 +17,15 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
+// applied makes a patch a server-side apply, which creates what is not there.
+const applied = "?fieldManager=conformance&force=true"
+
 // Apply creates or updates slices.
 func (cp *ControlPlane) Apply(ctx context.Context, slices ...*discoveryv1.EndpointSlice) error {
 	for _, es := range slices {
 		es = es.DeepCopy()
 		es.TypeMeta = metav1.TypeMeta{APIVersion: "discovery.k8s.io/v1", Kind: "EndpointSlice"}
-		if err := cp.Do(ctx, http.MethodPatch, path(es)+"?fieldManager=conformance&force=true", es); err != nil {
+		if err := cp.Do(ctx, http.MethodPatch, path(es)+applied, es); err != nil {
 			return err
 		}
 	}
@@ -50,15 +53,21 @@ func (cp *ControlPlane) Namespace(ctx context.Context, name string) error {
 
 // Grant lets the client list and watch EndpointSlices in a namespace.
 func (cp *ControlPlane) Grant(ctx context.Context, namespace string) error {
+	version := rbacv1.SchemeGroupVersion.String()
 	base := "/apis/rbac.authorization.k8s.io/v1/namespaces/" + namespace
 	meta := metav1.ObjectMeta{Name: "resolver", Namespace: namespace}
-	role := &rbacv1.Role{ObjectMeta: meta, Rules: []rbacv1.PolicyRule{{
-		APIGroups: []string{discoveryv1.GroupName}, Resources: []string{"endpointslices"}, Verbs: []string{"list", "watch"},
-	}}}
-	if err := cp.Do(ctx, http.MethodPost, base+"/roles", role); err != nil {
+	role := &rbacv1.Role{
+		TypeMeta:   metav1.TypeMeta{APIVersion: version, Kind: "Role"},
+		ObjectMeta: meta,
+		Rules: []rbacv1.PolicyRule{{
+			APIGroups: []string{discoveryv1.GroupName}, Resources: []string{"endpointslices"}, Verbs: []string{"list", "watch"},
+		}},
+	}
+	if err := cp.Do(ctx, http.MethodPatch, base+"/roles/resolver"+applied, role); err != nil {
 		return err
 	}
-	return cp.Do(ctx, http.MethodPost, base+"/rolebindings", &rbacv1.RoleBinding{
+	return cp.Do(ctx, http.MethodPatch, base+"/rolebindings/resolver"+applied, &rbacv1.RoleBinding{
+		TypeMeta:   metav1.TypeMeta{APIVersion: version, Kind: "RoleBinding"},
 		ObjectMeta: meta,
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "resolver"},
 		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: ClientUser}},

@@ -38,6 +38,7 @@ func Start(upstream string) (*Proxy, error) {
 
 func start(name, upstream string) (*toxiproxy.Proxy, error) {
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
+	zerolog.SetGlobalLevel(zerolog.Disabled) // toxics have a logger of their own
 	proxy := toxiproxy.NewProxy(server, name, "127.0.0.1:0", upstream)
 	if err := proxy.Start(); err != nil {
 		return nil, fmt.Errorf("faults: starting a proxy to %q: %w", upstream, err)
