@@ -144,6 +144,7 @@ type channel struct {
 	*bench
 	*recorder
 	resolver resolver.Resolver
+	settled  sync.Once
 }
 
 // watch builds a resolver for the Service's port 8080.

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
@@ -21,22 +22,36 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver/conformance/apiserver"
 )
 
-// serve starts a gRPC server on the loopback and returns where it listens and a slice
-// that has it alone.
-func (b *bench) serve(name string) (netip.AddrPort, *discoveryv1.EndpointSlice) {
+// serve starts n gRPC servers on one port of the loopback, at 127.0.0.1 and the next
+// addresses, all of which Linux has. It returns a slice for each.
+func (b *bench) serve(n int) (port string, at []string, slices []*discoveryv1.EndpointSlice) {
 	b.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	b.must(err)
 	server := grpc.NewServer()
 	healthpb.RegisterHealthServer(server, health.NewServer())
-	go func() { _ = server.Serve(listener) }()
 	b.Cleanup(server.Stop)
-	at := netip.MustParseAddrPort(listener.Addr().String())
-	return at, withPorts(slice(name, pod(name, at.Addr().String())), tcp("grpc", int32(at.Port())))
+	port = "0"
+	for i := range n {
+		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.%d:%s", 1+i, port))
+		b.must(err)
+		go func() { _ = server.Serve(listener) }()
+		addr := netip.MustParseAddrPort(listener.Addr().String())
+		port = fmt.Sprint(addr.Port())
+		at = append(at, addr.String())
+		name := fmt.Sprint("p", 1+i)
+		slices = append(slices, withPorts(slice(name, pod(name, addr.Addr().String())), tcp("grpc", int32(addr.Port()))))
+	}
+	return port, at, slices
 }
 
-// dial returns a channel as a program would make it.
+// dial returns a channel with round_robin that leaves the proxy of the environment
+// alone, which one case is about and no other.
 func (b *bench) dial(port string, opts ...grpc.DialOption) *grpc.ClientConn {
+	b.Helper()
+	return b.dialAsDocumented(port, append(opts, grpc.WithNoProxy())...)
+}
+
+// dialAsDocumented returns a channel with round_robin as the subject tells to make it.
+func (b *bench) dialAsDocumented(port string, opts ...grpc.DialOption) *grpc.ClientConn {
 	b.Helper()
 	p := b.program()
 	opts = append(append([]grpc.DialOption{
@@ -72,7 +87,7 @@ func (b *bench) call(conn *grpc.ClientConn, limit time.Duration, opts ...grpc.Ca
 }
 
 // reaches waits until calls reach exactly these servers.
-func (b *bench) reaches(conn *grpc.ClientConn, want ...netip.AddrPort) {
+func (b *bench) reaches(conn *grpc.ClientConn, want ...string) {
 	b.Helper()
 	var got map[string]bool
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
@@ -86,7 +101,7 @@ func (b *bench) reaches(conn *grpc.ClientConn, want ...netip.AddrPort) {
 		}
 		all := len(got) == len(want)
 		for _, w := range want {
-			all = all && got[w.String()]
+			all = all && got[w]
 		}
 		if all {
 			return
@@ -96,23 +111,20 @@ func (b *bench) reaches(conn *grpc.ClientConn, want ...netip.AddrPort) {
 	b.Fatalf("within %v: calls reach %v, want %v", patience, got, want)
 }
 
-// callCases are about what callers see through a real channel with round_robin. Each
-// server has a port of its own, which a slice of its own gives under one name.
+// callCases are about what callers see through a real channel with round_robin.
 var callCases = []Case{
 	{
 		Name: "calls-miss-a-pod",
 		Want: "calls reach every ready pod, also one that comes later, and none that has gone",
 		run: func(b *bench) {
-			at1, p1 := b.serve("p1")
-			at2, p2 := b.serve("p2")
-			at3, p3 := b.serve("p3")
-			b.set(p1, p2)
-			conn := b.dial("grpc")
-			b.reaches(conn, at1, at2)
-			b.set(p3)
-			b.reaches(conn, at1, at2, at3)
-			b.remove(p1)
-			b.reaches(conn, at2, at3)
+			port, at, pods := b.serve(3)
+			b.set(pods[:2]...)
+			conn := b.dial(port)
+			b.reaches(conn, at[:2]...)
+			b.set(pods[2])
+			b.reaches(conn, at...)
+			b.remove(pods[0])
+			b.reaches(conn, at[1:]...)
 		},
 	},
 	{
@@ -131,34 +143,33 @@ var callCases = []Case{
 		Name: "scale-from-zero-loses-the-call",
 		Want: "a call that waits for ready is answered by the first pod",
 		run: func(b *bench) {
-			at, p1 := b.serve("p1")
-			b.set(withPorts(slice("p1"), p1.Ports...))
-			conn := b.dial("grpc")
+			port, at, pods := b.serve(1)
+			b.set(withPorts(slice("p1"), pods[0].Ports...))
+			conn := b.dial(port)
 			answered := make(chan error, 1)
 			go func() {
 				_, err := b.call(conn, patience, grpc.WaitForReady(true))
 				answered <- err
 			}()
 			b.pause(300 * time.Millisecond)
-			b.set(p1)
+			b.set(pods[0])
 			if err := <-answered; err != nil {
 				b.Fatalf("the call failed: %v", err)
 			}
-			b.reaches(conn, at)
+			b.reaches(conn, at...)
 		},
 	},
 	{
 		Name: "scale-to-zero-calls-the-dead",
 		Want: "with no endpoint left a call fails at once, and one that waits is answered by the next pod",
 		run: func(b *bench) {
-			_, p1 := b.serve("p1")
-			at2, p2 := b.serve("p2")
-			b.set(p1)
-			conn := b.dial("grpc")
+			port, at, pods := b.serve(2)
+			b.set(pods[0])
+			conn := b.dial(port)
 			if _, err := b.call(conn, patience, grpc.WaitForReady(true)); err != nil {
 				b.Fatalf("the first call failed: %v", err)
 			}
-			b.remove(p1)
+			b.remove(pods[0])
 			deadline := time.Now().Add(patience)
 			for {
 				_, err := b.call(conn, time.Second)
@@ -170,17 +181,17 @@ var callCases = []Case{
 				}
 				b.pause(20 * time.Millisecond)
 			}
-			b.set(p2)
-			b.reaches(conn, at2)
+			b.set(pods[1])
+			b.reaches(conn, at[1])
 		},
 	},
 	{
 		Name: "idle-channel-never-returns",
 		Want: "a channel that was idle works again",
 		run: func(b *bench) {
-			_, p1 := b.serve("p1")
-			b.set(p1)
-			conn := b.dial("grpc", grpc.WithIdleTimeout(50*time.Millisecond))
+			port, _, pods := b.serve(1)
+			b.set(pods[0])
+			conn := b.dial(port, grpc.WithIdleTimeout(50*time.Millisecond))
 			for range 3 {
 				if _, err := b.call(conn, patience, grpc.WaitForReady(true)); err != nil {
 					b.Fatalf("a call failed: %v", err)
@@ -200,18 +211,17 @@ var callCases = []Case{
 		Name: "closing-channels-in-a-storm-deadlocks",
 		Want: "channels can be closed while updates come",
 		run: func(b *bench) {
-			at, p1 := b.serve("p1")
-			other := pod("other", "127.0.0.2")
-			b.set(p1)
+			port, at, pods := b.serve(1)
+			b.set(pods[0])
 			for i := range 20 {
-				conn := b.dial("grpc")
+				conn := b.dial(port)
 				if _, err := b.call(conn, patience, grpc.WaitForReady(true)); err != nil {
 					b.Fatalf("a call failed: %v", err)
 				}
 				for j := range 5 {
-					next := p1.DeepCopy()
+					next := pods[0].DeepCopy()
 					if (i+j)%2 == 0 {
-						next.Endpoints = append(next.Endpoints, other)
+						next.Endpoints = append(next.Endpoints, pod("other", "127.0.0.2"))
 					}
 					b.set(next)
 				}
@@ -223,8 +233,8 @@ var callCases = []Case{
 					b.Fatalf("Close of channel %d has not returned within %v", i, patience)
 				}
 			}
-			b.set(p1)
-			b.reaches(b.dial("grpc"), at)
+			b.set(pods[0])
+			b.reaches(b.dial(port), at...)
 		},
 	},
 	{
@@ -232,7 +242,7 @@ var callCases = []Case{
 		Want: "a proxy of the environment does not get to see calls to pods",
 		run: func(b *bench) {
 			b.set(slice("a", pod("p1", "192.0.2.1"))) // nobody's address
-			conn := b.dial(port)
+			conn := b.dialAsDocumented(port)
 			_, _ = b.call(conn, 500*time.Millisecond, grpc.WaitForReady(true))
 			if hosts, on := proxied(); !on {
 				b.Fatalf("the bench: call SetEnvironment first")

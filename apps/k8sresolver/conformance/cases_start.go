@@ -3,6 +3,7 @@ package conformance
 import (
 	"net/http"
 	"os"
+	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -39,6 +40,23 @@ var startCases = []Case{
 			if first := lines(states(c.history())[0]); len(first) != 2 {
 				b.Errorf("the first set is %s, want both endpoints", short(first))
 			}
+		},
+	},
+	{
+		Name: "change-after-the-first-list-lost",
+		Want: "what changes while the first set is published is not lost",
+		run: func(b *bench) {
+			gone := slice("a", pod("p1", "10.0.0.1"))
+			b.set(gone, slice("b", pod("p2", "10.0.0.2")))
+			r := newRecorder()
+			var once sync.Once
+			r.onUpdate = func() {
+				once.Do(func() {
+					b.remove(gone)
+					b.set(slice("c", pod("p3", "10.0.0.3")))
+				})
+			}
+			b.watchWith(r, port).want("10.0.0.2:8080", "10.0.0.3:8080")
 		},
 	},
 	{
