@@ -101,8 +101,12 @@ var portCases = []Case{
 		Name: "slice-without-ports-panics",
 		Want: "endpoints without ports are left out, the others are used",
 		run: func(b *bench) {
-			b.set(withPorts(slice("a", pod("p1", "10.0.0.1"))), slice("b", pod("p2", "10.0.0.2")))
-			b.watchPort("").want("10.0.0.2:8080")
+			b.set(slice("b", pod("p2", "10.0.0.2")))
+			c := b.watchPort("")
+			c.want("10.0.0.2:8080")
+			b.set(withPorts(slice("a", pod("p1", "10.0.0.1"))))
+			b.set(slice("b", pod("p2", "10.0.0.2"), pod("p3", "10.0.0.3")))
+			c.want("10.0.0.2:8080", "10.0.0.3:8080")
 		},
 	},
 }
@@ -196,9 +200,9 @@ var hintCases = []Case{
 		Name: "zone-hints-ignored",
 		Want: "with zone hints on all ready endpoints those of the own zone are used",
 		run: func(b *bench) {
-			b.set(
-				slice("a", forZone("zone-1", pod("p1", "10.0.0.1")), forZone("zone-2", pod("p2", "10.0.0.2"))),
-				slice("b", forZone("zone-1", pod("p3", "10.0.0.3")), as(starting, pod("p4", "10.0.0.4"))))
+			b.set(slice("a",
+				forZone("zone-1", pod("p1", "10.0.0.1")), forZone("zone-2", pod("p2", "10.0.0.2")),
+				forZone("zone-1", pod("p3", "10.0.0.3")), as(starting, pod("p4", "10.0.0.4"))))
 			c := b.watch()
 			c.want("10.0.0.1:8080", "10.0.0.3:8080")
 			c.never("10.0.0.2")
@@ -228,7 +232,7 @@ var hintCases = []Case{
 		Name: "partial-hints-followed",
 		Want: "where a ready endpoint has no hint, all are used",
 		run: func(b *bench) {
-			b.set(slice("a", forZone("zone-1", pod("p1", "10.0.0.1"))), slice("b", pod("p2", "10.0.0.2")))
+			b.set(slice("a", forZone("zone-1", pod("p1", "10.0.0.1")), pod("p2", "10.0.0.2")))
 			b.watch().want("10.0.0.1:8080", "10.0.0.2:8080")
 		},
 	},
@@ -245,13 +249,13 @@ var hintCases = []Case{
 		Want: "when the own zone's last endpoint goes all are used, at once, and local ones again when they come",
 		run: func(b *bench) {
 			local := forZone("zone-1", pod("p1", "10.0.0.1"))
-			remote := slice("b", forZone("zone-2", pod("p2", "10.0.0.2")), forZone("zone-2", pod("p3", "10.0.0.3")))
-			b.set(slice("a", local), remote)
+			remote1, remote2 := forZone("zone-2", pod("p2", "10.0.0.2")), forZone("zone-2", pod("p3", "10.0.0.3"))
+			b.set(slice("a", local, remote1, remote2))
 			c := b.watch()
 			c.want("10.0.0.1:8080")
-			b.set(slice("a", as(starting, local)))
+			b.set(slice("a", as(starting, local), remote1, remote2))
 			c.wantWithin(time.Second, "10.0.0.2:8080", "10.0.0.3:8080")
-			b.set(slice("a", local))
+			b.set(slice("a", local, remote1, remote2))
 			c.want("10.0.0.1:8080")
 		},
 	},

@@ -92,7 +92,7 @@ var startCases = []Case{
 			b.set(slice("a", pod("p1", "10.0.0.1")))
 			c := b.watch()
 			c.want("10.0.0.1:8080")
-			b.set(slice("b", pod("p2", "10.0.0.2")))
+			b.set(slice("a", pod("p1", "10.0.0.1"), pod("p2", "10.0.0.2")))
 			c.want("10.0.0.1:8080", "10.0.0.2:8080")
 		},
 	},
@@ -104,7 +104,7 @@ var startCases = []Case{
 			b.set(slice("a", pod("p1", "10.0.0.1")))
 			c := b.watch()
 			c.want("10.0.0.1:8080")
-			b.set(slice("b", pod("p2", "10.0.0.2")))
+			b.set(slice("a", pod("p1", "10.0.0.1"), pod("p2", "10.0.0.2")))
 			c.want("10.0.0.1:8080", "10.0.0.2:8080")
 		},
 	},

@@ -55,7 +55,7 @@ var stateCases = []Case{
 			c := b.watch()
 			c.want("10.0.0.1:8080")
 			before := c.last("10.0.0.1:8080")
-			b.set(slice("b", pod("p2", "10.0.0.2")))
+			b.set(slice("a", on("node-7", "zone-7", pod("p1", "10.0.0.1")), pod("p2", "10.0.0.2")))
 			c.want("10.0.0.1:8080", "10.0.0.2:8080")
 			after := c.last("10.0.0.1:8080")
 			if !before.Attributes.Equal(after.Attributes) {
@@ -74,8 +74,7 @@ var stateCases = []Case{
 			c := b.watch()
 			c.want("10.0.0.1:8080")
 			before := c.last("10.0.0.1:8080").Addresses[0]
-			b.set(slice("a", as(draining, on("node-7", "zone-8", pod("p1", "10.0.0.1")))))
-			b.set(slice("b", as(draining, pod("p2", "10.0.0.2"))))
+			b.set(slice("a", as(draining, on("node-7", "zone-8", pod("p1", "10.0.0.1"))), as(draining, pod("p2", "10.0.0.2"))))
 			c.want("10.0.0.1:8080", "10.0.0.2:8080")
 			if after := c.last("10.0.0.1:8080").Addresses[0]; !before.Equal(after) {
 				b.Errorf("the address went from %v to %v, want the same", before, after)

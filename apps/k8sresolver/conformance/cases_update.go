@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	discoveryv1 "k8s.io/api/discovery/v1"
 )
 
 // updateCases are about when gRPC is told.
@@ -38,7 +40,7 @@ var updateCases = []Case{
 			before := len(states(c.history()))
 			b.script.Expire()
 			b.pause(time.Second)
-			b.set(slice("b", pod("p2", "10.0.0.2")))
+			b.set(slice("a", pod("p1", "10.0.0.1"), pod("p2", "10.0.0.2")))
 			c.want("10.0.0.1:8080", "10.0.0.2:8080")
 			if got := len(states(c.history())) - before; got != 1 {
 				b.Errorf("%d updates for one change, want 1", got)
@@ -95,23 +97,23 @@ var updateCases = []Case{
 		Name: "removals-lag-additions",
 		Want: "no set has what came later and what went earlier at once",
 		run: func(b *bench) {
-			var all []string
-			b.set(slice("x", pod("x", "10.0.9.9")))
+			pods, want := []discoveryv1.Endpoint{pod("x", "10.0.9.9")}, []string(nil)
+			b.set(slice("a", pods...))
 			c := b.watch()
 			c.want("10.0.9.9:8080")
-			gone := slice("x")
 			for i := range 100 {
 				name := fmt.Sprint("10.0.1.", i)
-				b.set(slice(fmt.Sprint("s", i), pod(name, name)))
-				all = append(all, name+":8080")
+				pods = append(pods, pod(name, name))
+				want = append(want, name+":8080")
 				if i == 50 {
-					b.set(gone)
+					pods = pods[1:]
 				}
+				b.set(slice("a", pods...))
 			}
-			c.want(all...)
+			c.want(want...)
 			for _, s := range states(c.history()) {
 				if got := lines(s); slices.Contains(got, "10.0.9.9:8080") && slices.Contains(got, "10.0.1.51:8080") {
-					b.Errorf("gRPC was given a pod that came after another went, and this one still")
+					b.Errorf("gRPC was given a pod that came after another went, and still this one")
 				}
 			}
 		},

@@ -28,7 +28,7 @@ func (c *channel) wantWithin(limit time.Duration, endpoints ...string) {
 // what is lost in between is the matter of one case. It does not insist.
 func (c *channel) settle() {
 	c.settled.Do(func() {
-		for range 10 {
+		for range 4 {
 			c.pause(50 * time.Millisecond)
 			if c.script != nil && c.script.Watches() > 0 {
 				return
