@@ -32,17 +32,21 @@ func main() {
 	if job := os.Getenv(jobVariable); job != "" {
 		os.Exit(work(job))
 	}
-	cfg, err := parse(os.Args[1:], os.Stderr)
+	os.Exit(command(os.Args[1:]))
+}
+
+func command(args []string) int {
+	cfg, err := parse(args, os.Stderr)
 	if err != nil {
-		os.Exit(exitMisused)
+		return exitMisused
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := compare(ctx, cfg, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(exitFailed)
+		return exitFailed
 	}
-	os.Exit(exitOK)
+	return exitOK
 }
 
 type options struct {

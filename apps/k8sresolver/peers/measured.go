@@ -151,7 +151,7 @@ func (m *Measured) Forget(struct{}, *struct{}) error {
 }
 
 // Close closes the resolvers that Open has built and returns how long each took.
-func (m *Measured) Close(_ struct{}, took *[]time.Duration) error {
+func (m *Measured) Close(_ struct{}, took *[]time.Duration) error { //nolint:unparam // net/rpc wants it
 	for _, r := range m.channels {
 		began := time.Now()
 		r.Close()
@@ -162,7 +162,7 @@ func (m *Measured) Close(_ struct{}, took *[]time.Duration) error {
 }
 
 // Heap returns the bytes in use after a collection.
-func (m *Measured) Heap(_ struct{}, bytes *uint64) error {
+func (m *Measured) Heap(_ struct{}, bytes *uint64) error { //nolint:unparam // net/rpc wants it
 	for range 3 { // what finalizers free goes with the next one
 		runtime.GC()
 	}

@@ -43,7 +43,7 @@ func TestCrash(t *testing.T) {
 	for stderr, want := range map[string]string{
 		"log\npanic: close of closed channel\n\ngoroutine 1": "panic: close of closed channel",
 		"fatal error: all goroutines are asleep":             "fatal error: all goroutines are asleep",
-		"": "exit status 1",
+		"":                                                   "exit status 1",
 	} {
 		if got := crash([]byte(stderr), errors.New("exit status 1")); got != want {
 			t.Errorf("crash(%q) = %q, want %q", stderr, got, want)

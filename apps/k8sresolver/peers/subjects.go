@@ -12,8 +12,7 @@ import (
 	zeroresolver "github.com/zeromicro/go-zero/zrpc/resolver"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/resolver"
-	dnsresolver "google.golang.org/grpc/resolver/dns"
-	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes" //nolint:depguard // what Kratos is given
 	"k8s.io/client-go/rest"
 
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver"
@@ -143,7 +142,7 @@ func openDNS(api conformance.API) (*conformance.Program, error) {
 		return nil, err
 	}
 	return &conformance.Program{
-		Builder: dnsresolver.NewBuilder(),
+		Builder: resolver.Get("dns"),
 		Target: func(service, namespace, port string) string {
 			return "dns://" + server.addr + "/" + join(service+"."+namespace+".svc.cluster.local", port)
 		},
