@@ -98,9 +98,18 @@ func runCase(ctx context.Context, c conformance.Case, p peer, cp *controlplane.C
 	case json.Unmarshal(stdout, &failures) != nil:
 		return fmt.Sprintf("failed: the process said %q", stdout)
 	case len(failures) > 0:
-		return "failed: " + failures[0]
+		return "failed: " + short(failures[0])
 	}
 	return report.Passed
+}
+
+// short keeps the JSON readable where thousands of endpoints are listed.
+func short(text string) string {
+	const most = 200
+	if len(text) <= most {
+		return text
+	}
+	return text[:most] + "…"
 }
 
 // crash returns what a process that died has said last that matters.

@@ -186,6 +186,7 @@ func heap(r *rig) error {
 	for i := range slices {
 		r.api.Set(slice(fmt.Sprint("s", i), port, addresses(i*size, size)...))
 	}
+	published := 0
 	weigh := func(open int) (float64, error) {
 		var before, after uint64
 		if err := r.call("Heap", nil, &before); err != nil {
@@ -195,6 +196,11 @@ func heap(r *rig) error {
 			return 0, err
 		}
 		r.pause(2 * time.Second)
+		var all []Update
+		if err := r.call("Updates", nil, &all); err != nil {
+			return 0, err
+		}
+		published = all[len(all)-1].Endpoints
 		if err := r.call("Forget", nil, nil); err != nil {
 			return 0, err
 		}
@@ -211,6 +217,10 @@ func heap(r *rig) error {
 	}
 	r.add(heapFirst, first)
 	r.add(heapFurther, each)
+	if published < slices*size {
+		r.note(heapFirst, "%.0f, publishes %d", first, published)
+		r.note(heapFurther, "%.0f, publishes %d", each, published)
+	}
 	if r.peer.noAPI {
 		r.note(watches, "no watch")
 	} else {

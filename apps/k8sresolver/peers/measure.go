@@ -66,6 +66,15 @@ func (s samples) note(q quantity, format string, args ...any) {
 	s.notes[q] = fmt.Sprintf(format, args...)
 }
 
+// fill says why there are no samples of some quantities, where there are none.
+func (s samples) fill(quantities []quantity, err error) {
+	for _, q := range quantities {
+		if len(s.numbers[q]) == 0 && s.notes[q] == "" {
+			s.note(q, "none: %v", err)
+		}
+	}
+}
+
 // experiment takes samples of some quantities with a subject.
 type experiment struct {
 	name string
@@ -94,11 +103,7 @@ func measure(ctx context.Context, o options, chosen []peer, dir string) ([]repor
 				}
 				fmt.Fprintf(os.Stderr, "round %d of %d: %s of %s\n", round+1, o.rounds, e.name, p.Name)
 				if err := experimentWith(ctx, e, p, dir, all[p.Name]); err != nil {
-					for _, q := range e.of {
-						if all[p.Name].notes[q] == "" {
-							all[p.Name].note(q, "not run: %v", err)
-						}
-					}
+					all[p.Name].fill(e.of, err)
 				}
 			}
 		}

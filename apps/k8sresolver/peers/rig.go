@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/rpc"
@@ -57,6 +59,8 @@ func experimentWith(ctx context.Context, e experiment, p peer, dir string, into 
 	if err != nil {
 		return err
 	}
+	var stderr bytes.Buffer
+	process.Stderr = &stderr
 	if err := process.Start(); err != nil {
 		return err
 	}
@@ -64,13 +68,16 @@ func experimentWith(ctx context.Context, e experiment, p peer, dir string, into 
 		io.Reader
 		io.WriteCloser
 	}{stdout, stdin})
-	defer func() {
-		_ = client.Close()
-		cancel()
-		_ = process.Wait()
-	}()
 	r.call = func(method string, args, reply any) error { return r.bounded(client, method, args, reply) }
-	return e.run(r)
+	err = e.run(r)
+	_ = client.Close() // which ends the process, unless the subject keeps it
+	end := time.AfterFunc(2*time.Second, cancel)
+	defer end.Stop()
+	died := process.Wait()
+	if err != nil && died != nil {
+		return errors.New(crash(stderr.Bytes(), err))
+	}
+	return err
 }
 
 // bounded gives up a call with the experiment.

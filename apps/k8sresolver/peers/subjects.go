@@ -57,7 +57,11 @@ func (p peer) version() string {
 		return ""
 	}
 	for _, m := range info.Deps {
-		if m.Path == p.module && m.Replace == nil {
+		switch {
+		case m.Path != p.module:
+		case m.Replace != nil:
+			return "(this tree)"
+		default:
 			return m.Version
 		}
 	}
