@@ -167,11 +167,17 @@ func (b *bench) watchWith(r *recorder, port string) *channel {
 	return c
 }
 
-// build builds a resolver, which it gives patience to, and closes it with the case.
 func (b *bench) build(r *recorder, service, port string) (*channel, error) {
 	b.Helper()
+	return b.buildTarget(r, b.program().Target(service, b.access.Namespace, port))
+}
+
+// buildTarget builds a resolver, which it gives patience to, and closes it with the
+// case.
+func (b *bench) buildTarget(r *recorder, rawTarget string) (*channel, error) {
+	b.Helper()
 	p := b.program()
-	target, err := url.Parse(p.Target(service, b.access.Namespace, port))
+	target, err := url.Parse(rawTarget)
 	if err != nil {
 		return nil, err
 	}

@@ -29,6 +29,21 @@ var targetCases = []Case{
 	refused("ip-literal-accepted", "an IPv6 address in brackets instead of a Service is refused", "[fd00::1]", port),
 	refused("port-out-of-range-accepted", "a port above 65535 is refused", service, "65536"),
 	{
+		Name: "own-namespace-not-taken",
+		Want: "a target without a namespace means the program's own",
+		run: func(b *bench) {
+			other := slice("a", pod("q1", "10.9.9.9"))
+			other.Namespace = "default"
+			b.set(other, slice("a", pod("p1", "10.0.0.1")))
+			c, err := b.buildTarget(newRecorder(), b.program().Target(service, "", port))
+			if err != nil {
+				b.Fatalf("Build: %v", err)
+			}
+			c.want("10.0.0.1:8080")
+			c.never("10.9.9.9")
+		},
+	},
+	{
 		Name: "another-namespace-leaks",
 		Want: "slices with the Service's label in another namespace are not used",
 		run: func(b *bench) {

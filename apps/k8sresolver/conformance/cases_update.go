@@ -119,6 +119,32 @@ var updateCases = []Case{
 		},
 	},
 	{
+		Name: "one-new-pod-moves-connections",
+		Want: "a further pod takes away none of the others, or one where only some are used at a time",
+		run: func(b *bench) {
+			all, _ := many(1, 64)
+			b.set(all...)
+			c := b.watch()
+			if !c.await(patience, func(h []event) bool { return len(published(h)) > 1 }) {
+				b.Fatalf("within %v: nothing was published", patience)
+			}
+			c.settle()
+			before := published(c.history())
+			all[0].Endpoints = append(all[0].Endpoints, pod("new", "10.200.0.1"))
+			b.set(all...)
+			c.await(time.Second, func(h []event) bool { return !slices.Equal(published(h), before) })
+			after, moved := published(c.history()), 0
+			for _, address := range before {
+				if !slices.Contains(after, address) {
+					moved++
+				}
+			}
+			if moved > 1 || slices.Equal(before, after) && len(before) == 64 {
+				b.Errorf("a new pod took away %d of %d connections, want none", moved, len(before))
+			}
+		},
+	},
+	{
 		Name: "order-shuffles",
 		Want: "the order is a property of the set: the same for each channel and after each update",
 		run: func(b *bench) {

@@ -75,7 +75,10 @@ func subject() conformance.Subject {
 		return &conformance.Program{
 			Builder: k8sresolver.NewBuilder(client, k8sresolver.WithNamespace(api.Namespace), k8sresolver.WithLogger(slog.New(slog.DiscardHandler))),
 			Target: func(service, namespace, port string) string {
-				target := k8sresolver.Scheme + ":///" + service + "." + namespace
+				target := k8sresolver.Scheme + ":///" + service
+				if namespace != "" {
+					target += "." + namespace
+				}
 				if port != "" {
 					target += ":" + port
 				}

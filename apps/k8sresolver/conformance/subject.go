@@ -27,7 +27,7 @@ type API struct {
 type Program struct {
 	Builder resolver.Builder
 	// Target writes the target of a port of a Service in the subject's grammar. The
-	// port is a number, a name, or empty.
+	// port is a number, a name, or empty; the namespace may be empty.
 	Target func(service, namespace, port string) string
 	// Options are what the subject's documentation tells to dial with, beside
 	// credentials and a balancer. It may be empty.

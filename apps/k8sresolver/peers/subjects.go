@@ -84,7 +84,7 @@ func openOwn(api conformance.API) (*conformance.Program, error) {
 	return &conformance.Program{
 		Builder: k8sresolver.NewBuilder(client, k8sresolver.WithNamespace(api.Namespace), k8sresolver.WithLogger(slog.New(slog.DiscardHandler))),
 		Target: func(service, namespace, port string) string {
-			return k8sresolver.Scheme + ":///" + join(service+"."+namespace, port)
+			return k8sresolver.Scheme + ":///" + join(qualified(service, namespace), port)
 		},
 		Options: []grpc.DialOption{grpc.WithNoProxy()},
 		Info: func(e resolver.Endpoint) (conformance.Info, bool) {
@@ -105,7 +105,7 @@ func openKuberesolver(api conformance.API) (*conformance.Program, error) {
 	return &conformance.Program{
 		Builder: kuberesolver.NewBuilder(client, "kubernetes"),
 		Target: func(service, namespace, port string) string {
-			return "kubernetes:///" + join(service+"."+namespace, port)
+			return "kubernetes:///" + join(qualified(service, namespace), port)
 		},
 	}, nil
 }
@@ -152,6 +152,13 @@ func openDNS(api conformance.API) (*conformance.Program, error) {
 		},
 		Close: server.close,
 	}, nil
+}
+
+func qualified(service, namespace string) string {
+	if namespace == "" {
+		return service
+	}
+	return service + "." + namespace
 }
 
 func join(host, port string) string {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -174,13 +173,4 @@ func newList(resource string, version int, objs []runtime.Object) runtime.Object
 		list.Items = append(list.Items, *obj.(*discoveryv1.EndpointSlice))
 	}
 	return list
-}
-
-// Host returns a URL's host and port.
-func Host(raw string) (host, port string) {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return raw, ""
-	}
-	return u.Hostname(), u.Port()
 }
