@@ -1,0 +1,188 @@
+// Package report is the result of a comparison of resolvers: its JSON, and the tables
+// that a README shows of it.
+package report
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+)
+
+// Report is one run of all subjects.
+type Report struct {
+	Machine  string    `json:"machine"` // what it ran on
+	Subjects []Subject `json:"subjects"`
+	Figures  []Figure  `json:"figures"`
+	Cases    []Case    `json:"cases"`
+}
+
+// Subject is one resolver.
+type Subject struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	// NotRun says why there is nothing about it, and is empty otherwise.
+	NotRun string `json:"notRun,omitempty"`
+}
+
+// Case is what became of one case.
+type Case struct {
+	Name string `json:"name"` // with its kind, such as real/last-slice-wins
+	Want string `json:"want"`
+	// Results maps a subject to Passed, or to a text that begins with "failed: " or
+	// "not run: ".
+	Results map[string]string `json:"results"`
+}
+
+// Passed is the result of a case that passed.
+const Passed = "passed"
+
+// Figure is one measurement of all subjects.
+type Figure struct {
+	Name   string           `json:"name"`
+	Unit   string           `json:"unit"`
+	Values map[string]Value `json:"values"` // by subject
+}
+
+// Value is a number, or a note where there is none or where it is a bound.
+type Value struct {
+	Number float64 `json:"number"`
+	Note   string  `json:"note,omitempty"`
+}
+
+func (v Value) String() string {
+	if v.Note != "" {
+		return v.Note
+	}
+	switch {
+	case v.Number == 0:
+		return "0"
+	case v.Number < 10:
+		return fmt.Sprintf("%.2g", v.Number)
+	default:
+		return fmt.Sprintf("%.0f", v.Number)
+	}
+}
+
+// Read reads a report from a JSON file.
+func Read(path string) (Report, error) {
+	var r Report
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return r, err
+	}
+	if err := json.Unmarshal(b, &r); err != nil {
+		return r, fmt.Errorf("report: %s: %w", path, err)
+	}
+	return r, nil
+}
+
+// Write writes a report to a JSON file.
+func (r Report) Write(path string) error {
+	b, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(b, '\n'), 0o644)
+}
+
+// Summary returns a table of the subjects in Markdown: cases that passed, and figures.
+func (r Report) Summary() string {
+	var ran []Subject
+	var b strings.Builder
+	for _, s := range r.Subjects {
+		if s.NotRun == "" {
+			ran = append(ran, s)
+		}
+	}
+	row(&b, append([]string{""}, each(ran, func(s Subject) string { return s.Name + " " + s.Version })...))
+	row(&b, slices.Repeat([]string{"---"}, len(ran)+1))
+	row(&b, append([]string{"cases passed"}, each(ran, r.passed)...))
+	for _, f := range r.Figures {
+		row(&b, append([]string{f.Name + unit(f.Unit)}, each(ran, func(s Subject) string { return cmp.Or(f.Values[s.Name].String(), "-") })...))
+	}
+	for _, s := range r.Subjects {
+		if s.NotRun != "" {
+			fmt.Fprintf(&b, "\n%s: not run: %s\n", s.Name, s.NotRun)
+		}
+	}
+	fmt.Fprintf(&b, "\nMeasured on %s.\n", r.Machine)
+	return b.String()
+}
+
+// passed counts the cases that passed, of those that ran.
+func (r Report) passed(s Subject) string {
+	passed, ran := 0, 0
+	for _, c := range r.Cases {
+		result := c.Results[s.Name]
+		if strings.HasPrefix(result, "not run") {
+			continue
+		}
+		ran++
+		if result == Passed {
+			passed++
+		}
+	}
+	return fmt.Sprintf("%d of %d", passed, ran)
+}
+
+// Details returns a table of the cases in Markdown.
+func (r Report) Details() string {
+	var b strings.Builder
+	names := make([]string, 0, len(r.Subjects))
+	for _, s := range r.Subjects {
+		if s.NotRun == "" {
+			names = append(names, s.Name)
+		}
+	}
+	row(&b, append([]string{"what goes wrong"}, names...))
+	row(&b, slices.Repeat([]string{"---"}, len(names)+1))
+	for _, c := range r.Cases {
+		row(&b, append([]string{c.Name}, each(names, func(name string) string { return mark(c.Results[name]) })...))
+	}
+	return b.String()
+}
+
+func mark(result string) string {
+	switch {
+	case result == Passed:
+		return "ok"
+	case strings.HasPrefix(result, "failed"):
+		return "**fails**"
+	default:
+		return "-"
+	}
+}
+
+func row(b *strings.Builder, cells []string) {
+	fmt.Fprintf(b, "| %s |\n", strings.Join(cells, " | "))
+}
+
+func each[T any](list []T, f func(T) string) []string {
+	var all []string
+	for _, e := range list {
+		all = append(all, f(e))
+	}
+	return all
+}
+
+func unit(u string) string {
+	if u == "" {
+		return ""
+	}
+	return ", " + u
+}
+
+// Replace returns the text with what stands between the comments <!-- name --> and
+// <!-- /name --> replaced.
+func Replace(text, name, with string) (string, error) {
+	begin, end := "<!-- "+name+" -->\n", "<!-- /"+name+" -->"
+	head, rest, ok := strings.Cut(text, begin)
+	_, tail, closed := strings.Cut(rest, end)
+	if !ok || !closed {
+		return "", fmt.Errorf("report: there is no block between %q and %q", strings.TrimSpace(begin), end)
+	}
+	return head + begin + with + end + tail, nil
+}

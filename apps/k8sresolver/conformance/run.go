@@ -1,0 +1,38 @@
+package conformance
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/grpc-lb/grpc-lb/apps/k8sresolver/conformance/controlplane"
+)
+
+// Run runs all cases as parallel sub-tests.
+func Run(t *testing.T, s Subject) {
+	t.Helper()
+	programs, missing := controlplane.Find()
+	var cp *controlplane.ControlPlane
+	if missing == nil {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		var err error
+		cp, err = controlplane.Start(ctx, programs, t.TempDir())
+		t.Cleanup(cp.Stop)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range Cases() {
+		t.Run(c.Kind()+"/"+c.Name, func(t *testing.T) {
+			t.Parallel()
+			if c.Real && missing != nil {
+				t.Skip("not run:", missing)
+			}
+			c.Run(t, s, cp)
+			if t.Failed() {
+				t.Log("want:", c.Want)
+			}
+		})
+	}
+}

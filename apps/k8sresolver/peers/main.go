@@ -1,0 +1,127 @@
+// Command peers runs k8sresolver and the other resolvers of Kubernetes Services for Go,
+// unmodified, against the conformance suite and measures them, all in one run:
+//
+//	go -C apps/k8sresolver/peers run .
+//
+// It prints a table and writes the JSON from which the suite's README is generated.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"regexp"
+	"runtime"
+	"strings"
+	"syscall"
+
+	"github.com/grpc-lb/grpc-lb/apps/k8sresolver/conformance/report"
+)
+
+// Exit codes.
+const (
+	exitOK      = 0
+	exitFailed  = 1
+	exitMisused = 2
+)
+
+func main() {
+	if job := os.Getenv(jobVariable); job != "" {
+		os.Exit(work(job))
+	}
+	os.Exit(command(os.Args[1:]))
+}
+
+func command(args []string) int {
+	cfg, err := parse(args, os.Stderr)
+	if err != nil {
+		return exitMisused
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := compare(ctx, cfg, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return exitFailed
+	}
+	return exitOK
+}
+
+type options struct {
+	output   string
+	only     *regexp.Regexp // names of cases
+	peers    *regexp.Regexp
+	parallel int
+	figures  bool
+	rounds   int
+}
+
+func parse(args []string, stderr io.Writer) (options, error) {
+	var o options
+	flags := flag.NewFlagSet("peers", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringVar(&o.output, "o", "../conformance/results.json", "file for the JSON; empty writes none")
+	only := flags.String("run", "", "run the cases whose name matches the expression")
+	named := flags.String("peers", "", "run the resolvers whose name matches the expression")
+	flags.IntVar(&o.parallel, "parallel", 6*runtime.NumCPU(), "cases at a time; they wait more than they compute")
+	flags.BoolVar(&o.figures, "figures", true, "measure as well")
+	flags.IntVar(&o.rounds, "rounds", 2, "how often each figure is measured, of which the median counts")
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	var err error
+	if o.only, err = regexp.Compile(*only); err == nil {
+		o.peers, err = regexp.Compile(*named)
+	}
+	if err == nil && flags.NArg() > 0 {
+		err = fmt.Errorf("peers: %q is no flag; expected none but flags", flags.Arg(0))
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+	}
+	return o, err
+}
+
+// compare runs everything and prints the table.
+func compare(ctx context.Context, o options, stdout io.Writer) error {
+	dir, err := os.MkdirTemp("", "peers-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	var chosen []peer
+	for _, p := range peers() {
+		if o.peers.MatchString(p.Name) {
+			chosen = append(chosen, p)
+		}
+	}
+	r := report.Report{Machine: fmt.Sprintf("%d cores, %s/%s, %s", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version())}
+	for _, p := range chosen {
+		r.Subjects = append(r.Subjects, report.Subject{Name: p.Name, Version: p.version()})
+	}
+	for name, why := range absent() {
+		r.Subjects = append(r.Subjects, report.Subject{Name: name, NotRun: why})
+	}
+	if r.Cases, err = runCases(ctx, o, chosen, dir); err != nil {
+		return err
+	}
+	if o.figures {
+		if r.Figures, err = measure(ctx, o, chosen, dir); err != nil {
+			return err
+		}
+	}
+	for _, c := range r.Cases {
+		for _, p := range chosen {
+			if result := c.Results[p.Name]; strings.HasPrefix(result, "failed") {
+				fmt.Fprintf(stdout, "%-14s %s: %s\n", p.Name, c.Name, result)
+			}
+		}
+	}
+	fmt.Fprintf(stdout, "\n%s", r.Summary())
+	if o.output == "" {
+		return nil
+	}
+	return r.Write(o.output)
+}
