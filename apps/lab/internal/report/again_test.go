@@ -19,6 +19,7 @@ func TestAgain(t *testing.T) {
 			{ID: 2, Strategy: "l4", Status: report.Proven, Measured: "one server"},
 			{ID: 14, Strategy: "istio", Status: report.Refuted, Measured: "Jain 0.9"},
 			{ID: 15, Strategy: "istio", Status: report.NotRun, Reason: "no log"},
+			{ID: 16, Strategy: "istio", Status: report.Proven, Measured: "none lost"},
 		},
 		Experiments: []report.Experiment{{Name: "steady", Strategy: "istio"}},
 	}
@@ -27,6 +28,7 @@ func TestAgain(t *testing.T) {
 		Claims: []report.Claim{
 			{ID: 14, Strategy: "istio", Status: report.Proven, Measured: "Jain 0.99"},
 			{ID: 15, Strategy: "istio", Status: report.Proven, Measured: "all"},
+			{ID: 16, Strategy: "istio", Status: report.Proven, Measured: "none late"},
 		},
 		Experiments: []report.Experiment{{Name: "steady", Strategy: "istio", Status: report.Measured}},
 	}
@@ -37,6 +39,7 @@ func TestAgain(t *testing.T) {
 			{ID: 2, Strategy: "l4", Status: report.Proven, Measured: "one server"},
 			{ID: 14, Strategy: "istio", Status: report.Proven, Measured: "Jain 0.99", Before: []string{"refuted: Jain 0.9"}},
 			{ID: 15, Strategy: "istio", Status: report.Proven, Measured: "all", Before: []string{"not run: no log"}},
+			{ID: 16, Strategy: "istio", Status: report.Proven, Measured: "none late", Before: []string{"proven: none lost"}},
 		},
 		Experiments: []report.Experiment{{Name: "steady", Strategy: "istio"}, {Name: "steady", Strategy: "istio", Status: report.Measured}},
 	}
@@ -52,6 +55,9 @@ func TestAgain(t *testing.T) {
 	}
 	if !strings.Contains(table.String(), "\n            attempt 1: refuted: Jain 0.9\n") {
 		t.Errorf("the table does not show the first attempt:\n%s", &table)
+	}
+	if strings.Contains(table.String(), "attempt 1: proven") {
+		t.Errorf("the table shows an attempt that was proven:\n%s", &table)
 	}
 	if again := got.Again(next).Claims[1].Before; len(again) != 2 {
 		t.Errorf("after two more attempts %q came before, want 2", again)

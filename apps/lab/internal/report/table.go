@@ -85,6 +85,9 @@ func claims(rows []Claim, style Style) string {
 		indent := strings.Repeat(" ", names+7)
 		fmt.Fprintf(&b, "%s %2d %-*s  %s\n%s%s (%s)\n", marks[c.Status], c.ID, names, c.Strategy, c.Text, indent, outcome, limits)
 		for i, before := range c.Before {
+			if strings.HasPrefix(before, string(Proven)) {
+				continue // it was measured again for another claim's sake
+			}
 			fmt.Fprintf(&b, "%sattempt %d: %s\n", indent, i+1, before)
 		}
 	}
