@@ -52,7 +52,12 @@ type Value struct {
 	Note   string  `json:"note,omitempty"`
 }
 
+// String returns what a cell of a table has room for.
 func (v Value) String() string {
+	const most = 40
+	if len(v.Note) > most {
+		return v.Note[:most] + "…"
+	}
 	if v.Note != "" {
 		return v.Note
 	}
