@@ -1,0 +1,48 @@
+package endurance_test
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// Tests the size of the least client, stripped, and its resident set when the first
+// call has returned: the median of several starts.
+func TestMinimalClient(t *testing.T) {
+	if raceEnabled && !*full {
+		t.Skip("builds all dependencies once more, without the race detector")
+	}
+	dir := t.TempDir()
+	program, ca := filepath.Join(dir, "minimal"), filepath.Join(dir, "ca.pem")
+	build := exec.CommandContext(t.Context(), "go", "build", "-ldflags=-s -w", "-o", program, "./minimal")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %v: %s", build.Args, err, out)
+	}
+	info, err := os.Stat(program)
+	must(t, err)
+	api := startScripted(t)
+	api.Set(sliceOf(newPods(t, 0).startMany(3)...))
+	must(t, os.WriteFile(ca, api.CA(), 0o600))
+
+	var resident []float64
+	for range pick(1, 15) {
+		var errors bytes.Buffer
+		cmd := exec.CommandContext(t.Context(), program, echoTarget, api.URL(), ca)
+		cmd.Stderr = &errors
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("%v: %s", err, &errors)
+		}
+		kilobytes, err := strconv.ParseFloat(strings.TrimSpace(string(out)), 64)
+		must(t, err)
+		resident = append(resident, kilobytes*1024/1e6)
+	}
+	slices.Sort(resident)
+	atMost(t, "minimal.size", float64(info.Size())/(1<<20), "MiB", 21.5)
+	atMost(t, "minimal.resident", resident[len(resident)/2], "MB", 15)
+}
