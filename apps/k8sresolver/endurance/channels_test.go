@@ -34,6 +34,8 @@ type Program struct {
 	// RoundRobin makes real channels whose pods never answer; without it they are
 	// stand-ins that keep nothing, so that all that is measured is the resolver's.
 	RoundRobin bool
+	// Uncompressed makes it ask for answers that are not compressed.
+	Uncompressed bool
 }
 
 // Stats is where a program stands.
@@ -58,6 +60,7 @@ func (c *channels) Open(p Program, _ *None) error {
 		}
 		return countingConn{conn, &c.read}, nil
 	}
+	cfg.DisableCompression = p.Uncompressed
 	client, err := k8sresolver.NewClient(cfg)
 	if err != nil {
 		return err

@@ -34,7 +34,7 @@ func TestZoneHints(t *testing.T) {
 	}
 	api.Set(hinted(ready, ready, ready))
 	builder := k8sresolver.NewBuilder(newClient(t, placeOf(api).config()), quiet(), k8sresolver.WithZone("zone-1"))
-	c := newCalls(t, dial(t, grpc.WithResolvers(builder)), local)
+	c := newCalls(t, dial(t, grpc.WithResolvers(builder)), time.Millisecond, local...)
 
 	var calm, busy []time.Duration // after a time without changes, and amid them
 	crossed := 0
@@ -54,7 +54,7 @@ func TestZoneHints(t *testing.T) {
 		took := &busy
 		pause := 5 * time.Millisecond
 		if round%4 < 2 {
-			took, pause = &calm, 150*time.Millisecond
+			took, pause = &calm, 300*time.Millisecond
 		}
 		<-time.After(pause)
 		crossed += c.crossed()
@@ -81,8 +81,8 @@ func TestZoneHints(t *testing.T) {
 	note(t, "hints.spread_amid_changes.p99", ms(percentile(busy, 99)), "ms")
 }
 
-// calls makes calls, some at a time, as fast as they are answered, but with a pause
-// that leaves the machine time for other things.
+// calls makes calls, some at a time, with pauses that leave the machine time for other
+// things.
 type calls struct {
 	t     *testing.T
 	local map[string]bool
@@ -98,7 +98,7 @@ type calls struct {
 	inRow      int            // local ones since the last other one
 }
 
-func newCalls(t *testing.T, conn *grpc.ClientConn, local []*pod) *calls {
+func newCalls(t *testing.T, conn *grpc.ClientConn, pause time.Duration, local ...*pod) *calls {
 	t.Helper()
 	c := &calls{t: t, local: make(map[string]bool), since: make(map[string]int)}
 	c.changed = sync.NewCond(&c.mu)
@@ -111,7 +111,7 @@ func newCalls(t *testing.T, conn *grpc.ClientConn, local []*pod) *calls {
 	t.Cleanup(c.stop)
 	for range 4 {
 		callers.Go(func() {
-			tick := time.NewTicker(time.Millisecond)
+			tick := time.NewTicker(pause)
 			defer tick.Stop()
 			for ctx.Err() == nil {
 				generation := c.current()

@@ -58,7 +58,7 @@ func outage(t *testing.T, name string, length, goal time.Duration) {
 	t.Cleanup(proxy.Stop)
 	place := placeOf(api)
 	place.URL = "https://" + proxy.Addr()
-	c := newCalls(t, dial(t, grpc.WithResolvers(k8sresolver.NewBuilder(newClient(t, place.config()), quiet()))), nil)
+	c := newCalls(t, dial(t, grpc.WithResolvers(k8sresolver.NewBuilder(newClient(t, place.config()), quiet()))), 10*time.Millisecond)
 	c.await(func() bool { return c.reached(all[:2]) })
 	<-time.After(time.Second + 100*time.Millisecond) // a watch is healthy after a second
 

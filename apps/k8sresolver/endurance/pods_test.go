@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"runtime"
@@ -69,16 +70,19 @@ func deployment(n, each, network int) []*discoveryv1.EndpointSlice {
 	return all
 }
 
-// imagined is the endpoint of a pod that does not exist.
+// imagined is the endpoint of a pod that does not exist. Its names are as random as real
+// ones, because the API server compresses what it sends.
 func imagined(i, network int) discoveryv1.Endpoint {
+	random := rand.New(rand.NewPCG(uint64(network), uint64(i)))
 	return discoveryv1.Endpoint{
 		Addresses:  []string{fmt.Sprintf("%d.%d.%d.%d", network, i>>16&255, i>>8&255, i&255)},
 		Conditions: ready,
 		NodeName:   new(fmt.Sprintf("ip-10-0-%d-%d.eu-west-1.compute.internal", i/10/256, i/10%256)),
 		Zone:       new(fmt.Sprintf("eu-west-1%c", 'a'+i/10%3)),
 		TargetRef: &corev1.ObjectReference{
-			Kind: "Pod", Namespace: namespace, Name: fmt.Sprintf("%s-7d9f8b6c5d-%05d", service, i),
-			UID: types.UID(fmt.Sprintf("%08x-6d0f-4a52-9d3c-%012d", network, i)),
+			Kind: "Pod", Namespace: namespace, Name: fmt.Sprintf("%s-7d9f8b6c5d-%05x", service, random.IntN(1<<20)),
+			UID: types.UID(fmt.Sprintf("%08x-%04x-4%03x-9%03x-%012x",
+				random.Uint32(), random.IntN(1<<16), random.IntN(1<<12), random.IntN(1<<12), random.Int64N(1<<48))),
 		},
 	}
 }
