@@ -5,6 +5,9 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 )
 
+// CloseLimit is how long Close waits for a call that is under way.
+const CloseLimit = closeLimit
+
 // Target is a parsed target in a form that tests can compare.
 type Target struct {
 	Service, Namespace, PortName string

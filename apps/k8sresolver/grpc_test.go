@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc"
@@ -46,9 +47,9 @@ func addrOf(es *discoveryv1.EndpointSlice) string {
 	return fmt.Sprintf("%s:%d", es.Endpoints[0].Addresses[0], *es.Ports[0].Port)
 }
 
-func dial(t *testing.T, api *apiServer, opts ...grpc.DialOption) *grpc.ClientConn {
+func dial(t *testing.T, cfg *rest.Config, opts ...grpc.DialOption) *grpc.ClientConn {
 	t.Helper()
-	builder := k8sresolver.NewBuilder(newClient(t, api.start(t)), k8sresolver.WithLogger(slog.New(slog.DiscardHandler)))
+	builder := k8sresolver.NewBuilder(newClient(t, cfg), k8sresolver.WithLogger(slog.New(slog.DiscardHandler)))
 	conn, err := grpc.NewClient("k8s:///echo-server.shop:grpc", append([]grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithResolvers(builder),
@@ -80,7 +81,7 @@ func TestChannel_RoundRobin(t *testing.T) {
 	api := newAPIServer()
 	p1, p2, p3 := startPod(t, "p1"), startPod(t, "p2"), startPod(t, "p3")
 	api.set(p1, p2)
-	conn := dial(t, api, grpc.WithDefaultServiceConfig(roundRobin))
+	conn := dial(t, api.start(t), grpc.WithDefaultServiceConfig(roundRobin))
 
 	converge := func(want ...*discoveryv1.EndpointSlice) {
 		t.Helper()
@@ -116,18 +117,20 @@ func TestChannel_RoundRobin(t *testing.T) {
 func TestChannel_ForbiddenReachesCaller(t *testing.T) {
 	for _, policy := range []string{"pick_first", "round_robin"} {
 		t.Run(policy, func(t *testing.T) {
-			api := newAPIServer()
-			api.refuseWith(forbidden("list"))
-			conn := dial(t, api, grpc.WithDefaultServiceConfig(fmt.Sprintf(`{"loadBalancingConfig": [{%q: {}}]}`, policy)))
-			began := time.Now()
-			_, err := call(t, conn)
-			if took := time.Since(began); took > time.Second {
-				t.Errorf("the call took %v, want 1 s at most", took)
-			}
-			want := `User "system:serviceaccount:shop:client" cannot list resource`
-			if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), want) {
-				t.Errorf("call error = %v, want Unavailable with %q", err, want)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				api, cfg := newInMemoryAPI()
+				api.refuseWith(forbidden("list"))
+				conn := dial(t, cfg, grpc.WithDefaultServiceConfig(fmt.Sprintf(`{"loadBalancingConfig": [{%q: {}}]}`, policy)))
+				began := time.Now()
+				_, err := call(t, conn)
+				if took := time.Since(began); took > time.Second {
+					t.Errorf("the call took %v, want 1 s at most", took)
+				}
+				want := `User "system:serviceaccount:shop:client" cannot list resource`
+				if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), want) {
+					t.Errorf("call error = %v, want Unavailable with %q", err, want)
+				}
+			})
 		})
 	}
 }
@@ -140,7 +143,7 @@ func TestChannel_ScaleFromZero(t *testing.T) {
 	starting := p1.DeepCopy()
 	starting.Endpoints[0].Conditions = notReady
 	api.set(starting)
-	conn := dial(t, api)
+	conn := dial(t, api.start(t))
 
 	want := `service "echo-server" in namespace "shop": 0 of 1 endpoints ready`
 	if _, err := call(t, conn); status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), want) {
@@ -178,7 +181,7 @@ func TestChannel_ScaleFromZero(t *testing.T) {
 func TestChannel_Idle(t *testing.T) {
 	api := newAPIServer()
 	api.set(startPod(t, "p1"))
-	conn := dial(t, api, grpc.WithIdleTimeout(20*time.Millisecond))
+	conn := dial(t, api.start(t), grpc.WithIdleTimeout(20*time.Millisecond))
 	for range 5 {
 		if _, err := call(t, conn); err != nil {
 			t.Fatalf("call: %v", err)

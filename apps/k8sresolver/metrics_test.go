@@ -143,7 +143,7 @@ func TestMetrics_OpenTelemetry(t *testing.T) {
 	api := newAPIServer()
 	api.set(startPod(t, "p1"))
 	reader := metric.NewManualReader()
-	conn := dial(t, api, opentelemetry.DialOption(opentelemetry.Options{MetricsOptions: opentelemetry.MetricsOptions{
+	conn := dial(t, api.start(t), opentelemetry.DialOption(opentelemetry.Options{MetricsOptions: opentelemetry.MetricsOptions{
 		MeterProvider: metric.NewMeterProvider(metric.WithReader(reader)),
 		Metrics:       stats.NewMetricSet("k8sresolver.watch.up", "k8sresolver.endpoints", "k8sresolver.updates"),
 	}}))
