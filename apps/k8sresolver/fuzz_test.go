@@ -199,6 +199,9 @@ func FuzzPackUID(f *testing.F) {
 	f.Add("0b9a1c5e-6d0f-4a52-9d3c-000000000001")
 	f.Add("0B9A1C5E-6d0f-4a52-9d3c-000000000001")
 	f.Add("0b9a1c5e6-d0f-4a52-9d3c-000000000001")
+	f.Add("{0b9a1c5e-6d0f-4a52-9d3c-000000000001}")
+	f.Add("urn:uuid:0b9a1c5e-6d0f-4a52-9d3c-000000000001")
+	f.Add("0b9a1c5e6d0f4a529d3c000000000001")
 	f.Add("u-p1")
 	f.Fuzz(func(t *testing.T, uid string) {
 		packed, ok := k8sresolver.PackUID(uid)

@@ -53,7 +53,7 @@ const (
 	ready traits = 1 << iota
 	serving
 	terminating
-	uuid // the uid is packed
+	packedUID // the uid is a UUID, in its 16 bytes
 )
 
 // is reports whether all of the traits hold.
@@ -79,7 +79,7 @@ func (s *slice) rawUID(p *slicePod) string {
 func (s *slice) info(p *slicePod) Info {
 	at := p.place.Value()
 	uid := s.rawUID(p)
-	if p.is(uuid) {
+	if p.is(packedUID) {
 		uid = unpackUID(uid)
 	}
 	return Info{Pod: s.podName(p), UID: uid, Node: at.node, Zone: at.zone, Terminating: p.is(terminating)}
@@ -143,7 +143,7 @@ func trimPod(e *discoveryv1.Endpoint, addr netip.Addr, text *strings.Builder) sl
 		uid := string(ref.UID)
 		if packed, ok := packUID(uid); ok {
 			uid = packed
-			pod.traits |= uuid
+			pod.traits |= packedUID
 		}
 		pod.name = pack(text, ref.Name)
 		pod.uid = pack(text, uid)

@@ -74,7 +74,7 @@ func sum(entries []entry) digest {
 		addr := p.addr.As16()
 		line = append(line[:0], addr[:]...)
 		line = binary.BigEndian.AppendUint16(line, e.port)
-		line = append(line, bit(e.same)|bit(p.is(terminating))<<1|bit(p.is(uuid))<<2)
+		line = append(line, bit(e.same)|bit(p.is(terminating))<<1|bit(p.is(packedUID))<<2)
 		at := p.place.Value()
 		for _, s := range []string{e.slice.podName(p), e.slice.rawUID(p), at.node, at.zone} {
 			text(s)
