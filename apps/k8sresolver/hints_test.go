@@ -135,7 +135,7 @@ func TestHints_Lost(t *testing.T) {
 				cc, r := open(t, k8sresolver.NewBuilder(newClient(t, cfg), k8sresolver.WithZone("z1"), quiet()), "k8s:///echo-server.shop")
 				defer r.Close()
 				cc.wantEndpoints(t, "10.0.0.1:8080 p1")
-				for range 10 {
+				for range 30 { // longer than a burst
 					<-time.After(test.pause)
 					api.set(newSlice("b", pod("p2", "10.0.0.2", ready)))
 					began := time.Now()

@@ -1,6 +1,10 @@
 package k8sresolver
 
-import "time"
+import (
+	"time"
+
+	"golang.org/x/time/rate"
+)
 
 const (
 	// An update takes at most about a 16th of the time: gRPC makes a new picker
@@ -8,41 +12,35 @@ const (
 	costFactor = 15
 	// A lone change brings others along, such as the second slice of a move.
 	minGap = 10 * time.Millisecond
-	// While changes keep coming there are at most ten updates a second, the first
-	// few of them, which come faster, counted in.
-	busyGap = 101 * time.Millisecond
-	maxGap  = time.Second
+	maxGap = time.Second
+	// A storm of a minute has at most ten updates a second, the burst counted in.
+	burst  = 20
+	refill = rate.Limit(9.6)
 )
 
 // pacer decides when to publish. After a pause a change is published at once; the
-// next ones wait, all together, for a gap that grows while they keep coming and
-// with what an update costs: the lesser of two costs, since one that met a garbage
-// collection or a blocked channel says nothing about the next. Additions and
-// removals wait alike.
+// next ones wait, all together, for a gap that grows with what an update costs: the
+// lesser of two costs, since one that met a garbage collection or a blocked channel
+// says nothing about the next. While changes keep coming they wait for a token of the
+// bucket, too. Additions and removals wait alike.
 type pacer struct {
+	bucket *rate.Limiter // of updates
 	next   time.Time     // no update before
-	ended  time.Time     // end of the last update
 	cost   time.Duration // of the last update
 	look   time.Duration // cost of the last evaluation that changed nothing
-	streak int           // updates since the last pause
 }
 
-// arrived takes note of a change and returns how long it has to wait, 0 or less
-// when it need not.
-func (p *pacer) arrived(now time.Time) time.Duration {
-	if now.Sub(p.ended) >= busyGap {
-		p.streak = 0
-	}
-	return p.next.Sub(now)
-}
+func newPacer() pacer { return pacer{bucket: rate.NewLimiter(refill, burst)} }
 
-// updated takes note of an update of gRPC.
+// wait returns how long a change has to wait, 0 or less when it need not.
+func (p *pacer) wait(now time.Time) time.Duration { return p.next.Sub(now) }
+
+// updated takes note of an update of gRPC, and reserves the next one's token.
 func (p *pacer) updated(began, ended time.Time) {
 	cost := ended.Sub(began)
 	gap := min(max(costFactor*min(cost, p.cost), minGap), maxGap)
-	p.next = ended.Add(min(gap<<min(p.streak, 10), max(gap, busyGap)))
-	p.ended, p.cost = ended, cost
-	p.streak++
+	p.cost = cost
+	p.next = ended.Add(max(gap, p.bucket.ReserveN(ended, 1).DelayFrom(ended)))
 }
 
 // looked takes note of an evaluation that changed nothing, which costs too.

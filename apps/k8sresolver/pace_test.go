@@ -106,14 +106,50 @@ func TestPace_FirstAtOnceThenTogether(t *testing.T) {
 			synctest.Wait()
 			api.set(newSlice("a", pod("p1", "10.0.0.1", ready)))
 			cc.wantEndpoints(t, "10.0.0.1:8080 p1", "10.0.0.3:8080 p3")
-			if took := time.Since(began); took > 100*time.Millisecond {
-				t.Errorf("the second and third change waited for %v, want 100 ms at most", took)
+			if took := time.Since(began); took > 10*time.Millisecond {
+				t.Errorf("the second and third change waited for %v, want 10 ms at most", took)
 			}
 			<-time.After(time.Second)
 			api.remove(newSlice("b"))
 			cc.wantEndpoints(t, "10.0.0.1:8080 p1")
 		}
 	})
+}
+
+// Tests that changes which come one by one do not wait for each other: 40 of them about
+// 60 ms apart, or 20 of them 10 ms apart, and the same again after a few seconds.
+func TestPace_BurstAtOnce(t *testing.T) {
+	tests := []struct {
+		changes  int
+		min, max time.Duration // pause before each
+	}{
+		{changes: 40, min: 20 * time.Millisecond, max: 100 * time.Millisecond},
+		{changes: 20, min: 10 * time.Millisecond, max: 11 * time.Millisecond},
+	}
+	for _, test := range tests {
+		t.Run(fmt.Sprint(test.min), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				api, cfg := newInMemoryAPI()
+				api.set(newSlice("a", pod("p1", "10.0.0.1", ready)))
+				cc, _ := build(t, cfg, "k8s:///echo-server")
+				cc.wantEndpoints(t, "10.0.0.1:8080 p1")
+				random := rand.New(rand.NewPCG(1, 2))
+				for round := range 3 {
+					<-time.After(3 * time.Second)
+					for i := range test.changes {
+						<-time.After(test.min + time.Duration(random.Int64N(int64(test.max-test.min))))
+						began := time.Now()
+						addr := fmt.Sprintf("10.0.%d.%d", 1+round, i)
+						api.set(newSlice("a", pod("p1", addr, ready)))
+						cc.wantEndpoints(t, addr+":8080 p1")
+						if took := time.Since(began); took > 0 {
+							t.Errorf("round %d: change %d waited for %v, want none", round, i, took)
+						}
+					}
+				}
+			})
+		})
+	}
 }
 
 // Tests that changes which cancel each other while they wait are no update, and

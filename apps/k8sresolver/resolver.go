@@ -89,6 +89,7 @@ func (b *builder) Build(target resolver.Target, cc resolver.ClientConn, opts res
 		key:       viewKey{port: port, here: b.here},
 		emptyHold: b.emptyHold,
 		changed:   w.store.subscribe(),
+		pace:      newPacer(),
 		published: empty,
 		closing:   make(chan struct{}),
 		done:      make(chan struct{}),
@@ -172,7 +173,7 @@ func (r *k8sResolver) run() {
 			}
 			continue
 		case <-r.changed:
-			wait = r.pace.arrived(time.Now())
+			wait = r.pace.wait(time.Now())
 		case <-due.C:
 		}
 		if wait <= 0 {
