@@ -10,37 +10,27 @@ import (
 // looks them up by name. Nothing is recorded except through the recorder that a
 // channel passes to Build, and only if its owner asks for the metric by name.
 var (
-	watchUp = estats.RegisterInt64AsyncGauge(estats.MetricDescriptor{
-		Name:        "k8sresolver.watch.up",
-		Description: "EXPERIMENTAL. 1 while the watch of the target's EndpointSlices is open, else 0.",
-		Unit:        "{watch}",
-		Labels:      []string{"grpc.target"},
-	})
-	watchStaleness = estats.RegisterInt64AsyncGauge(estats.MetricDescriptor{
-		Name:        "k8sresolver.watch.staleness",
-		Description: "EXPERIMENTAL. Time since the watch was lost, during which changes may have been missed; 0 while it is open.",
-		Unit:        "s",
-		Labels:      []string{"grpc.target"},
-	})
-	endpointsByState = estats.RegisterInt64AsyncGauge(estats.MetricDescriptor{
-		Name:        "k8sresolver.endpoints",
-		Description: "EXPERIMENTAL. Endpoints of the target by state: ready, draining (terminating, but still serving), unready, skipped (without the port, or with a name instead of an address), and used, which counts those given to gRPC again.",
-		Unit:        "{endpoint}",
-		Labels:      []string{"grpc.target", "k8sresolver.state"},
-	})
-	eventsReceived = estats.RegisterInt64Count(estats.MetricDescriptor{
-		Name:        "k8sresolver.events",
-		Description: "EXPERIMENTAL. Changes of EndpointSlices that were received for the channel. Channels that share a watch each count them.",
-		Unit:        "{event}",
-		Labels:      []string{"grpc.target"},
-	})
-	updatesMade = estats.RegisterInt64Count(estats.MetricDescriptor{
-		Name:        "k8sresolver.updates",
-		Description: "EXPERIMENTAL. Sets of endpoints that were given to gRPC.",
-		Unit:        "{update}",
-		Labels:      []string{"grpc.target"},
-	})
+	watchUp = estats.RegisterInt64AsyncGauge(describe("k8sresolver.watch.up", "{watch}",
+		"1 while the watch of the target's EndpointSlices is open, else 0."))
+	watchStaleness = estats.RegisterInt64AsyncGauge(describe("k8sresolver.watch.staleness", "s",
+		"Time since the watch was lost, during which changes may have been missed; 0 while it is open."))
+	endpointsByState = estats.RegisterInt64AsyncGauge(describe("k8sresolver.endpoints", "{endpoint}",
+		"Endpoints of the target by state: ready, draining (terminating, but still serving), unready, skipped (without the port, or with a name instead of an address), and used, which counts those given to gRPC again.", "k8sresolver.state"))
+	eventsReceived = estats.RegisterInt64Count(describe("k8sresolver.events", "{event}",
+		"Changes of EndpointSlices that were received for the channel. Channels that share a watch each count them."))
+	updatesMade = estats.RegisterInt64Count(describe("k8sresolver.updates", "{update}",
+		"Sets of endpoints that were given to gRPC."))
 )
+
+// describe describes a metric, which has the channel's target as its first label.
+func describe(name, unit, text string, labels ...string) estats.MetricDescriptor {
+	return estats.MetricDescriptor{
+		Name:        name,
+		Description: "EXPERIMENTAL. " + text,
+		Unit:        unit,
+		Labels:      append([]string{"grpc.target"}, labels...),
+	}
+}
 
 // metrics records what happens to one channel.
 type metrics struct {
