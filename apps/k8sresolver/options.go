@@ -10,7 +10,6 @@ type Option func(*config)
 
 type config struct {
 	namespace        string
-	namespaceFile    string
 	defaultNamespace string
 	here             locality
 	emptyHold        time.Duration

@@ -33,16 +33,13 @@ var _ resolver.AuthorityOverrider = (*builder)(nil)
 // of [NewInClusterClient] or [NewClient]; it may serve many builders, whose channels
 // share its watches.
 func NewBuilder(client *Client, opts ...Option) resolver.Builder {
-	cfg := config{
-		namespaceFile: serviceAccountNamespace,
-		here:          locality{node: os.Getenv("NODE_NAME"), zone: os.Getenv("POD_ZONE")},
-	}
+	cfg := config{here: locality{node: os.Getenv("NODE_NAME"), zone: os.Getenv("POD_ZONE")}}
 	for _, opt := range opts {
 		opt(&cfg)
 	}
 	return &builder{
 		client:    client,
-		namespace: discoverNamespace(cfg.namespace, cfg.namespaceFile, cfg.defaultNamespace),
+		namespace: discoverNamespace(cfg.namespace, serviceAccountNamespace, cfg.defaultNamespace),
 		here:      cfg.here,
 		emptyHold: cfg.emptyHold,
 		log:       cmp.Or(cfg.logger, slog.Default()),
@@ -88,13 +85,13 @@ func (b *builder) Build(target resolver.Target, cc resolver.ClientConn, opts res
 		cc:        cc,
 		key:       viewKey{port: port, here: b.here},
 		emptyHold: b.emptyHold,
+		metrics:   newMetrics(opts.MetricsRecorder, target.URL.String(), w.store),
 		changed:   w.store.subscribe(),
 		pace:      newPacer(),
 		published: empty,
 		closing:   make(chan struct{}),
 		done:      make(chan struct{}),
 	}
-	r.metrics = newMetrics(opts.MetricsRecorder, target.URL.String(), w.store)
 	r.publish()
 	w.retryNow() // if it waits after a failure
 	go r.run()

@@ -147,11 +147,7 @@ func (s *store) Update(obj any) error { return s.Add(obj) }
 
 // Delete is called by the Reflector.
 func (s *store) Delete(obj any) error {
-	key, err := cache.DeletionHandlingMetaNamespaceKeyFunc(obj)
-	if err != nil {
-		return fmt.Errorf("deleted object: %w", err)
-	}
-	name, err := cache.ParseObjectName(key)
+	name, err := cache.DeletionHandlingObjectToName(obj)
 	if err != nil {
 		return fmt.Errorf("deleted object: %w", err)
 	}
