@@ -1,17 +1,11 @@
 package k8sresolver_test
 
 import (
-	"context"
 	"fmt"
-	"io"
 	"log/slog"
-	"math/rand/v2"
-	"net"
 	"net/url"
 	"runtime"
 	"slices"
-	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -193,86 +187,4 @@ func heap() int64 {
 	}
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
-}
-
-// Measures a rollout's storm on a round_robin channel: 1,000 pods, 4,000 events in a
-// minute. The pods do not answer. The CPU time is that of the whole process, with
-// the API server's stand-in.
-func BenchmarkStorm(b *testing.B) {
-	const pods, events, length = 1000, 4000, time.Minute
-	for b.Loop() {
-		api := newAPIServer()
-		all := deployment(pods, 100)
-		api.set(all...)
-		counted := &countingBuilder{Builder: k8sresolver.NewBuilder(newClient(b, api.start(b)), quiet())}
-		conn, err := grpc.NewClient("k8s:///echo-server.shop:grpc",
-			grpc.WithResolvers(counted),
-			grpc.WithDefaultServiceConfig(roundRobin),
-			grpc.WithTransportCredentials(insecure.NewCredentials()),
-			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
-				<-ctx.Done()
-				return nil, io.EOF
-			}))
-		if err != nil {
-			b.Fatal(err)
-		}
-		conn.Connect()
-		<-time.After(2 * time.Second)
-		before, cpu := counted.updates.Load(), cpuTime()
-		counted.cost.Store(0)
-		tick := time.NewTicker(length / events)
-		for range events {
-			<-tick.C
-			es := all[rand.N(len(all))]
-			e := rand.N(len(es.Endpoints))
-			es.Endpoints[e].Conditions.Ready = new(!*es.Endpoints[e].Conditions.Ready)
-			api.set(es)
-		}
-		tick.Stop()
-		last := time.Now()
-		spent := cpuTime() - cpu
-		updates := counted.updates.Load() - before
-		cost := time.Duration(counted.cost.Load()) / time.Duration(updates)
-		<-time.After(2 * time.Second)
-		b.ReportMetric(0, "ns/op")
-		b.ReportMetric(float64(updates)/length.Seconds(), "updates/s")
-		b.ReportMetric(ms(cost), "ms/update")
-		b.ReportMetric(100*spent.Seconds()/length.Seconds(), "%core")
-		b.ReportMetric(ms(counted.last.Load().(time.Time).Sub(last)), "lag-ms")
-		_ = conn.Close()
-	}
-}
-
-func cpuTime() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		panic(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-// countingBuilder counts the updates that gRPC gets.
-type countingBuilder struct {
-	resolver.Builder
-	updates atomic.Int64
-	cost    atomic.Int64 // ns within UpdateState
-	last    atomic.Value // time.Time of the end of the last update
-}
-
-func (c *countingBuilder) Build(target resolver.Target, cc resolver.ClientConn, opts resolver.BuildOptions) (resolver.Resolver, error) {
-	return c.Builder.Build(target, &countingConn{ClientConn: cc, to: c}, opts)
-}
-
-type countingConn struct {
-	resolver.ClientConn
-	to *countingBuilder
-}
-
-func (c *countingConn) UpdateState(s resolver.State) error {
-	began := time.Now()
-	err := c.ClientConn.UpdateState(s)
-	c.to.updates.Add(1)
-	c.to.cost.Add(int64(time.Since(began)))
-	c.to.last.Store(time.Now())
-	return err
 }

@@ -3,7 +3,6 @@ package k8sresolver_test
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/netip"
 	"strings"
@@ -49,7 +48,7 @@ func addrOf(es *discoveryv1.EndpointSlice) string {
 
 func dial(t *testing.T, cfg *rest.Config, opts ...grpc.DialOption) *grpc.ClientConn {
 	t.Helper()
-	builder := k8sresolver.NewBuilder(newClient(t, cfg), k8sresolver.WithLogger(slog.New(slog.DiscardHandler)))
+	builder := k8sresolver.NewBuilder(newClient(t, cfg), quiet())
 	conn, err := grpc.NewClient("k8s:///echo-server.shop:grpc", append([]grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithResolvers(builder),

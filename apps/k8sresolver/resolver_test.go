@@ -1,7 +1,6 @@
 package k8sresolver_test
 
 import (
-	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
@@ -37,7 +36,7 @@ func newClient(tb testing.TB, cfg *rest.Config) *k8sresolver.Client {
 func build(t *testing.T, cfg *rest.Config, rawTarget string) (*recorder, resolver.Resolver) {
 	t.Helper()
 	cc := &recorder{told: make(chan told, 1000)}
-	builder := k8sresolver.NewBuilder(newClient(t, cfg), k8sresolver.WithNamespace("shop"), k8sresolver.WithLogger(slog.New(slog.DiscardHandler)))
+	builder := k8sresolver.NewBuilder(newClient(t, cfg), k8sresolver.WithNamespace("shop"), quiet())
 	r, err := builder.Build(target(t, rawTarget), cc, resolver.BuildOptions{})
 	if err != nil {
 		t.Fatalf("Build(%q): %v", rawTarget, err)
@@ -272,7 +271,7 @@ func TestResolver_CloseDuringStart(t *testing.T) {
 	api := newAPIServer()
 	api.set(newSlice("a", pod("p1", "10.0.0.1", ready)))
 	client := newClient(t, api.start(t))
-	builder := k8sresolver.NewBuilder(client, k8sresolver.WithLogger(slog.New(slog.DiscardHandler)))
+	builder := k8sresolver.NewBuilder(client, quiet())
 	for i := range 100 {
 		cc := &recorder{told: make(chan told, 1000)}
 		r, err := builder.Build(target(t, "k8s:///echo-server.shop:grpc"), cc, resolver.BuildOptions{})
