@@ -14,7 +14,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
-	"google.golang.org/grpc/resolver"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver"
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver/kubeconfig"
@@ -92,11 +93,12 @@ func TestNewClient(t *testing.T) {
 			}
 			defer client.Close()
 			builder := k8sresolver.NewBuilder(client, k8sresolver.WithDefaultNamespace(namespace), k8sresolver.WithLogger(slog.New(slog.DiscardHandler)))
-			r, err := builder.Build(resolver.Target{URL: *mustParse("k8s:///echo")}, discard{}, resolver.BuildOptions{})
+			conn, err := grpc.NewClient("k8s:///echo", grpc.WithResolvers(builder), grpc.WithTransportCredentials(insecure.NewCredentials()))
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer r.Close()
+			defer func() { _ = conn.Close() }()
+			conn.Connect()
 			want := "Bearer secret /apis/discovery.k8s.io/v1/namespaces/" + test.want + "/endpointslices"
 			select {
 			case got := <-asked:
