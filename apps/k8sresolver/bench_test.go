@@ -20,14 +20,16 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver"
 )
 
-// sink is a channel that keeps nothing but the number and time of updates.
+// sink is a channel that hands each set on and keeps none.
 type sink struct {
 	resolver.ClientConn
-	updated chan int // endpoints of each update
+	updated chan resolver.State
 }
 
+func newSink() *sink { return &sink{updated: make(chan resolver.State, 1)} }
+
 func (s *sink) UpdateState(state resolver.State) error {
-	s.updated <- len(state.Endpoints)
+	s.updated <- state
 	return nil
 }
 
@@ -70,7 +72,7 @@ func BenchmarkEventToUpdate(b *testing.B) {
 			api := newAPIServer()
 			all := deployment(n, 100)
 			api.set(all...)
-			cc := &sink{updated: make(chan int, 1)}
+			cc := newSink()
 			r, err := k8sresolver.NewBuilder(newClient(b, api.start(b)), quiet()).
 				Build(resolverTarget("k8s:///echo-server.shop:grpc"), cc, resolver.BuildOptions{})
 			if err != nil {
@@ -110,9 +112,9 @@ func resolverTarget(raw string) resolver.Target {
 // Measures the first call of a further channel to a Service, which is that of a channel
 // that leaves idle: the endpoints are there, the connection is not.
 func BenchmarkFirstCall(b *testing.B) {
-	kubeconfig, stop := exampleCluster()
+	client, stop := exampleClient()
 	defer stop()
-	builder := k8sresolver.NewBuilder(newClient(b, kubeconfig), quiet())
+	builder := k8sresolver.NewBuilder(client, quiet())
 	call := func() time.Duration {
 		conn, err := grpc.NewClient("k8s:///echo-server.shop:grpc",
 			grpc.WithResolvers(builder), grpc.WithNoProxy(), grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -151,12 +153,12 @@ func BenchmarkHeap(b *testing.B) {
 		api.set(deployment(endpoints, 100)...)
 		builder := k8sresolver.NewBuilder(newClient(b, api.start(b)), quiet())
 		open := func() resolver.Resolver {
-			cc := &sink{updated: make(chan int, 1)}
+			cc := newSink()
 			r, err := builder.Build(resolverTarget("k8s:///echo-server.shop:grpc"), cc, resolver.BuildOptions{})
 			if err != nil {
 				b.Fatal(err)
 			}
-			if got := <-cc.updated; got != endpoints {
+			if got := len((<-cc.updated).Endpoints); got != endpoints {
 				b.Fatalf("%d endpoints, want %d", got, endpoints)
 			}
 			return r

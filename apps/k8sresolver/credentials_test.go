@@ -128,20 +128,20 @@ func TestResolver_ThousandSlices(t *testing.T) {
 	api := newAPIServer()
 	all := deployment(1000, 1)
 	api.set(all...)
-	updated := &sink{updated: make(chan int, 1000)}
-	r, err := k8sresolver.NewBuilder(newClient(t, api.start(t)), quiet()).Build(target(t, "k8s:///echo-server.shop"), updated, resolver.BuildOptions{})
+	cc := newSink()
+	r, err := k8sresolver.NewBuilder(newClient(t, api.start(t)), quiet()).Build(target(t, "k8s:///echo-server.shop"), cc, resolver.BuildOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	if got := <-updated.updated; got != 1000 {
+	if got := len((<-cc.updated).Endpoints); got != 1000 {
 		t.Errorf("the first set has %d endpoints, want 1000", got)
 	}
 	for _, es := range all[1:] {
 		api.remove(es)
 	}
-	for n := range updated.updated {
-		if n == 1 {
+	for s := range cc.updated {
+		if len(s.Endpoints) == 1 {
 			return
 		}
 	}

@@ -46,23 +46,17 @@ func Example() {
 // In the place of round_robin, a balancer of your own can ask which pod an endpoint
 // is, for example to prefer a zone.
 func ExampleInfoFrom() {
-	kubeconfig, stop := exampleCluster()
+	client, stop := exampleClient()
 	defer stop()
-	client, err := k8sresolver.NewClient(kubeconfig)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer client.Close()
 
-	given := make(chan resolver.State, 1)
-	r, err := k8sresolver.NewBuilder(client).Build(resolverTarget("k8s:///echo-server.shop"), exampleConn{given: given}, resolver.BuildOptions{})
+	cc := newSink()
+	r, err := k8sresolver.NewBuilder(client).Build(resolverTarget("k8s:///echo-server.shop"), cc, resolver.BuildOptions{})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	defer r.Close()
-	for _, endpoint := range (<-given).Endpoints {
+	for _, endpoint := range (<-cc.updated).Endpoints {
 		if info, ok := k8sresolver.InfoFrom(endpoint); ok {
 			fmt.Println(info)
 		}
@@ -73,14 +67,8 @@ func ExampleInfoFrom() {
 // Targets without a namespace mean shop here. Clients in zone-a call pods that are
 // hinted for it. A Service that loses all its endpoints keeps them for ten seconds.
 func ExampleNewBuilder() {
-	kubeconfig, stop := exampleCluster()
+	client, stop := exampleClient()
 	defer stop()
-	client, err := k8sresolver.NewClient(kubeconfig)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer client.Close()
 
 	builder := k8sresolver.NewBuilder(client,
 		k8sresolver.WithNamespace("shop"),
@@ -92,13 +80,12 @@ func ExampleNewBuilder() {
 	// Output: k8s
 }
 
-// exampleConn is what a channel is to a resolver.
-type exampleConn struct {
-	resolver.ClientConn
-	given chan resolver.State
-}
-
-func (c exampleConn) UpdateState(s resolver.State) error {
-	c.given <- s
-	return nil
+// exampleClient returns a client of the example's cluster.
+func exampleClient() (client *k8sresolver.Client, stop func()) {
+	kubeconfig, stopCluster := exampleCluster()
+	client, err := k8sresolver.NewClient(kubeconfig)
+	if err != nil {
+		panic(err)
+	}
+	return client, func() { client.Close(); stopCluster() }
 }

@@ -109,7 +109,7 @@ func TestReadme_Failures(t *testing.T) {
 }
 
 // Tests that importing the package brings along neither the Clientset nor anything
-// that has no place in a client, and that its README names what there is.
+// that has no place in a client, nor another package of this module.
 func TestDependencies(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", ".").Output()
 	if err != nil {
