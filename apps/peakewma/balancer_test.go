@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -81,20 +82,16 @@ func newFleet(t *testing.T, servers map[string]*server) *fleet {
 func (f *fleet) call(t *testing.T, rate int, d time.Duration) (failed int) {
 	t.Helper()
 	var lost atomic.Int64
-	done := make(chan struct{})
-	all := int(float64(rate) * d.Seconds())
-	for range all {
-		go func() {
+	var calls sync.WaitGroup
+	for range int(float64(rate) * d.Seconds()) {
+		calls.Go(func() {
 			if _, err := f.Check(t.Context(), &grpc_health_v1.HealthCheckRequest{}, grpc.WaitForReady(true)); err != nil {
 				lost.Add(1)
 			}
-			done <- struct{}{}
-		}()
+		})
 		time.Sleep(time.Second / time.Duration(rate))
 	}
-	for range all {
-		<-done
-	}
+	calls.Wait()
 	return int(lost.Load())
 }
 
