@@ -1,6 +1,7 @@
 package k8sresolver_test
 
 import (
+	"context"
 	"encoding/pem"
 	"fmt"
 	"net/http"
@@ -197,13 +198,12 @@ func (s *apiServer) list(w http.ResponseWriter, mine func(*discoveryv1.EndpointS
 
 func (s *apiServer) watch(w http.ResponseWriter, r *http.Request, mine func(*discoveryv1.EndpointSlice) bool, since int, stream bool) {
 	gone := false
-	stop := func() { // by the request's context
+	defer context.AfterFunc(r.Context(), func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		gone = true
 		s.changed.Broadcast()
-	}
-	go func() { <-r.Context().Done(); stop() }()
+	})()
 
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -3,7 +3,6 @@ package k8sresolver_test
 import (
 	"fmt"
 	"log/slog"
-	"net/url"
 	"runtime"
 	"slices"
 	"testing"
@@ -74,7 +73,7 @@ func BenchmarkEventToUpdate(b *testing.B) {
 			api.set(all...)
 			cc := newSink()
 			r, err := k8sresolver.NewBuilder(newClient(b, api.start(b)), quiet()).
-				Build(resolverTarget("k8s:///echo-server.shop:grpc"), cc, resolver.BuildOptions{})
+				Build(target("k8s:///echo-server.shop:grpc"), cc, resolver.BuildOptions{})
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -100,14 +99,6 @@ func flip(es *discoveryv1.EndpointSlice, i int) {
 }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
-
-func resolverTarget(raw string) resolver.Target {
-	u, err := url.Parse(raw)
-	if err != nil {
-		panic(err)
-	}
-	return resolver.Target{URL: *u}
-}
 
 // Measures the first call of a further channel to a Service, which is that of a channel
 // that leaves idle: the endpoints are there, the connection is not.
@@ -154,7 +145,7 @@ func BenchmarkHeap(b *testing.B) {
 		builder := k8sresolver.NewBuilder(newClient(b, api.start(b)), quiet())
 		open := func() resolver.Resolver {
 			cc := newSink()
-			r, err := builder.Build(resolverTarget("k8s:///echo-server.shop:grpc"), cc, resolver.BuildOptions{})
+			r, err := builder.Build(target("k8s:///echo-server.shop:grpc"), cc, resolver.BuildOptions{})
 			if err != nil {
 				b.Fatal(err)
 			}

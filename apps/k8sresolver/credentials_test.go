@@ -129,7 +129,7 @@ func TestResolver_ThousandSlices(t *testing.T) {
 	all := deployment(1000, 1)
 	api.set(all...)
 	cc := newSink()
-	r, err := k8sresolver.NewBuilder(newClient(t, api.start(t)), quiet()).Build(target(t, "k8s:///echo-server.shop"), cc, resolver.BuildOptions{})
+	r, err := k8sresolver.NewBuilder(newClient(t, api.start(t)), quiet()).Build(target("k8s:///echo-server.shop"), cc, resolver.BuildOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

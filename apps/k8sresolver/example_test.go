@@ -50,7 +50,7 @@ func ExampleInfoFrom() {
 	defer stop()
 
 	cc := newSink()
-	r, err := k8sresolver.NewBuilder(client).Build(resolverTarget("k8s:///echo-server.shop"), cc, resolver.BuildOptions{})
+	r, err := k8sresolver.NewBuilder(client).Build(target("k8s:///echo-server.shop"), cc, resolver.BuildOptions{})
 	if err != nil {
 		fmt.Println(err)
 		return

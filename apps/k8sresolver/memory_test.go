@@ -1,6 +1,7 @@
 package k8sresolver_test
 
 import (
+	"context"
 	"io"
 	"net/http"
 
@@ -31,8 +32,7 @@ func (m inMemory) RoundTrip(r *http.Request) (*http.Response, error) {
 		m.handler.ServeHTTP(w, r)
 	}()
 	// The transport's contract: the body ends with the request's context.
-	stop := func() { _ = body.CloseWithError(r.Context().Err()) }
-	go func() { <-r.Context().Done(); stop() }()
+	context.AfterFunc(r.Context(), func() { _ = body.CloseWithError(r.Context().Err()) })
 	select {
 	case <-r.Context().Done():
 		return nil, r.Context().Err()

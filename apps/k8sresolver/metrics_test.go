@@ -87,7 +87,7 @@ func TestMetrics(t *testing.T) {
 			}
 		}
 		builder := k8sresolver.NewBuilder(newClient(t, cfg), k8sresolver.WithZone("z1"), quiet())
-		r, err := builder.Build(target(t, name), &recorder{told: make(chan told, 100)}, resolver.BuildOptions{MetricsRecorder: m})
+		r, err := builder.Build(target(name), &recorder{told: make(chan told, 100)}, resolver.BuildOptions{MetricsRecorder: m})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -49,7 +49,7 @@ func runModel(t *testing.T, random *rand.Rand) {
 	channels := make(map[string]channel)
 	open := func(port string) {
 		cc := &lastState{}
-		r, err := k8sresolver.NewBuilder(client, quiet()).Build(target(t, "k8s:///echo-server.shop:"+port), cc, resolver.BuildOptions{})
+		r, err := k8sresolver.NewBuilder(client, quiet()).Build(target("k8s:///echo-server.shop:"+port), cc, resolver.BuildOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}

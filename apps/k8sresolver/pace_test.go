@@ -52,7 +52,7 @@ func TestPace_Storm(t *testing.T) {
 				all := deployment(pods, 10)
 				api.set(all...)
 				cc := &slowChannel{cost: test.cost}
-				r, err := k8sresolver.NewBuilder(newClient(t, cfg), quiet()).Build(target(t, "k8s:///echo-server.shop"), cc, resolver.BuildOptions{})
+				r, err := k8sresolver.NewBuilder(newClient(t, cfg), quiet()).Build(target("k8s:///echo-server.shop"), cc, resolver.BuildOptions{})
 				if err != nil {
 					t.Fatal(err)
 				}

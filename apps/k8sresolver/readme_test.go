@@ -68,7 +68,7 @@ func failures(t *testing.T) []string {
 	client := newClient(t, down)
 	client.Close()
 	for _, name := range []string{"k8s:///Echo", "k8s:///echo"} {
-		_, err := k8sresolver.NewBuilder(client).Build(target(t, name), nil, resolver.BuildOptions{})
+		_, err := k8sresolver.NewBuilder(client).Build(target(name), nil, resolver.BuildOptions{})
 		texts = append(texts, err.Error())
 	}
 	conn, err := grpc.NewClient("k8::///echo", grpc.WithTransportCredentials(insecure.NewCredentials()))

@@ -35,12 +35,7 @@ func newClient(tb testing.TB, cfg *rest.Config) *k8sresolver.Client {
 // build builds a resolver against an API server and closes it with the test.
 func build(t *testing.T, cfg *rest.Config, rawTarget string) (*recorder, resolver.Resolver) {
 	t.Helper()
-	cc := &recorder{told: make(chan told, 1000)}
-	builder := k8sresolver.NewBuilder(newClient(t, cfg), k8sresolver.WithNamespace("shop"), quiet())
-	r, err := builder.Build(target(t, rawTarget), cc, resolver.BuildOptions{})
-	if err != nil {
-		t.Fatalf("Build(%q): %v", rawTarget, err)
-	}
+	cc, r := open(t, k8sresolver.NewBuilder(newClient(t, cfg), k8sresolver.WithNamespace("shop"), quiet()), rawTarget)
 	t.Cleanup(func() {
 		r.Close()
 		cc.mu.Lock()
@@ -273,11 +268,7 @@ func TestResolver_CloseDuringStart(t *testing.T) {
 	client := newClient(t, api.start(t))
 	builder := k8sresolver.NewBuilder(client, quiet())
 	for i := range 100 {
-		cc := &recorder{told: make(chan told, 1000)}
-		r, err := builder.Build(target(t, "k8s:///echo-server.shop:grpc"), cc, resolver.BuildOptions{})
-		if err != nil {
-			t.Fatalf("Build: %v", err)
-		}
+		cc, r := open(t, builder, "k8s:///echo-server.shop:grpc")
 		select {
 		case <-cc.told:
 		case <-time.After(time.Duration(i) * 50 * time.Microsecond):
@@ -321,7 +312,7 @@ func TestBuild_Refused(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := k8sresolver.NewBuilder(test.client).Build(target(t, test.target), nil, resolver.BuildOptions{})
+			_, err := k8sresolver.NewBuilder(test.client).Build(target(test.target), nil, resolver.BuildOptions{})
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("Build(%q) error = %v, want it to contain %q", test.target, err, test.want)
 			}
@@ -337,7 +328,7 @@ func TestOverrideAuthority(t *testing.T) {
 		"k8s:///echo.eu:8080":  "echo.eu.svc",
 		"k8s:///Not.a.target.": "Not.a.target.",
 	} {
-		if got := builder.OverrideAuthority(target(t, raw)); got != want {
+		if got := builder.OverrideAuthority(target(raw)); got != want {
 			t.Errorf("OverrideAuthority(%q) = %q, want %q", raw, got, want)
 		}
 	}

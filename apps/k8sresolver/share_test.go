@@ -19,7 +19,7 @@ import (
 func open(t *testing.T, builder resolver.Builder, rawTarget string) (*recorder, resolver.Resolver) {
 	t.Helper()
 	cc := &recorder{told: make(chan told, 1000)}
-	r, err := builder.Build(target(t, rawTarget), cc, resolver.BuildOptions{})
+	r, err := builder.Build(target(rawTarget), cc, resolver.BuildOptions{})
 	if err != nil {
 		t.Fatalf("Build(%q): %v", rawTarget, err)
 	}
@@ -139,7 +139,7 @@ func TestShare_BlockedChannel(t *testing.T) {
 		api.refuseIf(func(*http.Request) *apierrors.StatusError { <-answer; return nil })
 		builder := k8sresolver.NewBuilder(newClient(t, cfg), quiet())
 		blocked := &blockedChannel{entered: make(chan struct{}, 10), release: make(chan struct{})}
-		r, err := builder.Build(target(t, "k8s:///echo-server.shop"), blocked, resolver.BuildOptions{})
+		r, err := builder.Build(target("k8s:///echo-server.shop"), blocked, resolver.BuildOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -193,7 +193,7 @@ func TestShare_CloseWithinUpdate(t *testing.T) {
 		answer := make(chan struct{})
 		api.refuseIf(func(*http.Request) *apierrors.StatusError { <-answer; return nil })
 		cc := &closingChannel{closed: make(chan struct{})}
-		r, err := k8sresolver.NewBuilder(newClient(t, cfg), quiet()).Build(target(t, "k8s:///echo-server.shop"), cc, resolver.BuildOptions{})
+		r, err := k8sresolver.NewBuilder(newClient(t, cfg), quiet()).Build(target("k8s:///echo-server.shop"), cc, resolver.BuildOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}

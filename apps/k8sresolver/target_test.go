@@ -15,11 +15,10 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver"
 )
 
-func target(t *testing.T, s string) resolver.Target {
-	t.Helper()
-	u, err := url.Parse(s)
+func target(raw string) resolver.Target {
+	u, err := url.Parse(raw)
 	if err != nil {
-		t.Fatalf("url.Parse(%q): %v", s, err)
+		panic(err)
 	}
 	return resolver.Target{URL: *u}
 }
@@ -41,7 +40,7 @@ func TestParseTarget(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.target, func(t *testing.T) {
-			got, err := k8sresolver.ParseTarget(target(t, test.target))
+			got, err := k8sresolver.ParseTarget(target(test.target))
 			if err != nil {
 				t.Fatalf("ParseTarget(%q): %v", test.target, err)
 			}
@@ -83,7 +82,7 @@ func TestParseTarget_Refused(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := k8sresolver.ParseTarget(target(t, test.target))
+			_, err := k8sresolver.ParseTarget(target(test.target))
 			if err == nil {
 				t.Fatalf("ParseTarget(%q) succeeded, want an error", test.target)
 			}
