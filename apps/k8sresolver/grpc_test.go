@@ -29,17 +29,22 @@ const roundRobin = `{"loadBalancingConfig": [{"round_robin": {}}]}`
 // each server has a port of its own.
 func startPod(t *testing.T, name string) *discoveryv1.EndpointSlice {
 	t.Helper()
+	at, stop := serveHealth()
+	t.Cleanup(stop)
+	return withPorts(newSlice(name, pod(name, at.Addr().String(), ready)), port("grpc", int32(at.Port())))
+}
+
+// serveHealth serves gRPC health on a loopback port.
+func serveHealth() (at netip.AddrPort, stop func()) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
 	server := grpc.NewServer()
 	healthpb.RegisterHealthServer(server, health.NewServer())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = server.Serve(listener) }()
-	t.Cleanup(func() { server.Stop(); <-done })
-	at := netip.MustParseAddrPort(listener.Addr().String())
-	return withPorts(newSlice(name, pod(name, at.Addr().String(), ready)), port("grpc", int32(at.Port())))
+	return netip.MustParseAddrPort(listener.Addr().String()), func() { server.Stop(); <-done }
 }
 
 func addrOf(es *discoveryv1.EndpointSlice) string {
@@ -198,17 +203,10 @@ func TestChannel_Idle(t *testing.T) {
 
 // exampleCluster returns the way to an API server that knows one pod.
 func exampleCluster() (kubeconfig *rest.Config, stop func()) {
-	server := grpc.NewServer()
-	healthpb.RegisterHealthServer(server, health.NewServer())
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err)
-	}
-	go func() { _ = server.Serve(listener) }()
-	at := netip.MustParseAddrPort(listener.Addr().String())
+	at, stop := serveHealth()
 	api, cfg := newInMemoryAPI()
 	e := pod("p1", at.Addr().String(), ready)
 	e.NodeName, e.Zone = new("node-1"), new("zone-a")
 	api.set(withPorts(newSlice("a", e), port("grpc", int32(at.Port()))))
-	return cfg, server.Stop
+	return cfg, stop
 }
