@@ -5,21 +5,17 @@ import (
 	"slices"
 )
 
-// outcome is what came out of a claim, in words.
-func (c Claim) outcome() string {
+// attempt is what came out of a claim.
+func (c Claim) attempt() Attempt {
 	if c.Status == NotRun {
-		return "not run: " + c.Reason
+		return Attempt{c.Status, c.Reason}
 	}
-	return c.Measured
+	return Attempt{c.Status, c.Measured}
 }
 
 // Since returns the claim as it came out of another attempt than the earlier one.
 func (c Claim) Since(earlier Claim) Claim {
-	before := earlier.outcome()
-	if earlier.Status != NotRun {
-		before = string(earlier.Status) + ": " + before
-	}
-	c.Before = append(slices.Clone(earlier.Before), before)
+	c.Before = append(slices.Clone(earlier.Before), earlier.attempt())
 	return c
 }
 

@@ -37,9 +37,9 @@ func TestAgain(t *testing.T) {
 		Strategies: []report.Strategy{{Name: "l4", Status: report.Ran}, {Name: "istio", Status: report.Ran, Note: "with an Envoy", Balancer: "sidecar"}},
 		Claims: []report.Claim{
 			{ID: 2, Strategy: "l4", Status: report.Proven, Measured: "one server"},
-			{ID: 14, Strategy: "istio", Status: report.Proven, Measured: "Jain 0.99", Before: []string{"refuted: Jain 0.9"}},
-			{ID: 15, Strategy: "istio", Status: report.Proven, Measured: "all", Before: []string{"not run: no log"}},
-			{ID: 16, Strategy: "istio", Status: report.Proven, Measured: "none late", Before: []string{"proven: none lost"}},
+			{ID: 14, Strategy: "istio", Status: report.Proven, Measured: "Jain 0.99", Before: []report.Attempt{{Status: report.Refuted, Outcome: "Jain 0.9"}}},
+			{ID: 15, Strategy: "istio", Status: report.Proven, Measured: "all", Before: []report.Attempt{{Status: report.NotRun, Outcome: "no log"}}},
+			{ID: 16, Strategy: "istio", Status: report.Proven, Measured: "none late", Before: []report.Attempt{{Status: report.Proven, Outcome: "none lost"}}},
 		},
 		Experiments: []report.Experiment{{Name: "steady", Strategy: "istio"}, {Name: "steady", Strategy: "istio", Status: report.Measured}},
 	}
@@ -56,10 +56,13 @@ func TestAgain(t *testing.T) {
 	if !strings.Contains(table.String(), "\n            attempt 1: refuted: Jain 0.9\n") {
 		t.Errorf("the table does not show the first attempt:\n%s", &table)
 	}
+	if !strings.Contains(table.String(), "\n            attempt 1: not run: no log\n") {
+		t.Errorf("the table does not show the attempt that was not run:\n%s", &table)
+	}
 	if strings.Contains(table.String(), "attempt 1: proven") {
 		t.Errorf("the table shows an attempt that was proven:\n%s", &table)
 	}
 	if again := got.Again(next).Claims[1].Before; len(again) != 2 {
-		t.Errorf("after two more attempts %q came before, want 2", again)
+		t.Errorf("after two more attempts %v came before, want 2", again)
 	}
 }

@@ -102,10 +102,17 @@ type Claim struct {
 	Goal   string `json:"goal,omitempty"`
 	Reason string `json:"reason,omitempty"`
 	// Before is what came out of it in earlier attempts of the same run.
-	Before []string `json:"before,omitempty"`
+	Before []Attempt `json:"before,omitempty"`
 	// OutOfReach says that a cluster of this kind can never decide it: such a claim
 	// is missing only where somebody asks for it.
 	OutOfReach bool `json:"out_of_reach,omitempty"`
+}
+
+// Attempt is what an attempt to decide a claim came to: what was measured, or why
+// it was not run.
+type Attempt struct {
+	Status  Status `json:"status"`
+	Outcome string `json:"outcome"`
 }
 
 // Experiment is one change made to one strategy.

@@ -77,7 +77,10 @@ func claims(rows []Claim, style Style) string {
 	slices.SortStableFunc(rows, func(a, b Claim) int { return cmp.Compare(a.ID, b.ID) })
 	var b strings.Builder
 	for _, c := range rows {
-		outcome := c.outcome()
+		outcome := c.attempt().Outcome
+		if c.Status == NotRun {
+			outcome = string(NotRun) + ": " + outcome
+		}
 		limits := "limit " + c.Limit
 		if c.Goal != "" {
 			limits += ", goal " + c.Goal
@@ -85,10 +88,10 @@ func claims(rows []Claim, style Style) string {
 		indent := strings.Repeat(" ", names+7)
 		fmt.Fprintf(&b, "%s %2d %-*s  %s\n%s%s (%s)\n", marks[c.Status], c.ID, names, c.Strategy, c.Text, indent, outcome, limits)
 		for i, before := range c.Before {
-			if strings.HasPrefix(before, string(Proven)) {
+			if before.Status == Proven {
 				continue // it was measured again for another claim's sake
 			}
-			fmt.Fprintf(&b, "%sattempt %d: %s\n", indent, i+1, before)
+			fmt.Fprintf(&b, "%sattempt %d: %s: %s\n", indent, i+1, before.Status, before.Outcome)
 		}
 	}
 	return b.String()
