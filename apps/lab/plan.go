@@ -72,17 +72,17 @@ func (c checkout) planOf(o runOptions, purpose experiment.Purpose) (*plan, error
 	if p.strategies, err = experiment.Named(c.repository, o.only); err != nil {
 		return nil, err
 	}
-	if p.gitops {
-		all, err := c.repository.List()
-		if err != nil {
+	deployed := o.only
+	if p.gitops { // whose root brings an Application for each overlay
+		if deployed, err = c.repository.List(); err != nil {
 			return nil, err
 		}
-		if p.synced, err = experiment.Named(c.repository, all); err != nil {
+		if p.synced, err = experiment.Named(c.repository, deployed); err != nil {
 			return nil, err
 		}
 	}
 	p.mesh = !o.noInstall && p.registry == nil && slices.ContainsFunc(p.strategies, func(s experiment.Strategy) bool { return s.Sidecar != "" })
-	for _, name := range o.only {
+	for _, name := range deployed {
 		rendered, err := c.repository.Render(name)
 		if err != nil {
 			return nil, err
