@@ -53,6 +53,7 @@ type arena struct {
 	own         []report.Entry
 	say         func(string)
 	quiet       *quiet // shared with the other strategies
+	met         int    // meetings of the running experiment that were attended
 }
 
 func newArena(s Strategy, on cluster.Cluster, k *kube.Client, namespace string, dns DNS, q *quiet, say func(string)) *arena {

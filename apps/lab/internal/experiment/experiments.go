@@ -58,9 +58,9 @@ type Experiment struct {
 	assert func(*Facts, *Phase) []report.Finding
 	// undo is called whatever happened.
 	undo func(context.Context, *arena) error
-	// atRest experiments are made by all strategies that run side by side at the
-	// same time, so that none disturbs another.
-	atRest bool
+	// meetings is how often all strategies that run side by side wait for each
+	// other in it, so that none disturbs another; 0 where they need not.
+	meetings int
 	// startsPods says that the change starts many pods: few strategies do so at
 	// the same time.
 	startsPods bool
@@ -147,21 +147,21 @@ var Experiments = []Experiment{
 		assert:  func(f *Facts, _ *Phase) []report.Finding { return []report.Finding{encrypted(f)} },
 	},
 	{
-		Name:    Steady,
-		Steady:  "all servers are ready, the clients' last two windows are free of failures and name every server that they should",
-		Change:  "none",
-		hold:    func(ctx context.Context, a *arena) error { return a.steady(ctx, a.replicas(), true) },
-		observe: watchSteady,
-		assert:  func(f *Facts, p *Phase) []report.Finding { return []report.Finding{noFailures(f, p)} },
-		atRest:  true,
+		Name:     Steady,
+		Steady:   "all servers are ready, the clients' last two windows are free of failures and name every server that they should",
+		Change:   "none",
+		hold:     func(ctx context.Context, a *arena) error { return a.steady(ctx, a.replicas(), true) },
+		observe:  watchSteady,
+		assert:   func(f *Facts, p *Phase) []report.Finding { return []report.Finding{noFailures(f, p)} },
+		meetings: 2,
 	},
 	{
 		Name: Turns, purpose: Compare,
-		Steady:  "all servers are ready, the clients' last two windows are free of failures and name every server that they should",
-		Change:  fmt.Sprintf("all clients pause; %d times each strategy in turn is called alone, with %d calls a second from each client, for %s", turnRounds, turnRate, seconds(turnTime)),
-		hold:    func(ctx context.Context, a *arena) error { return a.steady(ctx, a.replicas(), true) },
-		observe: takeTurns,
-		atRest:  true,
+		Steady:   "all servers are ready, the clients' last two windows are free of failures and name every server that they should",
+		Change:   fmt.Sprintf("all clients pause; %d times each strategy in turn is called alone, with %d calls a second from each client, for %s", turnRounds, turnRate, seconds(turnTime)),
+		hold:     func(ctx context.Context, a *arena) error { return a.steady(ctx, a.replicas(), true) },
+		observe:  takeTurns,
+		meetings: turnRounds + 3,
 	},
 	{
 		Name:   ScaleOut,

@@ -83,6 +83,16 @@ func (a Arena) ListProcesses(ctx context.Context, p *Phase) error {
 	return listProcesses(ctx, a.arena, p)
 }
 
+// Rest makes one experiment in which strategies meet as they do at rest.
+func (a Arena) Rest(ctx context.Context, q *Quiet, hold, observe func() error) error {
+	a.quiet = &q.quiet
+	return a.measure(ctx, Experiment{
+		Name: "rest", meetings: 2,
+		hold:    func(context.Context, *arena) error { return hold() },
+		observe: func(context.Context, *arena, *Phase) error { return observe() },
+	})
+}
+
 // Mesh gives tests the control plane that strategies share.
 type Mesh struct{ *mesh }
 

@@ -23,6 +23,7 @@ func (a *arena) measure(ctx context.Context, e Experiment) error {
 		Steady: e.Steady, Change: e.Change, Started: time.Now(),
 	}
 	p := &Phase{}
+	a.met = 0
 	a.experiments = append(a.experiments, r)
 	defer a.journalTo(&r.Journal)()
 	defer func() { r.Finished = time.Now() }()
@@ -31,6 +32,7 @@ func (a *arena) measure(ctx context.Context, e Experiment) error {
 		r.Status, r.Reason = report.NotMeasured, brief(err)
 		a.note("not measured: %v", err)
 		a.record.update(func(*Facts) { p.NotMeasured = r.Reason })
+		_ = a.meetLeft(ctx, e) // it fails with ctx
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -68,10 +70,8 @@ func (a *arena) measure(ctx context.Context, e Experiment) error {
 		started()
 	}
 	a.record.update(func(*Facts) { p.End = time.Now() })
-	if e.atRest {
-		if err := a.quiet.wait(ctx); err != nil {
-			return failed(err)
-		}
+	if err := a.meetLeft(ctx, e); err != nil {
+		return failed(err)
 	}
 	a.note("observed for %s", seconds(p.End.Sub(p.Change).Round(time.Millisecond)))
 	for _, inner := range e.inner {
@@ -100,13 +100,30 @@ func (a *arena) leaveOut(e Experiment, why string) {
 // hold brings about the steady state, and where it must be at rest waits for the
 // others' and checks its own again.
 func (a *arena) hold(ctx context.Context, e Experiment) error {
-	if err := e.hold(ctx, a); err != nil || !e.atRest {
+	if err := e.hold(ctx, a); err != nil || e.meetings == 0 {
 		return err
 	}
-	if err := a.quiet.wait(ctx); err != nil {
+	if err := a.meet(ctx); err != nil {
 		return err
 	}
 	return e.hold(ctx, a)
+}
+
+// meet waits until the other strategies have come as far.
+func (a *arena) meet(ctx context.Context) error {
+	a.met++
+	return a.quiet.wait(ctx)
+}
+
+// meetLeft attends the meetings that are left of an experiment. Where it failed,
+// too: who skipped one would meet the others in the wrong place from then on.
+func (a *arena) meetLeft(ctx context.Context, e Experiment) error {
+	for a.met < e.meetings {
+		if err := a.meet(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // undo takes the change back, with time of its own. A run that was interrupted

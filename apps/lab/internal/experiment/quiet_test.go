@@ -53,6 +53,61 @@ func TestQuiet(t *testing.T) {
 	})
 }
 
+// Strategies meet in the same experiment though one of them fails in the one
+// before, wherever it does: it neither goes ahead of the others nor holds them up.
+func TestQuietFailing(t *testing.T) {
+	const working = 10 * time.Second
+	broken := errors.New("broken")
+	for _, test := range []struct {
+		name  string
+		fails int // which call of hold or observe
+	}{
+		{name: "before_the_first_meeting", fails: 0},
+		{name: "after_the_first_meeting", fails: 1},
+		{name: "observing", fails: 2},
+		{name: "never", fails: -1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var q experiment.Quiet
+				start := time.Now()
+				var observed [2][]time.Duration
+				leave := []func(){q.Join(), q.Join()}
+				for i := range leave {
+					go func() {
+						defer leave[i]()
+						a := experiment.NewArena(nil, experiment.NewFacts("l4", "x", dns))
+						for round := range 2 {
+							calls := 0
+							step := func() error {
+								calls++
+								if i == 0 && round == 0 && calls-1 == test.fails {
+									return broken
+								}
+								return nil
+							}
+							if err := a.Rest(t.Context(), &q, step, func() error {
+								observed[i] = append(observed[i], time.Since(start))
+								<-time.After(working)
+								return step()
+							}); err != nil {
+								t.Error(err)
+							}
+						}
+					}()
+				}
+				<-time.After(3 * working)
+				synctest.Wait()
+				for i, at := range observed {
+					if len(at) == 0 || at[len(at)-1] != working {
+						t.Errorf("strategy %d observed at %v, want the second time at %v with the other", i, at, working)
+					}
+				}
+			})
+		})
+	}
+}
+
 // What members do alone they do one after the other, whatever the others' come
 // to: a counter without a lock of its own, which the race detector watches.
 func TestQuietAlone(t *testing.T) {

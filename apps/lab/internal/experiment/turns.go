@@ -73,7 +73,7 @@ func takeTurns(ctx context.Context, a *arena, p *Phase) (err error) {
 		return err
 	}
 	for range turnRounds {
-		if err := a.quiet.wait(ctx); err != nil {
+		if err := a.meet(ctx); err != nil {
 			return err
 		}
 		if err := a.quiet.alone(ctx, func() error {
@@ -95,7 +95,7 @@ func takeTurns(ctx context.Context, a *arena, p *Phase) (err error) {
 			return err
 		}
 	}
-	return a.quiet.wait(ctx)
+	return a.meet(ctx)
 }
 
 // pauseClients lets no client call. Resume lets those call again, as before, that
