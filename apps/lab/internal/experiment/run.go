@@ -80,12 +80,20 @@ type Deployer interface {
 // about the run as a whole: a strategy that fails is in the result. What was
 // measured before the error is in the result too.
 func Run(ctx context.Context, cfg Config) (report.Result, error) {
+	cfg.Strategies = slices.Clone(cfg.Strategies)
+	for i := range cfg.Strategies {
+		s := &cfg.Strategies[i]
+		s.NotRun = cmp.Or(s.NotRun, cfg.Unavailable[s.Name])
+	}
 	result, err := measureOnce(ctx, cfg)
-	for range cfg.Retries {
-		if cfg.Strategies = doubtful(result, cfg.Strategies, cfg.Unavailable); err != nil || len(cfg.Strategies) == 0 {
+	for n := 0; err == nil && n < cfg.Retries; n++ {
+		if cfg.Strategies = doubtful(result, cfg.Strategies); len(cfg.Strategies) == 0 {
 			break
 		}
-		if err = release(ctx, cfg); err != nil {
+		for _, s := range cfg.Strategies { // whose namespaces are deleted first
+			err = errors.Join(err, cfg.release(ctx, s))
+		}
+		if err != nil {
 			break
 		}
 		var next report.Result
@@ -98,14 +106,10 @@ func Run(ctx context.Context, cfg Config) (report.Result, error) {
 // doubtful returns the strategies that another attempt could bring more about
 // than this one did: what is busy for a moment may be so no longer. A strategy
 // that lacks what it needs is not among them, nor is what its files say.
-func doubtful(r report.Result, measured []Strategy, unavailable map[string]string) []Strategy {
+func doubtful(r report.Result, measured []Strategy) []Strategy {
 	var again []Strategy
 	for _, m := range measured {
-		i := slices.IndexFunc(r.Strategies, func(s report.Strategy) bool { return s.Name == m.Name })
-		if i < 0 || unavailable[m.Name] != "" {
-			continue
-		}
-		s := r.Strategies[i]
+		s := r.Strategies[slices.IndexFunc(r.Strategies, func(s report.Strategy) bool { return s.Name == m.Name })]
 		if s.Reason != "" && s.Reason == cmp.Or(m.NotRun, m.LacksSidecar) {
 			continue
 		}
@@ -118,17 +122,13 @@ func doubtful(r report.Result, measured []Strategy, unavailable map[string]strin
 	return again
 }
 
-// release lets the namespaces that a deployer filled be deleted.
-func release(ctx context.Context, cfg Config) error {
-	if cfg.Deployer == nil {
+// release lets changes to a strategy stand from then on that a deployer would
+// undo.
+func (c Config) release(ctx context.Context, s Strategy) error {
+	if c.Deployer == nil {
 		return nil
 	}
-	for _, s := range cfg.Strategies {
-		if err := cfg.Deployer.Release(ctx, s.Name); err != nil {
-			return err
-		}
-	}
-	return nil
+	return c.Deployer.Release(ctx, s.Name)
 }
 
 // measureOnce is one attempt of Run.
@@ -140,7 +140,6 @@ func measureOnce(ctx context.Context, cfg Config) (report.Result, error) {
 	runs := make([]*run, len(cfg.Strategies))
 	shared := newMesh(cfg.Istio)
 	for i, s := range cfg.Strategies {
-		s.NotRun = cmp.Or(s.NotRun, cfg.Unavailable[s.Name])
 		runs[i] = &run{cfg: cfg, strategy: s, namespace: overlay.Namespace(s.Name), mesh: shared}
 	}
 	err := measureAll(ctx, cfg, runs)
@@ -356,10 +355,8 @@ func (r *run) experiments(ctx context.Context) error {
 		a.note("the namespace is kept: servers go on, so their count of calls is not known")
 		return nil
 	}
-	if d := r.cfg.Deployer; d != nil {
-		if err := d.Release(ctx, r.strategy.Name); err != nil {
-			return err
-		}
+	if err := r.cfg.release(ctx, r.strategy); err != nil {
+		return err
 	}
 	if err := a.shutdown(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -384,8 +381,8 @@ func (r *run) experiment(ctx context.Context, e Experiment) error {
 		}
 		defer done()
 	}
-	if d := r.cfg.Deployer; d != nil && e.edits {
-		if err := d.Release(ctx, r.strategy.Name); err != nil {
+	if e.edits {
+		if err := r.cfg.release(ctx, r.strategy); err != nil {
 			return err
 		}
 	}
