@@ -197,10 +197,15 @@ func nothingDrifts(ctx context.Context, s *site) (string, error) {
 			return "", err
 		}
 		for _, name := range s.able() {
-			if a, err := s.app(ctx, name); err != nil {
+			a, err := s.app(ctx, name)
+			if err != nil {
 				return "", err
-			} else if a == nil || a.fine() != "" {
-				return "", refuted("after a refresh %s", a.fine())
+			}
+			if a == nil {
+				return "", refuted("after a refresh %s is not there", name)
+			}
+			if what := a.fine(); what != "" {
+				return "", refuted("after a refresh %s", what)
 			}
 		}
 	}
