@@ -2,8 +2,11 @@ package argocd_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +21,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/client-go/rest"
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/caller/callerlog"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/argocd"
@@ -318,6 +322,51 @@ func TestOthersArgoCD(t *testing.T) {
 	}
 	if _, err := client.Typed.CoreV1().Namespaces().Get(t.Context(), argocd.Namespace, metav1.GetOptions{}); err != nil {
 		t.Errorf("its namespace: %v", err)
+	}
+}
+
+// A strategy that has no Application is released already; any other answer is an
+// error. The handler stands in for an API server.
+func TestRelease(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		code   int
+		reason metav1.StatusReason
+		want   string
+	}{
+		{name: "not_there", code: http.StatusNotFound, reason: metav1.StatusReasonNotFound},
+		{name: "forbidden", code: http.StatusForbidden, reason: metav1.StatusReasonForbidden, want: "not this one"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			asked := 0
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				version := metav1.GroupVersionForDiscovery{GroupVersion: "argoproj.io/v1alpha1", Version: "v1alpha1"}
+				var answer any
+				switch r.URL.Path {
+				case "/api":
+					answer = metav1.APIVersions{}
+				case "/apis":
+					answer = metav1.APIGroupList{Groups: []metav1.APIGroup{{Name: "argoproj.io", Versions: []metav1.GroupVersionForDiscovery{version}, PreferredVersion: version}}}
+				case "/apis/argoproj.io/v1alpha1":
+					answer = metav1.APIResourceList{GroupVersion: version.GroupVersion, APIResources: []metav1.APIResource{{Name: "applications", Namespaced: true, Kind: "Application"}}}
+				case "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications/grpc-lb-istio":
+					asked++
+					w.WriteHeader(test.code)
+					answer = metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure, Reason: test.reason, Message: "not this one"}
+				}
+				_ = json.NewEncoder(w).Encode(answer)
+			}))
+			defer server.Close()
+			client, err := kube.New(&rest.Config{Host: server.URL})
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = argocd.NewDeployer(client).Release(t.Context(), "istio")
+			if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) || asked != 1 {
+				t.Errorf("after %d requests: error %v, want one request and %q", asked, err, test.want)
+			}
+		})
 	}
 }
 

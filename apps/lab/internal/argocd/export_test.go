@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 )
 
 // What only tests outside of the package reach for.
@@ -24,6 +26,11 @@ func Says(raw string) (fine, waiting, refusal string, err error) {
 	a := &App{}
 	err = json.Unmarshal([]byte(raw), a)
 	return a.fine(), a.waiting(), a.refusal(), err
+}
+
+// NewDeployer returns one on a cluster that need not have Argo CD.
+func NewDeployer(k *kube.Client) *Deployer {
+	return &Deployer{&site{kube: k, note: func(string, ...any) {}}}
 }
 
 // UntilAll is how a claim reads the windows of a client.

@@ -221,7 +221,11 @@ func (d *Deployer) Restore(ctx context.Context) error {
 	return d.site.refresh(ctx, "normal", rootName)
 }
 
-// Release stops Argo CD from undoing what is changed by hand.
+// Release stops Argo CD from undoing what is changed by hand. A strategy that came
+// to nothing before Deploy has no Application that would.
 func (d *Deployer) Release(ctx context.Context, strategy string) error {
-	return d.site.automate(ctx, overlay.Namespace(strategy), false)
+	if err := d.site.automate(ctx, overlay.Namespace(strategy), false); !apierrors.IsNotFound(err) {
+		return err
+	}
+	return nil
 }
