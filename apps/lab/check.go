@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -97,10 +96,7 @@ func (c checked) write(w io.Writer, output string) error {
 		if c.Violations == nil {
 			c.Violations = []overlay.Violation{}
 		}
-		out := json.NewEncoder(w)
-		out.SetIndent("", "  ")
-		out.SetEscapeHTML(false)
-		return out.Encode(c)
+		return writeJSON(w, c)
 	}
 	for _, v := range c.Violations {
 		in := ""

@@ -129,10 +129,7 @@ func (o costsOptions) put(t costs.Table) error {
 func (o costsOptions) write(stdout io.Writer, t costs.Table) error {
 	switch o.run.output {
 	case "json":
-		out := json.NewEncoder(stdout)
-		out.SetIndent("", "  ")
-		out.SetEscapeHTML(false)
-		return out.Encode(t)
+		return writeJSON(stdout, t)
 	case "markdown":
 		blocks := costs.Markdown(t)
 		_, err := io.WriteString(stdout, blocks["costs"]+"\n"+blocks["guide"])

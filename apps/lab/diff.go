@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -119,10 +118,7 @@ func (o diffOptions) execute(ctx context.Context, overlays []string, stdout io.W
 func (o diffOptions) write(stdout io.Writer, result diff.Result) error {
 	switch o.output {
 	case "json":
-		out := json.NewEncoder(stdout)
-		out.SetIndent("", "  ")
-		out.SetEscapeHTML(false)
-		return out.Encode(result)
+		return writeJSON(stdout, result)
 	case "markdown":
 		return diff.Markdown(stdout, result, diff.SummaryLimit)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -103,6 +104,14 @@ func newPrinter(steps int) *progress.Printer {
 		}
 	}
 	return progress.NewPrinter(os.Stderr, steps, width)
+}
+
+// writeJSON prints what scripts read, and people too.
+func writeJSON(w io.Writer, v any) error {
+	out := json.NewEncoder(w)
+	out.SetIndent("", "  ")
+	out.SetEscapeHTML(false)
+	return out.Encode(v)
 }
 
 // colored tells whether w takes colours; see no-color.org.

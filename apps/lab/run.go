@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -143,10 +142,7 @@ func run(ctx context.Context, o runOptions, stdout io.Writer) error {
 		return exitError{exitFailed, err}
 	}
 	if o.output == "json" {
-		out := json.NewEncoder(stdout)
-		out.SetIndent("", "  ")
-		out.SetEscapeHTML(false)
-		err = errors.Join(err, out.Encode(result))
+		err = errors.Join(err, writeJSON(stdout, result))
 	} else {
 		err = errors.Join(err, report.Table(stdout, result, report.Style{Color: colored(stdout)}))
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -67,10 +66,7 @@ func (o slowOptions) execute(ctx context.Context, stdout io.Writer) error {
 	}
 	switch o.output {
 	case "json":
-		out := json.NewEncoder(stdout)
-		out.SetIndent("", "  ")
-		out.SetEscapeHTML(false)
-		err = out.Encode(result)
+		err = writeJSON(stdout, result)
 	case "markdown":
 		_, err = io.WriteString(stdout, slow.Markdown(result))
 	default:

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -45,9 +44,7 @@ func newStatus() *cobra.Command {
 			}
 			w := cmd.OutOrStdout()
 			if output == "json" {
-				out := json.NewEncoder(w)
-				out.SetIndent("", "  ")
-				return out.Encode(s)
+				return writeJSON(w, s)
 			}
 			fmt.Fprintf(w, "API         %s\nkubeconfig  %s\nlogs        %s\n", s.API, s.Kubeconfig, s.Logs)
 			for _, n := range s.Nodes {
