@@ -85,28 +85,20 @@ type argoError struct {
 // checkArgoCD judges argocd/ by all rules.
 func (r *Repository) checkArgoCD(overlays map[string][]Object) []Violation {
 	const file = "argocd/kustomization.yaml"
-	broken := func(errs []error) (found []Violation) {
-		t := tree{broken: errs, origins: origins{overlay: file}}
-		for _, rule := range Rules {
-			if rule.tree != nil && (rule.Name == "kustomize-build" || rule.Name == "kustomize-warning") {
-				rule.tree(&t, func(file, object, format string, args ...any) {
-					found = append(found, rule.violation(file, object, "", fmt.Sprintf(format, args...)))
-				})
-			}
-		}
-		return found
+	broken := func(errs ...error) []Violation {
+		return (&tree{broken: errs, origins: origins{overlay: file}}).check()
 	}
 	sources, errs := r.sources("argocd")
 	if len(errs) > 0 {
-		return broken(errs)
+		return broken(errs...)
 	}
 	rendered, err := r.RenderDir("argocd")
 	if err != nil {
-		return broken([]error{err})
+		return broken(err)
 	}
 	root, err := r.read("argocd/root.yaml")
 	if err != nil {
-		return broken([]error{err})
+		return broken(err)
 	}
 	from := r.origins(file, sources)
 	from.all = append(from.all, origin{file: "argocd/root.yaml", object: "Application/grpc-lb", declared: true})
@@ -123,16 +115,9 @@ func CheckArgoCD(argocd, root []byte, overlays map[string][]Object) error {
 func (a *argoCD) check(from origins) []Violation {
 	var found []Violation
 	for _, rule := range Rules {
-		if rule.argocd == nil {
-			continue
+		if rule.argocd != nil {
+			rule.argocd(a, rule.reporter(&found, "", from))
 		}
-		rule.argocd(a, func(o named, value, format string, args ...any) {
-			object := ""
-			if o != nil {
-				object = describe(o)
-			}
-			found = append(found, rule.violation(from.file(object, value), object, "", fmt.Sprintf(format, args...)))
-		})
 	}
 	return found
 }
@@ -203,11 +188,7 @@ func checkApplications(a *argoCD, wrong reportObject) {
 		if !ok {
 			continue // checkCorrespondence says so
 		}
-		equal := func(field string, got, want any) {
-			if fmt.Sprint(got) != fmt.Sprint(want) {
-				wrong(app, "", "%s is %v, expected %v", field, got, want)
-			}
-		}
+		equal := equal(app, wrong)
 		source, policy := app.Spec.Source, app.Spec.SyncPolicy
 		equal("project", app.Spec.Project, "grpc-lb")
 		equal("source.repoURL", source.RepoURL, a.root.Spec.Source.RepoURL)
@@ -230,7 +211,7 @@ func checkProject(a *argoCD, wrong reportObject) {
 	if a.project == nil {
 		return
 	}
-	equal := a.project.equal(wrong)
+	equal := equal(a.project, wrong)
 	equal("name", a.project.Name, "grpc-lb")
 	equal("sourceRepos", a.project.Spec.SourceRepos, []string{a.root.Spec.Source.RepoURL})
 	equal("destinations", a.project.Spec.Destinations, []destination{{Server: inCluster, Namespace: namespacePrefix + "*"}})
@@ -252,15 +233,16 @@ func checkKinds(a *argoCD, wrong reportObject) {
 			}
 		}
 	}
-	equal := a.project.equal(wrong)
+	equal := equal(a.project, wrong)
 	equal("clusterResourceWhitelist", sorted(a.project.Spec.ClusterResourceWhitelist), slices.Compact(sorted(cluster)))
 	equal("namespaceResourceWhitelist", sorted(a.project.Spec.NamespaceResourceWhitelist), slices.Compact(sorted(namespaced)))
 }
 
-func (p *project) equal(wrong reportObject) func(field string, got, want any) {
+// equal returns what reports a field of an object that is not as expected.
+func equal(o named, wrong reportObject) func(field string, got, want any) {
 	return func(field string, got, want any) {
 		if fmt.Sprint(got) != fmt.Sprint(want) {
-			wrong(p, "", "%s is %v, expected %v", field, got, want)
+			wrong(o, "", "%s is %v, expected %v", field, got, want)
 		}
 	}
 }

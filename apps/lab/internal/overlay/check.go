@@ -162,16 +162,9 @@ func (t *tree) check() []Violation {
 func (r rendering) check(from origins) []Violation {
 	var found []Violation
 	for _, rule := range Rules {
-		if rule.objects == nil {
-			continue
+		if rule.objects != nil {
+			rule.objects(r, rule.reporter(&found, r.name, from))
 		}
-		rule.objects(r, func(o named, value, format string, args ...any) {
-			object := ""
-			if o != nil {
-				object = describe(o)
-			}
-			found = append(found, rule.violation(from.file(object, value), object, r.name, fmt.Sprintf(format, args...)))
-		})
 	}
 	return found
 }

@@ -1,5 +1,7 @@
 package overlay
 
+import "fmt"
+
 // Rule is one thing that overlays, or Argo CD's files, must hold to.
 type Rule struct {
 	Name   string // stable: scripts may know it
@@ -24,6 +26,17 @@ func (r Rule) violation(file, object, overlay, text string) Violation {
 		v.Overlays = []string{overlay}
 	}
 	return v
+}
+
+// reporter returns what collects the violations of one rule.
+func (r Rule) reporter(found *[]Violation, overlay string, from origins) reportObject {
+	return func(o named, value, format string, args ...any) {
+		object := ""
+		if o != nil {
+			object = describe(o)
+		}
+		*found = append(*found, r.violation(from.file(object, value), object, overlay, fmt.Sprintf(format, args...)))
+	}
 }
 
 // Rules are all that Check judges by.
