@@ -3,7 +3,6 @@ package overlay
 import (
 	"regexp"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,10 +15,9 @@ const nameLabel = "app.kubernetes.io/name"
 
 // checkNamespace wants one Namespace, named after the overlay, and everything else in it.
 func checkNamespace(r rendering, wrong reportObject) {
-	want, namespaces := Namespace(r.name), 0
+	want := Namespace(r.name)
 	for _, o := range r.objects {
 		if _, ok := o.(*corev1.Namespace); ok {
-			namespaces++
 			if o.GetName() != want {
 				wrong(o, o.GetName(), "Namespace %q, expected %q", o.GetName(), want)
 			}
@@ -29,8 +27,8 @@ func checkNamespace(r rendering, wrong reportObject) {
 			wrong(o, o.GetNamespace(), "is in namespace %q, expected %q", o.GetNamespace(), want)
 		}
 	}
-	if namespaces != 1 {
-		wrong(nil, "", "%d Namespaces, expected 1", namespaces)
+	if namespaces := all[*corev1.Namespace](r.objects); len(namespaces) != 1 {
+		wrong(nil, "", "%d Namespaces, expected 1", len(namespaces))
 	}
 }
 
@@ -62,12 +60,7 @@ func checkNames(r rendering, wrong reportObject) {
 // `lab run` and kubectl find them.
 func checkComponents(r rendering, wrong reportObject) {
 	for _, part := range []string{Server, Client} {
-		var found []*appsv1.Deployment
-		for _, o := range r.objects {
-			if d, ok := o.(*appsv1.Deployment); ok && d.Labels[ComponentLabel] == part {
-				found = append(found, d)
-			}
-		}
+		found := components(r.objects, part)
 		if len(found) != 1 {
 			wrong(nil, "", "%d Deployments are labelled %s: %s, expected 1", len(found), ComponentLabel, part)
 			continue
@@ -125,20 +118,18 @@ func checkSelectors(r rendering, wrong reportObject) {
 		}
 		check(of, what, s.MatchLabels, templates)
 	}
-	all := workloads(r.objects)
-	for _, w := range all {
+	pods := workloads(r.objects)
+	for _, w := range pods {
 		own := []workload{w}
 		matchLabels(w.Object, "selector", w.selector, own)
 		for _, spread := range w.template.Spec.TopologySpreadConstraints {
 			matchLabels(w.Object, "topology spread", spread.LabelSelector, own)
 		}
 	}
-	for _, o := range r.objects {
-		switch t := o.(type) {
-		case *corev1.Service:
-			check(o, "selector", t.Spec.Selector, all)
-		case *policyv1.PodDisruptionBudget:
-			matchLabels(o, "selector", t.Spec.Selector, all)
-		}
+	for _, service := range all[*corev1.Service](r.objects) {
+		check(service, "selector", service.Spec.Selector, pods)
+	}
+	for _, budget := range all[*policyv1.PodDisruptionBudget](r.objects) {
+		matchLabels(budget, "selector", budget.Spec.Selector, pods)
 	}
 }

@@ -15,14 +15,10 @@ import (
 
 // checkServicePorts wants the one port name and protocol that every strategy understands.
 func checkServicePorts(r rendering, wrong reportObject) {
-	for _, o := range r.objects {
-		service, ok := o.(*corev1.Service)
-		if !ok {
-			continue
-		}
+	for _, service := range all[*corev1.Service](r.objects) {
 		for _, port := range service.Spec.Ports {
 			if port.Name != "grpc" || port.AppProtocol == nil || *port.AppProtocol != "kubernetes.io/h2c" {
-				wrong(o, "", "port %d, expected name grpc and appProtocol kubernetes.io/h2c", port.Port)
+				wrong(service, "", "port %d, expected name grpc and appProtocol kubernetes.io/h2c", port.Port)
 			}
 		}
 	}
@@ -30,11 +26,7 @@ func checkServicePorts(r rendering, wrong reportObject) {
 
 // checkTargetPorts wants Services to lead to ports that their pods have.
 func checkTargetPorts(r rendering, wrong reportObject) {
-	for _, o := range r.objects {
-		service, ok := o.(*corev1.Service)
-		if !ok {
-			continue
-		}
+	for _, service := range all[*corev1.Service](r.objects) {
 		for _, port := range service.Spec.Ports {
 			target := port.TargetPort
 			if target == (intstr.IntOrString{}) {
@@ -43,7 +35,7 @@ func checkTargetPorts(r rendering, wrong reportObject) {
 			for _, w := range workloads(r.objects) {
 				selected := labels.SelectorFromSet(service.Spec.Selector).Matches(labels.Set(w.template.Labels))
 				if selected && !w.hasPort(target) {
-					wrong(o, "targetPort: "+target.String(), "target port %s is none of %s", target.String(), describe(w.Object))
+					wrong(service, "targetPort: "+target.String(), "target port %s is none of %s", target.String(), describe(w.Object))
 				}
 			}
 		}
@@ -117,7 +109,7 @@ func dialedBy(r rendering) (d dialed, problem string) {
 	}
 	d.client, d.container = client, first(client.Spec.Template)
 	d.target = setting(d.container, "target")
-	parsed, err := url.Parse(strings.Replace(d.target, "$(HOST_IP)", "0.0.0.0", 1))
+	parsed, err := url.Parse(d.target)
 	if err != nil {
 		return d, err.Error()
 	}
@@ -189,12 +181,13 @@ func checkServiceKind(r rendering, wrong reportObject) {
 	if problem != "" || !ok {
 		return // checkTarget says so
 	}
-	switch chooses := d.scheme == "k8s" || d.scheme == "dns" && setting(d.container, "lb-policy") == "round_robin"; {
-	case injected(r) && headless(service), d.scheme == "xds" && headless(service):
-		wrong(service, "clusterIP: None", "is headless, expected a cluster IP: a mesh balances no headless Service")
-	case injected(r), d.scheme == "xds":
+	mesh := injected(r) || d.scheme == "xds"
+	chooses := !mesh && (d.scheme == "k8s" || d.scheme == "dns" && d.byName() == "dns")
+	switch {
 	case chooses && !headless(service):
 		wrong(service, "", "has a cluster IP, expected clusterIP: None: the client would see one address")
+	case mesh && headless(service):
+		wrong(service, "clusterIP: None", "is headless, expected a cluster IP: a mesh balances no headless Service")
 	case !chooses && headless(service):
 		wrong(service, "clusterIP: None", "is headless, expected a cluster IP: the client keeps to the first address")
 	}

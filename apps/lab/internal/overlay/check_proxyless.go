@@ -37,9 +37,9 @@ func checkProxyless(r rendering, wrong reportObject) {
 			wrong(w.Object, policy, "--lb-policy=%s, expected none: xDS names the policy", policy)
 		}
 	}
-	for _, o := range r.objects {
-		if _, ok := o.(*corev1.Namespace); ok && proxyless && o.GetLabels()["istio-injection"] != "" {
-			wrong(o, "istio-injection", "istio-injection puts a sidecar beside the servers")
+	for _, n := range all[*corev1.Namespace](r.objects) {
+		if proxyless && n.Labels["istio-injection"] != "" {
+			wrong(n, "istio-injection", "istio-injection puts a sidecar beside the servers")
 		}
 	}
 }

@@ -38,15 +38,12 @@ func checkPodSecurity(r rendering, wrong reportObject) {
 			}
 		}
 	}
-	for _, o := range r.objects {
-		if _, ok := o.(*corev1.Namespace); !ok {
-			continue
-		}
-		if o.GetLabels()["istio-injection"] == "enabled" {
-			want = api.LevelPrivileged
-		}
-		if level := o.GetLabels()[api.EnforceLevelLabel]; level != string(want) {
-			wrong(o, api.EnforceLevelLabel, "enforces pod security %q, expected %q", level, want)
+	if injected(r) {
+		want = api.LevelPrivileged
+	}
+	for _, n := range all[*corev1.Namespace](r.objects) {
+		if level := n.Labels[api.EnforceLevelLabel]; level != string(want) {
+			wrong(n, api.EnforceLevelLabel, "enforces pod security %q, expected %q", level, want)
 		}
 	}
 }
@@ -86,15 +83,12 @@ func grants(r rendering) []grant {
 // checkTokens wants tokens and permissions exactly where grants says.
 func checkTokens(r rendering, wrong reportObject) {
 	var have []grant
-	bound := 0
 	for _, w := range workloads(r.objects) {
 		account := w.template.Spec.ServiceAccountName
 		rules := rulesOf(r.objects, account)
-		token := mountsToken(r.objects, w)
 		switch {
-		case token:
+		case mountsToken(r.objects, w):
 			have = append(have, grant{describe(w.Object), rules})
-			bound++
 		case len(rules) > 0:
 			wrong(w.Object, "automountServiceAccountToken", "has permissions and no token")
 		}
@@ -107,7 +101,7 @@ func checkTokens(r rendering, wrong reportObject) {
 		case *rbacv1.ClusterRole, *rbacv1.ClusterRoleBinding:
 			wrong(o, "", "reaches beyond the namespace")
 		case *rbacv1.Role, *rbacv1.RoleBinding:
-			if bound == 0 {
+			if len(have) == 0 {
 				wrong(o, "", "no pod mounts a token to use it")
 			}
 		}
@@ -126,9 +120,8 @@ func mountsToken(objects []Object, w workload) bool {
 // rulesOf returns what the Roles bound to an account allow.
 func rulesOf(objects []Object, account string) []rbacv1.PolicyRule {
 	var rules []rbacv1.PolicyRule
-	for _, o := range objects {
-		binding, ok := o.(*rbacv1.RoleBinding)
-		if !ok || !slices.ContainsFunc(binding.Subjects, func(s rbacv1.Subject) bool {
+	for _, binding := range all[*rbacv1.RoleBinding](objects) {
+		if !slices.ContainsFunc(binding.Subjects, func(s rbacv1.Subject) bool {
 			return s.Kind == rbacv1.ServiceAccountKind && s.Name == account && s.Namespace == binding.Namespace
 		}) {
 			continue

@@ -103,11 +103,22 @@ func describe(o named) string {
 	return o.GetObjectKind().GroupVersionKind().Kind + "/" + o.GetName()
 }
 
+// all returns the objects of type T.
+func all[T Object](objects []Object) []T {
+	var found []T
+	for _, o := range objects {
+		if typed, ok := o.(T); ok {
+			found = append(found, typed)
+		}
+	}
+	return found
+}
+
 // find returns the object of type T with the given name.
 func find[T Object](objects []Object, name string) (T, bool) {
-	for _, o := range objects {
-		if typed, ok := o.(T); ok && typed.GetName() == name {
-			return typed, true
+	for _, o := range all[T](objects) {
+		if o.GetName() == name {
+			return o, true
 		}
 	}
 	var none T

@@ -2,6 +2,7 @@ package overlay
 
 import (
 	"fmt"
+	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -17,12 +18,15 @@ const (
 	Client = "client"
 )
 
+// components returns the Deployments that are labelled as the part.
+func components(objects []Object, part string) []*appsv1.Deployment {
+	return slices.DeleteFunc(all[*appsv1.Deployment](objects), func(d *appsv1.Deployment) bool { return d.Labels[ComponentLabel] != part })
+}
+
 // component returns the Deployment that plays the part, or an empty one.
 func component(objects []Object, part string) (*appsv1.Deployment, bool) {
-	for _, o := range objects {
-		if d, ok := o.(*appsv1.Deployment); ok && d.Labels[ComponentLabel] == part {
-			return d, true
-		}
+	if found := components(objects, part); len(found) > 0 {
+		return found[0], true
 	}
 	return &appsv1.Deployment{}, false
 }
@@ -86,10 +90,5 @@ func (d dialed) byName() string {
 
 // injected says whether the overlay's namespace has Istio's sidecars.
 func injected(r rendering) bool {
-	for _, o := range r.objects {
-		if _, ok := o.(*corev1.Namespace); ok && o.GetLabels()["istio-injection"] == "enabled" {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(all[*corev1.Namespace](r.objects), func(n *corev1.Namespace) bool { return n.Labels["istio-injection"] == "enabled" })
 }
