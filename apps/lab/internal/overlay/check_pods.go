@@ -1,6 +1,7 @@
 package overlay
 
 import (
+	"cmp"
 	"regexp"
 	"slices"
 	"time"
@@ -13,11 +14,7 @@ func checkImages(r rendering, wrong reportObject) {
 	for _, w := range workloads(r.objects) {
 		for _, c := range w.containers() {
 			if name, tag, digest := splitReference(c.Image); digest == "" && (tag == "" || tag == "latest") {
-				value := name
-				if tag != "" {
-					value = tag
-				}
-				wrong(w.Object, value, "container %s: image %q, expected a tag other than latest, or a digest", c.Name, c.Image)
+				wrong(w.Object, cmp.Or(tag, name), "container %s: image %q, expected a tag other than latest, or a digest", c.Name, c.Image)
 			}
 		}
 	}

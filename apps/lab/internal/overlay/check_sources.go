@@ -2,6 +2,7 @@ package overlay
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"path"
 	"slices"
@@ -86,14 +87,14 @@ func checkEffects(t *tree, wrong reportFile) {
 	for _, k := range t.sources {
 		for i, p := range k.Patches {
 			without := k.Kustomization
-			without.Patches = append(append([]types.Patch{}, k.Patches[:i]...), k.Patches[i+1:]...)
+			without.Patches = slices.Delete(slices.Clone(k.Patches), i, i+1)
 			if !t.hasEffect(k, "patch "+p.Path, without) {
 				wrong(k.File, "", "patch %s changes nothing", p.Path)
 			}
 		}
 		for i, image := range k.Images {
 			without := k.Kustomization
-			without.Images = append(append([]types.Image{}, k.Images[:i]...), k.Images[i+1:]...)
+			without.Images = slices.Delete(slices.Clone(k.Images), i, i+1)
 			if !t.hasEffect(k, "image "+image.Name, without) {
 				wrong(k.File, "", "image %s changes nothing", image.Name)
 			}
@@ -133,20 +134,12 @@ func checkImagesOnce(t *tree, wrong reportFile) {
 	set := map[string]place{}
 	for _, k := range slices.Backward(t.sources) { // innermost first
 		for _, image := range k.Images {
-			name := image.Name
-			if image.NewName != "" {
-				name = image.NewName
-			}
-			before, ok := set[image.Name]
-			versioned := image.NewTag != "" || image.Digest != ""
-			switch {
-			case ok && versioned && name == image.Name:
-				wrong(k.File, "", "image %s: its version is set in %s already", name, before.file)
-			case ok && name != image.Name && image.Digest == "" && before.digest != "":
+			name := cmp.Or(image.NewName, image.Name)
+			if before := set[image.Name]; name != image.Name && image.Digest == "" && before.digest != "" {
 				wrong(k.File, "", "image %s would keep the digest that %s sets for %s", name, before.file, image.Name)
 			}
-			if versioned {
-				if at, ok := set[name]; ok && name != image.Name {
+			if image.NewTag != "" || image.Digest != "" {
+				if at, ok := set[name]; ok {
 					wrong(k.File, "", "image %s: its version is set in %s already", name, at.file)
 				}
 				set[name] = place{k.File, image.Digest}
