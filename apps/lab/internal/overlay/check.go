@@ -75,7 +75,7 @@ func (r *Repository) CheckWith(rule Rule, name string, judge func(*unstructured.
 	var found []Violation
 	for _, o := range objects {
 		if err := judge(o); err != nil {
-			object := o.GetKind() + "/" + o.GetName()
+			object := describe(o)
 			found = append(found, rule.violation(t.origins.file(object, ""), object, name, oneLine(err)))
 		}
 	}
@@ -205,8 +205,8 @@ func (o origin) touches(object string) bool {
 		return true
 	case o.generated:
 		return strings.HasPrefix(object, o.object+"-")
-	case o.object == "Namespace/": // each overlay renames it
-		return strings.HasPrefix(object, o.object)
+	case strings.HasPrefix(o.object, "Namespace/"): // each overlay renames it
+		return strings.HasPrefix(object, "Namespace/")
 	default:
 		return object == o.object
 	}
@@ -283,11 +283,7 @@ func objectsIn(content string) []string {
 	objects, _ := Unstructured([]byte(content))
 	var all []string
 	for _, o := range objects {
-		name := o.GetKind() + "/" + o.GetName()
-		if o.GetKind() == "Namespace" {
-			name = "Namespace/"
-		}
-		all = append(all, name)
+		all = append(all, describe(o))
 	}
 	return all
 }

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/yaml"
@@ -60,19 +59,13 @@ func (a envoyAddress) String() string {
 	return fmt.Sprintf("%s:%d", a.SocketAddress.Address, a.SocketAddress.PortValue)
 }
 
-// envoyPods returns the workload that runs Envoy.
-func envoyPods(r rendering) (workload, bool) {
-	d, ok := find[*appsv1.Deployment](r.objects, "envoy")
-	if !ok {
-		return workload{}, false
-	}
-	return workload{d, d.Spec.Selector, &d.Spec.Template}, true
-}
+// envoy is what runs Envoy, as describe names it.
+const envoy = "Deployment/envoy"
 
 // checkEnvoy wants Envoy's configuration, where there is one, to fit the pods
 // and the Services around it.
 func checkEnvoy(r rendering, report reportObject) {
-	pods, ok := envoyPods(r)
+	pods, ok := workloadNamed(r.objects, envoy)
 	if !ok {
 		return
 	}
@@ -173,7 +166,7 @@ var sleep = regexp.MustCompile(`(?m)^sleep ([0-9]+)$`)
 // checkEnvoyDrain wants preStop to outlast Envoy's drain, and the kubelet to
 // outlast preStop.
 func checkEnvoyDrain(r rendering, report reportObject) {
-	pods, ok := envoyPods(r)
+	pods, ok := workloadNamed(r.objects, envoy)
 	if !ok {
 		return
 	}

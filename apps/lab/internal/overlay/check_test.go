@@ -109,6 +109,7 @@ func TestCheckRejects(t *testing.T) {
 		{rule: "linkerd-config", name: "phones_home", overlay: "linkerd", old: "enabled: false", new: "enabled: true", want: "usage.enabled must be false"},
 		{rule: "linkerd-config", name: "config_misspelt", overlay: "linkerd", old: "segments: 1", new: "segment: 1", want: `unknown field "routers[0].identifier.segment"`},
 		{rule: "linkerd-config", name: "config_not_yaml", overlay: "linkerd", old: "    admin:", new: "    admin: [", want: "config.yaml: "},
+		{rule: "linkerd-config", name: "config_not_mounted", overlay: "linkerd", old: "- /config/config.yaml", new: "- /etc/config.yaml", want: `DaemonSet/l5d: no ConfigMap is mounted as its configuration "/etc/config.yaml"`},
 		{rule: "linkerd-config", name: "not_experimental", overlay: "linkerd", old: "experimental: true", new: "experimental: false", want: `router protocol "h2", experimental false`},
 		{rule: "linkerd-config", name: "identifier", overlay: "linkerd", old: "io.l5d.header.path", new: "io.l5d.header.token", want: `identifier "io.l5d.header.token"`},
 		{rule: "linkerd-config", name: "listens_elsewhere", overlay: "linkerd", old: "ip: 0.0.0.0\n            port: 4140", new: "ip: 0.0.0.0\n            port: 4141", want: "server port 4141 is no hostPort"},

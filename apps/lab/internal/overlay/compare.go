@@ -47,7 +47,7 @@ func alike(rendered []byte) (map[string]map[string]any, error) {
 	}
 	all := map[string]map[string]any{}
 	for _, o := range objects {
-		name := o.GetKind() + "/" + o.GetName()
+		name := describe(o)
 		if o.GetKind() == "Namespace" {
 			name = "Namespace"
 			unstructured.RemoveNestedField(o.Object, "metadata", "name")

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -50,19 +49,15 @@ var dentry = regexp.MustCompile(`^\s*/svc/([\w.]+)\s*=>\s*/#/io\.l5d\.k8s/([\w-]
 // checkLinkerd wants Linkerd 1's configuration, where there is one, to fit the
 // pods and the Service around it.
 func checkLinkerd(r rendering, report reportObject) {
-	daemon, ok := find[*appsv1.DaemonSet](r.objects, "l5d")
+	pods, ok := workloadNamed(r.objects, "DaemonSet/l5d")
 	if !ok {
 		return
 	}
-	var content string
-	var at named = daemon
-	for _, volume := range daemon.Spec.Template.Spec.Volumes {
-		if volume.ConfigMap == nil {
-			continue
-		}
-		if configMap, ok := find[*corev1.ConfigMap](r.objects, volume.ConfigMap.Name); ok {
-			content, at = configMap.Data["config.yaml"], configMap
-		}
+	file := strings.Join(first(*pods.template).Args, " ")
+	at, content := mounted(r.objects, pods, file)
+	if at == nil {
+		report(pods.Object, file, "no ConfigMap is mounted as its configuration %q", file)
+		return
 	}
 	wrong := func(format string, args ...any) { report(at, "", "%s", fmt.Sprintf("config.yaml: "+format, args...)) }
 	var config linkerdConfig
@@ -76,7 +71,6 @@ func checkLinkerd(r rendering, report reportObject) {
 	if config.Usage.Enabled == nil || *config.Usage.Enabled {
 		wrong("usage.enabled must be false: else it reports to its makers")
 	}
-	pods := workload{daemon, daemon.Spec.Selector, &daemon.Spec.Template}
 	for _, namer := range config.Namers {
 		if namer.Kind != "io.l5d.k8s" || !pods.hasArgument("--port="+strconv.Itoa(int(namer.Port))) {
 			wrong("namer %s at port %d, expected io.l5d.k8s at kubectl-proxy's --port", namer.Kind, namer.Port)

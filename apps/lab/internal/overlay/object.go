@@ -82,7 +82,7 @@ func decode(rendered []byte) (objects []Object, wrong []objectError, err error) 
 			err = errors.New("it has no metadata")
 		}
 		if err != nil {
-			wrong = append(wrong, objectError{u.GetKind() + "/" + u.GetName(), err})
+			wrong = append(wrong, objectError{describe(u), err})
 		}
 		if ok && kind != nil {
 			object.GetObjectKind().SetGroupVersionKind(*kind)
@@ -143,6 +143,16 @@ func workloads(objects []Object) []workload {
 		}
 	}
 	return all
+}
+
+// workloadNamed returns the workload that describe names so.
+func workloadNamed(objects []Object, name string) (workload, bool) {
+	for _, w := range workloads(objects) {
+		if describe(w.Object) == name {
+			return w, true
+		}
+	}
+	return workload{}, false
 }
 
 // first returns the container that does a pod's work, or an empty one.
