@@ -99,18 +99,14 @@ func (f *Faults) inflict(ctx context.Context) error {
 		return nil
 	}
 	s := f.strike(rand.Float64(), rand.Float64())
-	if s.hang {
-		<-ctx.Done()
-		return status.FromContextError(ctx.Err()).Err()
+	var waited <-chan time.Time
+	if !s.hang {
+		waited = time.After(s.wait)
 	}
-	if s.wait > 0 {
-		timer := time.NewTimer(s.wait)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			return status.FromContextError(ctx.Err()).Err()
-		}
+	select {
+	case <-waited:
+	case <-ctx.Done():
+		return status.FromContextError(ctx.Err()).Err()
 	}
 	if s.code != codes.OK {
 		return status.Error(s.code, "failed on purpose: the server was told so by --error-rate or SetFaults")
