@@ -75,8 +75,10 @@ func (o Object) String() string {
 
 // Differs tells whether anything differs.
 func (r Result) Differs() bool {
-	return slices.ContainsFunc(r.Overlays, func(o Overlay) bool { return o.Change != Unchanged && o.Change != Skipped })
+	return slices.ContainsFunc(r.Overlays, Overlay.differs)
 }
+
+func (o Overlay) differs() bool { return o.Change != Unchanged && o.Change != Skipped }
 
 // Flagged is an object's flag, and where it is.
 type Flagged struct {

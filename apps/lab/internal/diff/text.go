@@ -58,14 +58,14 @@ func (r Result) Summary() string {
 		if overlay.Change != Skipped {
 			compared++
 		}
-		if overlay.Change != Unchanged && overlay.Change != Skipped {
+		if overlay.differs() {
 			differ++
 		}
 		for _, o := range overlay.Objects {
 			objects[o.Change]++
 		}
 	}
-	if !r.Differs() {
+	if differ == 0 {
 		return fmt.Sprintf("%d compared, nothing differs, %s.", compared, sides)
 	}
 	summary := fmt.Sprintf("%d of %d differ, %s; objects: %d changed, %d added, %d removed",
