@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,10 +62,7 @@ func applier(live *unstructured.Unstructured) string {
 		}
 		manager = m.Manager
 	}
-	if manager == "" {
-		return FieldManager
-	}
-	return manager
+	return cmp.Or(manager, FieldManager)
 }
 
 // List returns the objects of a kind in a namespace that a label selector takes.
