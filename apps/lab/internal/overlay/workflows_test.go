@@ -8,6 +8,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -136,19 +137,40 @@ func badWorkflow(content []byte) []string {
 	return violations
 }
 
-// dependabot is the part of its configuration that says what is watched.
-type dependabot struct {
-	Updates []struct {
-		Ecosystem   string   `json:"package-ecosystem"`
-		Directory   string   `json:"directory"`
-		Directories []string `json:"directories"`
-		Cooldown    struct {
-			Days int `json:"default-days"`
-		} `json:"cooldown"`
-		Allow []struct {
-			Name string `json:"dependency-name"`
-		} `json:"allow"`
-	} `json:"updates"`
+// dependabotUpdate is one entry of dependabot's configuration, as far as it says what is
+// watched.
+type dependabotUpdate struct {
+	Ecosystem   string   `json:"package-ecosystem"`
+	Directory   string   `json:"directory"`
+	Directories []string `json:"directories"`
+	Cooldown    struct {
+		Days int `json:"default-days"`
+	} `json:"cooldown"`
+	Allow []struct {
+		Name string `json:"dependency-name"`
+	} `json:"allow"`
+}
+
+// watches says whether the update is about a directory, "" for the root.
+func (u dependabotUpdate) watches(t *testing.T, ecosystem, dir string) bool {
+	t.Helper()
+	return u.Ecosystem == ecosystem && slices.ContainsFunc(append(u.Directories, u.Directory), func(pattern string) bool {
+		matches, err := path.Match(strings.TrimSuffix(pattern, "/"), dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return matches && pattern != ""
+	})
+}
+
+// allows says whether the update is about the module that a tool comes from.
+func (u dependabotUpdate) allows(tool string) bool {
+	for _, a := range u.Allow {
+		if a.Name != "" && strings.HasPrefix(tool+"/", a.Name+"/") {
+			return true
+		}
+	}
+	return false
 }
 
 // Dependabot watches every Go module, every list of wheels and the actions, each
@@ -199,36 +221,28 @@ func TestDependabot(t *testing.T) {
 // unwatched says which of the directories, by ecosystem, the configuration misses.
 func unwatched(t *testing.T, content []byte, root string, files map[string][]string) []string {
 	t.Helper()
-	var d dependabot
-	if err := yaml.Unmarshal(content, &d); err != nil {
+	var config struct {
+		Updates []dependabotUpdate `json:"updates"`
+	}
+	if err := yaml.Unmarshal(content, &config); err != nil {
 		t.Fatal(err)
 	}
 	var violations []string
 	for ecosystem, dirs := range files {
 		for _, dir := range dirs {
+			module, _ := os.ReadFile(filepath.Join(root, dir, "go.mod")) // absent elsewhere
 			watched := false
-			for _, u := range d.Updates {
-				for _, pattern := range append(u.Directories, u.Directory) {
-					matches, err := path.Match(strings.TrimSuffix(pattern, "/"), dir)
-					if err != nil {
-						t.Fatal(err)
-					}
-					if !matches || pattern == "" || u.Ecosystem != ecosystem {
-						continue
-					}
-					watched = true
-					if u.Cooldown.Days == 0 {
-						violations = append(violations, fmt.Sprintf("%s of %s/ has no cooldown", ecosystem, dir))
-					}
-					module, _ := os.ReadFile(filepath.Join(root, dir, "go.mod")) // absent elsewhere
-					for _, tool := range tools.FindAllSubmatch(module, -1) {
-						allowed := false
-						for _, a := range u.Allow {
-							allowed = allowed || a.Name != "" && strings.HasPrefix(string(tool[1])+"/", a.Name+"/")
-						}
-						if !allowed {
-							violations = append(violations, fmt.Sprintf("%s: its tools come from none that is allowed: %s", dir, tool[1]))
-						}
+			for _, u := range config.Updates {
+				if !u.watches(t, ecosystem, dir) {
+					continue
+				}
+				watched = true
+				if u.Cooldown.Days == 0 {
+					violations = append(violations, fmt.Sprintf("%s of %s/ has no cooldown", ecosystem, dir))
+				}
+				for _, tool := range tools.FindAllSubmatch(module, -1) {
+					if !u.allows(string(tool[1])) {
+						violations = append(violations, fmt.Sprintf("%s: its tools come from none that is allowed: %s", dir, tool[1]))
 					}
 				}
 			}
