@@ -31,7 +31,7 @@ const (
 
 // bench is what a case works on: an API server and a program that uses the subject.
 type bench struct {
-	T
+	*checker
 	id      string // unique among the cases that ran
 	subject Subject
 	access  API // may be changed before the first channel
@@ -43,8 +43,8 @@ type bench struct {
 
 var benches atomic.Int64
 
-func newBench(t T, s Subject) *bench {
-	b := &bench{T: t, subject: s, id: fmt.Sprintf("%d-%d", os.Getpid(), benches.Add(1))}
+func newBench(t *checker, s Subject) *bench {
+	b := &bench{checker: t, subject: s, id: fmt.Sprintf("%d-%d", os.Getpid(), benches.Add(1))}
 	b.access = API{TokenFile: filepath.Join(t.TempDir(), "token"), Namespace: "shop", Node: "node-1", Zone: "zone-1"}
 	b.rotate(token)
 	b.open = sync.OnceValues(func() (*Program, error) {
@@ -57,8 +57,7 @@ func newBench(t T, s Subject) *bench {
 	return b
 }
 
-func newScriptedBench(t T, s Subject) *bench {
-	t.Helper()
+func newScriptedBench(t *checker, s Subject) *bench {
 	b := newBench(t, s)
 	b.script = apiserver.Start()
 	b.script.Accept(token)
@@ -67,8 +66,7 @@ func newScriptedBench(t T, s Subject) *bench {
 	return b
 }
 
-func newRealBench(t T, s Subject, cp *controlplane.ControlPlane) *bench {
-	t.Helper()
+func newRealBench(t *checker, s Subject, cp *controlplane.ControlPlane) *bench {
 	b := newBench(t, s)
 	b.cluster = cp
 	b.access.Namespace = "shop-" + b.id
@@ -85,7 +83,6 @@ func newRealBench(t T, s Subject, cp *controlplane.ControlPlane) *bench {
 
 // must ends the case if its own machinery failed.
 func (b *bench) must(err error) {
-	b.Helper()
 	if err != nil {
 		b.Fatalf("the bench: %v", err)
 	}
@@ -93,7 +90,6 @@ func (b *bench) must(err error) {
 
 // set creates or updates slices, in the program's own namespace if they name none.
 func (b *bench) set(slices ...*discoveryv1.EndpointSlice) {
-	b.Helper()
 	if b.script != nil {
 		b.script.Set(b.placed(slices)...)
 		return
@@ -102,7 +98,6 @@ func (b *bench) set(slices ...*discoveryv1.EndpointSlice) {
 }
 
 func (b *bench) remove(slices ...*discoveryv1.EndpointSlice) {
-	b.Helper()
 	if b.script != nil {
 		b.script.Delete(b.placed(slices)...)
 		return
@@ -124,14 +119,12 @@ func (b *bench) placed(slices []*discoveryv1.EndpointSlice) []*discoveryv1.Endpo
 
 // rotate replaces the program's token as the kubelet does, in one step.
 func (b *bench) rotate(token string) {
-	b.Helper()
 	next := b.access.TokenFile + ".next"
 	b.must(os.WriteFile(next, []byte(token), 0o600))
 	b.must(os.Rename(next, b.access.TokenFile))
 }
 
 func (b *bench) program() *Program {
-	b.Helper()
 	p, err := b.open()
 	if err != nil {
 		b.Fatalf("the subject cannot be used: %v", err)
@@ -149,17 +142,14 @@ type channel struct {
 
 // watch builds a resolver for the Service's port 8080.
 func (b *bench) watch() *channel {
-	b.Helper()
 	return b.watchPort(port)
 }
 
 func (b *bench) watchPort(port string) *channel {
-	b.Helper()
 	return b.watchWith(newRecorder(), port)
 }
 
 func (b *bench) watchWith(r *recorder, port string) *channel {
-	b.Helper()
 	c, err := b.build(r, service, port)
 	if err != nil {
 		b.Fatalf("Build: %v", err)
@@ -168,14 +158,12 @@ func (b *bench) watchWith(r *recorder, port string) *channel {
 }
 
 func (b *bench) build(r *recorder, service, port string) (*channel, error) {
-	b.Helper()
 	return b.buildTarget(r, b.program().Target(service, b.access.Namespace, port))
 }
 
 // buildTarget builds a resolver, which it gives patience to, and closes it with the
 // case.
 func (b *bench) buildTarget(r *recorder, rawTarget string) (*channel, error) {
-	b.Helper()
 	p := b.program()
 	target, err := url.Parse(rawTarget)
 	if err != nil {
@@ -219,7 +207,6 @@ func (c *channel) close() bool {
 
 // closeAtOnce fails the case if Close takes longer than a loaded machine needs.
 func (c *channel) closeAtOnce() {
-	c.Helper()
 	began := time.Now()
 	if !c.close() || time.Since(began) > time.Second {
 		c.Errorf("Close has not returned within a second")

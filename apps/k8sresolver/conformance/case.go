@@ -8,18 +8,6 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver/conformance/controlplane"
 )
 
-// T is the part of a *testing.T that a case needs, so that cases can run outside of
-// go test too.
-type T interface {
-	Helper()
-	Context() context.Context
-	TempDir() string
-	Cleanup(func())
-	Logf(format string, args ...any)
-	Errorf(format string, args ...any)
-	Fatalf(format string, args ...any) // ends the goroutine
-}
-
 // Case is one thing that can go wrong.
 type Case struct {
 	Name string // of what goes wrong
@@ -57,9 +45,7 @@ func (c Case) Kind() string {
 	return "scripted"
 }
 
-// Run runs the case. The control plane is used by cases of the real API server only.
-func (c Case) Run(t T, s Subject, cp *controlplane.ControlPlane) {
-	t.Helper()
+func (c Case) runWith(t *checker, s Subject, cp *controlplane.ControlPlane) {
 	var b *bench
 	if c.Real {
 		b = newRealBench(t, s, cp)

@@ -25,7 +25,6 @@ import (
 // serve starts n gRPC servers on one port of the loopback, at 127.0.0.1 and the next
 // addresses, all of which Linux has. It returns a slice for each.
 func (b *bench) serve(n int) (port string, at []string, slices []*discoveryv1.EndpointSlice) {
-	b.Helper()
 	server := grpc.NewServer()
 	healthpb.RegisterHealthServer(server, health.NewServer())
 	b.Cleanup(server.Stop)
@@ -46,13 +45,11 @@ func (b *bench) serve(n int) (port string, at []string, slices []*discoveryv1.En
 // dial returns a channel with round_robin that leaves the proxy of the environment
 // alone, which one case is about and no other.
 func (b *bench) dial(port string, opts ...grpc.DialOption) *grpc.ClientConn {
-	b.Helper()
 	return b.dialAsDocumented(port, append(opts, grpc.WithNoProxy())...)
 }
 
 // dialAsDocumented returns a channel with round_robin as the subject tells to make it.
 func (b *bench) dialAsDocumented(port string, opts ...grpc.DialOption) *grpc.ClientConn {
-	b.Helper()
 	p := b.program()
 	opts = append(append([]grpc.DialOption{
 		grpc.WithResolvers(p.Builder),
@@ -88,7 +85,6 @@ func (b *bench) call(conn *grpc.ClientConn, limit time.Duration, opts ...grpc.Ca
 
 // reaches waits until calls reach exactly these servers.
 func (b *bench) reaches(conn *grpc.ClientConn, want ...string) {
-	b.Helper()
 	var got map[string]bool
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
 		got = make(map[string]bool)

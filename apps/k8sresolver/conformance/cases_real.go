@@ -1,10 +1,6 @@
 package conformance
 
-import (
-	"time"
-
-	"google.golang.org/grpc/resolver"
-)
+import "time"
 
 // clusterCases are about what a real API server does by itself.
 var clusterCases = []Case{
@@ -87,7 +83,7 @@ func faulty(name, want string, fail func(*bench) (mend func() error, err error))
 		b.set(slice("a", pod("p2", "10.0.0.2"), pod("p3", "10.0.0.3")))
 		b.pause(time.Second)
 		// gRPC asks for news when a connection to a pod fails.
-		c.resolver.ResolveNow(resolver.ResolveNowOptions{})
+		c.resolveNow()
 		b.must(mend())
 		c.wantWithin(3*patience, "10.0.0.2:8080", "10.0.0.3:8080")
 		c.wantKept("10.0.0.2:8080")

@@ -6,7 +6,6 @@ import (
 
 // last returns the endpoint with the address in the newest set.
 func (c *channel) last(address string) resolver.Endpoint {
-	c.Helper()
 	all := states(c.history())
 	if len(all) > 0 {
 		for _, e := range endpoints(all[len(all)-1]) {
@@ -98,7 +97,6 @@ var stateCases = []Case{
 
 // info returns what the subject tells of an endpoint in the newest set.
 func (c *channel) info(address string) Info {
-	c.Helper()
 	read := c.program().Info
 	if read == nil {
 		c.Fatalf("the subject tells nothing of an endpoint but its address")
@@ -111,7 +109,6 @@ func (c *channel) info(address string) Info {
 }
 
 func (c *channel) wantInfo(address string, want Info) {
-	c.Helper()
 	if got := c.info(address); got != want {
 		c.Errorf("of %s the subject tells %+v, want %+v", address, got, want)
 	}

@@ -11,15 +11,16 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver/conformance/controlplane"
 )
 
-// Check runs the case outside of go test, and returns what it has to complain about.
-// Call clean to free what the case has made, which the subject may delay.
+// Check runs the case and returns what it has to complain about. The control plane is
+// used by cases of the real API server only. Call clean to free what the case has made,
+// which the subject may delay.
 func (c Case) Check(ctx context.Context, s Subject, cp *controlplane.ControlPlane) (failures []string, clean func()) {
 	t := &checker{}
 	t.ctx, t.cancel = context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() { // which Fatalf ends
 		defer close(done)
-		c.Run(t, s, cp)
+		c.runWith(t, s, cp)
 	}()
 	<-done
 	t.mu.Lock()
@@ -27,9 +28,9 @@ func (c Case) Check(ctx context.Context, s Subject, cp *controlplane.ControlPlan
 	return slices.Clone(t.failures), t.clean
 }
 
-// checker is a T that keeps failures.
+// checker is the part of a *testing.T that a case needs, outside of go test too.
 type checker struct {
-	ctx    context.Context // what a T has
+	ctx    context.Context // as a *testing.T has one
 	cancel context.CancelFunc
 
 	mu       sync.Mutex
@@ -47,9 +48,7 @@ func (t *checker) clean() {
 	}
 }
 
-func (t *checker) Helper()                  {}
 func (t *checker) Context() context.Context { return t.ctx }
-func (t *checker) Logf(string, ...any)      {}
 
 func (t *checker) Cleanup(f func()) {
 	t.mu.Lock()
@@ -72,6 +71,7 @@ func (t *checker) Errorf(format string, args ...any) {
 	t.failures = append(t.failures, fmt.Sprintf(format, args...))
 }
 
+// Fatalf ends the goroutine.
 func (t *checker) Fatalf(format string, args ...any) {
 	t.Errorf(format, args...)
 	runtime.Goexit()

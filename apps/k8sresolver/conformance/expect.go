@@ -8,12 +8,10 @@ import (
 
 // want waits until gRPC has exactly these endpoints.
 func (c *channel) want(endpoints ...string) {
-	c.Helper()
 	c.wantWithin(patience, endpoints...)
 }
 
 func (c *channel) wantWithin(limit time.Duration, endpoints ...string) {
-	c.Helper()
 	slices.Sort(endpoints)
 	if !c.await(limit, func(h []event) bool {
 		got := published(h)
@@ -40,7 +38,6 @@ func (c *channel) settle() {
 // wantNone waits until gRPC has no endpoint, told by an empty state or, when it had
 // none before, by an error.
 func (c *channel) wantNone() {
-	c.Helper()
 	if !c.await(patience, func(h []event) bool {
 		all := states(h)
 		if len(all) == 0 {
@@ -54,7 +51,6 @@ func (c *channel) wantNone() {
 
 // wantError waits for an error with all of the parts in its text.
 func (c *channel) wantError(limit time.Duration, parts ...string) {
-	c.Helper()
 	if !c.await(limit, func(h []event) bool {
 		return slices.ContainsFunc(failures(h), func(err error) bool { return containsAll(err.Error(), parts) })
 	}) {
@@ -64,7 +60,6 @@ func (c *channel) wantError(limit time.Duration, parts ...string) {
 
 // wantNoError fails if a caller was told an error once there were endpoints.
 func (c *channel) wantNoError() {
-	c.Helper()
 	h := c.history()
 	first := slices.IndexFunc(h, func(e event) bool { return e.err == nil })
 	if errs := failures(h[max(first, 0):]); len(errs) > 0 {
@@ -74,7 +69,6 @@ func (c *channel) wantNoError() {
 
 // never fails if gRPC has ever had an endpoint with this address.
 func (c *channel) never(address string) {
-	c.Helper()
 	for _, s := range states(c.history()) {
 		if slices.ContainsFunc(lines(s), func(l string) bool { return strings.Contains(l, address) }) {
 			c.Errorf("gRPC was given %s, want it never to have %q", short(lines(s)), address)
@@ -86,7 +80,6 @@ func (c *channel) never(address string) {
 // wantKept fails if gRPC was ever given less than these endpoints since the first
 // state that had them all.
 func (c *channel) wantKept(endpoints ...string) {
-	c.Helper()
 	began := false
 	for _, s := range states(c.history()) {
 		got := lines(s)

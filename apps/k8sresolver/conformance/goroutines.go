@@ -12,7 +12,6 @@ var record = regexp.MustCompile(`(?m)^(\d+) @.*\n# labels: (\{.*\})$`)
 
 // goroutines counts the goroutines that the case and the subject in it have started.
 func (b *bench) goroutines() int {
-	b.Helper()
 	var profile bytes.Buffer
 	b.must(pprof.Lookup("goroutine").WriteTo(&profile, 1))
 	label := fmt.Sprintf("%q:%q", caseLabel, b.id)
