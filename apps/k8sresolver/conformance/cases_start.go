@@ -8,6 +8,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/cert"
 
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver/conformance/apiserver"
 )
@@ -172,7 +173,7 @@ var failureCases = []Case{
 		Want: "a certificate that is not trusted is told to callers within a second",
 		run: func(b *bench) {
 			var err error
-			b.access.CA, err = strangerCA()
+			b.access.CA, _, err = cert.GenerateSelfSignedCertKey("stranger", nil, nil) // which has signed nothing else
 			b.must(err)
 			b.watch().wantError(soon, "certificate")
 		},

@@ -4,30 +4,26 @@ package controlplane
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
+
+	"k8s.io/client-go/util/keyutil"
 )
 
 // Tokens that the API server knows.
 const (
-	AdminToken  = "admin"
+	adminToken  = "admin"
 	ClientToken = "client"
-	// ClientUser is who the bearer of ClientToken is: a service account that may do
+	// clientUser is who the bearer of ClientToken is: a service account that may do
 	// nothing but what a case grants it.
-	ClientUser = "system:serviceaccount:conformance:client"
+	clientUser = "system:serviceaccount:conformance:client"
 )
 
 // ControlPlane is a running API server.
@@ -50,9 +46,11 @@ func Start(ctx context.Context, programs Programs, dir string) (*ControlPlane, e
 	cp.URL = "https://127.0.0.1:" + ports[2]
 	keys := filepath.Join(dir, "service-accounts.pem")
 	tokens := filepath.Join(dir, "tokens.csv")
+	key, err := keyutil.MakeEllipticPrivateKeyPEM() // which the API server insists on having for tokens
 	if err := errors.Join(
-		writeKey(keys),
-		os.WriteFile(tokens, fmt.Appendf(nil, "%s,admin,admin,system:masters\n%s,%s,client,system:serviceaccounts\n", AdminToken, ClientToken, ClientUser), 0o600),
+		err,
+		keyutil.WriteKey(keys, key),
+		os.WriteFile(tokens, fmt.Appendf(nil, "%s,admin,admin,system:masters\n%s,%s,client,system:serviceaccounts\n", adminToken, ClientToken, clientUser), 0o600),
 	); err != nil {
 		return cp, err
 	}
@@ -110,7 +108,7 @@ func (cp *ControlPlane) ready(ctx context.Context, certificate string) error {
 	var err error
 	for {
 		if cp.CA, err = os.ReadFile(certificate); err == nil {
-			if err = cp.Do(ctx, http.MethodGet, "/readyz", nil); err == nil {
+			if _, err = cp.Get(ctx, "/readyz"); err == nil {
 				return nil
 			}
 		}
@@ -138,17 +136,4 @@ func freePorts(n int) ([]string, error) {
 		ports = append(ports, port)
 	}
 	return ports, nil
-}
-
-// writeKey writes the key that the API server insists on having for tokens.
-func writeKey(path string) error {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return err
-	}
-	der, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}), 0o600)
 }
