@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -22,6 +23,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
+	// Who waits for a change is woken when the request ends.
+	defer context.AfterFunc(r.Context(), func() { s.do(func() {}) })()
 	status := s.admit(r, req)
 	answer := newEncoder(w, r, s.onlyJSON())
 	switch {
@@ -32,7 +35,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		answer.object(int(status.Code), status)
 	case req.Verb == "list":
-		s.list(answer, req)
+		s.list(answer, r, req)
 	default:
 		s.watch(answer, r, req)
 	}
@@ -62,7 +65,6 @@ func parse(r *http.Request) (Request, bool) {
 
 // admit notes the request, and returns why it is refused once the server speaks.
 func (s *Server) admit(r *http.Request, req Request) *metav1.Status {
-	defer s.wakeWith(r)()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.requests = append(s.requests, req)
@@ -88,20 +90,6 @@ func (s *Server) admit(r *http.Request, req Request) *metav1.Status {
 		s.syncPods()
 	}
 	return nil
-}
-
-// wakeWith wakes who waits for a change when the request ends; call what it returns
-// at the end.
-func (s *Server) wakeWith(r *http.Request) (stop func()) {
-	done := make(chan struct{})
-	go func() {
-		select {
-		case <-done:
-		case <-r.Context().Done():
-			s.do(func() {})
-		}
-	}()
-	return func() { close(done) }
 }
 
 // Forbidden is what the API server says to a service account without a Role.
@@ -149,9 +137,9 @@ func matches(req Request, resource string, obj runtime.Object) bool {
 		selector.Matches(labels.Set(o.GetLabels()))
 }
 
-func (s *Server) list(answer *encoder, req Request) {
+func (s *Server) list(answer *encoder, r *http.Request, req Request) {
 	s.mu.Lock()
-	for s.stalled {
+	for s.stalled && r.Context().Err() == nil {
 		s.changed.Wait()
 	}
 	list := newList(req.Resource, s.version, s.matching(req))

@@ -43,7 +43,6 @@ type dated struct {
 }
 
 func (s *Server) watch(answer *encoder, r *http.Request, req Request) {
-	defer s.wakeWith(r)()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	since, err := strconv.Atoi(r.URL.Query().Get("resourceVersion"))
