@@ -14,6 +14,7 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver"
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver/conformance"
+	"github.com/grpc-lb/grpc-lb/apps/k8sresolver/conformance/faults"
 )
 
 func TestMain(m *testing.M) {
@@ -29,11 +30,7 @@ func TestMain(m *testing.M) {
 	}
 	code := m.Run()
 	stop()
-	// toxiproxy leaves goroutines behind when it closes a connection under way.
-	if err := goleak.Find(goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2.(*ToxicLink).read"),
-		goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2.(*ToxicLink).write"),
-		goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2.(*ToxicLink).RemoveToxic.func1"),
-		goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2/toxics.(*ToxicStub).Run")); err != nil && code == 0 {
+	if err := goleak.Find(faults.Leaks()...); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}

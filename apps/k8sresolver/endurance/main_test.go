@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/grpc-lb/grpc-lb/apps/k8sresolver/conformance/faults"
 )
 
 var (
@@ -22,11 +24,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	// toxiproxy leaves goroutines behind when it closes a connection under way.
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2.(*ToxicLink).read"),
-		goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2.(*ToxicLink).write"),
-		goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2.(*ToxicLink).RemoveToxic.func1"),
-		goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2/toxics.(*ToxicStub).Run"))
+	goleak.VerifyTestMain(m, faults.Leaks()...)
 }
 
 // pick returns how much a test does: the first when it is to be light.

@@ -13,6 +13,7 @@ import (
 
 	toxiproxy "github.com/Shopify/toxiproxy/v2"
 	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
 )
 
 // Proxy forwards connections to one server. It is two proxies in a row, so that the
@@ -124,4 +125,16 @@ func (p *Proxy) add(toxics ...toxic) (mend func() error, err error) {
 		}
 		return errors.Join(errs...)
 	}, nil
+}
+
+// Leaks returns what a check for leaked goroutines must forgive: toxiproxy leaves some
+// behind when it closes a connection under way.
+func Leaks() []goleak.Option {
+	const path = "github.com/Shopify/toxiproxy/v2"
+	return []goleak.Option{
+		goleak.IgnoreAnyFunction(path + ".(*ToxicLink).read"),
+		goleak.IgnoreAnyFunction(path + ".(*ToxicLink).write"),
+		goleak.IgnoreAnyFunction(path + ".(*ToxicLink).RemoveToxic.func1"),
+		goleak.IgnoreAnyFunction(path + "/toxics.(*ToxicStub).Run"),
+	}
 }
