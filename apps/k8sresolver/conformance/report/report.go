@@ -3,7 +3,6 @@
 package report
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -95,18 +94,13 @@ func (r Report) Write(path string) error {
 
 // Summary returns a table of the subjects in Markdown: cases that passed, and figures.
 func (r Report) Summary() string {
-	var ran []Subject
+	ran := r.ran()
 	var b strings.Builder
-	for _, s := range r.Subjects {
-		if s.NotRun == "" {
-			ran = append(ran, s)
-		}
-	}
 	row(&b, append([]string{""}, each(ran, func(s Subject) string { return s.Name + " " + s.Version })...))
 	row(&b, slices.Repeat([]string{"---"}, len(ran)+1))
 	row(&b, append([]string{"cases passed"}, each(ran, r.passed)...))
 	for _, f := range r.Figures {
-		row(&b, append([]string{f.Name + unit(f.Unit)}, each(ran, func(s Subject) string { return cmp.Or(f.Values[s.Name].String(), "-") })...))
+		row(&b, append([]string{f.Name + unit(f.Unit)}, each(ran, f.cell)...))
 	}
 	for _, s := range r.Subjects {
 		if s.NotRun != "" {
@@ -115,6 +109,19 @@ func (r Report) Summary() string {
 	}
 	fmt.Fprintf(&b, "\nMeasured on %s.\n", r.Machine)
 	return b.String()
+}
+
+// ran returns the subjects that there is something about.
+func (r Report) ran() []Subject {
+	return slices.DeleteFunc(slices.Clone(r.Subjects), func(s Subject) bool { return s.NotRun != "" })
+}
+
+// cell returns what a table says of a subject, a dash where it was not measured.
+func (f Figure) cell(s Subject) string {
+	if v, measured := f.Values[s.Name]; measured {
+		return v.String()
+	}
+	return "-"
 }
 
 // passed counts the cases that passed, of those that ran.
@@ -135,17 +142,12 @@ func (r Report) passed(s Subject) string {
 
 // Details returns a table of the cases in Markdown.
 func (r Report) Details() string {
+	ran := r.ran()
 	var b strings.Builder
-	names := make([]string, 0, len(r.Subjects))
-	for _, s := range r.Subjects {
-		if s.NotRun == "" {
-			names = append(names, s.Name)
-		}
-	}
-	row(&b, append([]string{"what goes wrong"}, names...))
-	row(&b, slices.Repeat([]string{"---"}, len(names)+1))
+	row(&b, append([]string{"what goes wrong"}, each(ran, func(s Subject) string { return s.Name })...))
+	row(&b, slices.Repeat([]string{"---"}, len(ran)+1))
 	for _, c := range r.Cases {
-		row(&b, append([]string{c.Name}, each(names, func(name string) string { return mark(c.Results[name]) })...))
+		row(&b, append([]string{c.Name}, each(ran, func(s Subject) string { return mark(c.Results[s.Name]) })...))
 	}
 	return b.String()
 }

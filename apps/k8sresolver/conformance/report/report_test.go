@@ -68,7 +68,7 @@ func TestReport_Tables(t *testing.T) {
 	r := report.Report{
 		Machine:  "2 cores",
 		Subjects: []report.Subject{{Name: "mine", Version: "v1"}, {Name: "other", Version: "v2"}, {Name: "absent", NotRun: "it is not there"}},
-		Figures:  []report.Figure{{Name: "delay", Unit: "ms", Values: map[string]report.Value{"mine": {Number: 0.125}, "other": {Note: "> 5000"}}}},
+		Figures:  []report.Figure{{Name: "delay", Unit: "ms", Values: map[string]report.Value{"mine": {Number: 0.125}, "other": {Note: "> 5000"}}}, {Name: "size", Values: map[string]report.Value{"mine": {Number: 0}}}},
 		Cases: []report.Case{
 			{Name: "scripted/a", Results: map[string]string{"mine": report.Passed, "other": "failed: x"}},
 			{Name: "real/b", Results: map[string]string{"mine": report.Passed, "other": "not run: y"}},
@@ -78,6 +78,7 @@ func TestReport_Tables(t *testing.T) {
 | --- | --- | --- |
 | cases passed | 2 of 2 | 0 of 1 |
 | delay, ms | 0.12 | > 5000 |
+| size | 0 | - |
 
 absent: not run: it is not there
 
