@@ -27,11 +27,17 @@ func (r *rig) open(n int) error {
 	if err := r.call("Open", n, nil); err != nil {
 		return err
 	}
+	err := r.published()
+	r.pause(500 * time.Millisecond) // for the watch that follows a list
+	return err
+}
+
+// published waits for the first set.
+func (r *rig) published() error {
 	_, ok, err := r.await(giveUp, func(u Update) bool { return u.Endpoints > 0 })
 	if err == nil && !ok {
 		err = fmt.Errorf("it publishes nothing within %v", giveUp)
 	}
-	r.pause(500 * time.Millisecond) // for the watch that follows a list
 	return err
 }
 
@@ -143,8 +149,8 @@ func storm(r *rig) error {
 	if err := r.call("Dial", nil, nil); err != nil {
 		return err
 	}
-	if _, ok, err := r.await(giveUp, func(u Update) bool { return u.Endpoints > 0 }); err != nil || !ok {
-		return fmt.Errorf("it publishes nothing within %v: %w", giveUp, err)
+	if err := r.published(); err != nil {
+		return err
 	}
 	r.pause(2 * time.Second)
 	if err := r.call("Forget", nil, nil); err != nil {

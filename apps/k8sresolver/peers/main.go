@@ -105,9 +105,7 @@ func compare(ctx context.Context, o options, stdout io.Writer) error {
 	for _, p := range chosen {
 		r.Subjects = append(r.Subjects, report.Subject{Name: p.Name, Version: p.version()})
 	}
-	for name, why := range absent() {
-		r.Subjects = append(r.Subjects, report.Subject{Name: name, NotRun: why})
-	}
+	r.Subjects = append(r.Subjects, absent...)
 	if r.Cases, err = runCases(ctx, o, chosen, dir); err != nil {
 		return err
 	}

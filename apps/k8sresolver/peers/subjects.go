@@ -17,6 +17,7 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver"
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver/conformance"
+	"github.com/grpc-lb/grpc-lb/apps/k8sresolver/conformance/report"
 )
 
 // peer is a subject and what the comparison must know of it.
@@ -44,11 +45,9 @@ func peers() []peer {
 	}
 }
 
-// absent returns what is not compared, with the reason.
-func absent() map[string]string {
-	return map[string]string{
-		"xds": "its endpoints come from a control plane such as istiod, which is not part of this comparison",
-	}
+// absent is what is not compared.
+var absent = []report.Subject{
+	{Name: "xds", NotRun: "its endpoints come from a control plane such as istiod, which is not part of this comparison"},
 }
 
 func (p peer) version() string {
