@@ -191,14 +191,19 @@ func (b *bench) buildTarget(r *recorder, rawTarget string) (*channel, error) {
 
 // close closes the resolver and reports whether that ended in time.
 func (c *channel) close() bool {
+	if !inTime(c.resolver.Close) {
+		return false
+	}
+	c.recorder.close()
+	return true
+}
+
+// inTime reports whether f, which a subject may hold up, returns within patience.
+func inTime(f func()) bool {
 	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		c.resolver.Close()
-	}()
+	go func() { defer close(done); f() }()
 	select {
 	case <-done:
-		c.recorder.close()
 		return true
 	case <-time.After(patience):
 		return false

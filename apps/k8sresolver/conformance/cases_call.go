@@ -60,14 +60,7 @@ func (b *bench) dialAsDocumented(port string, opts ...grpc.DialOption) *grpc.Cli
 	if err != nil {
 		b.Fatalf("grpc.NewClient: %v", err)
 	}
-	b.Cleanup(func() {
-		closed := make(chan struct{})
-		go func() { defer close(closed); _ = conn.Close() }()
-		select {
-		case <-closed:
-		case <-time.After(patience):
-		}
-	})
+	b.Cleanup(func() { inTime(func() { _ = conn.Close() }) })
 	return conn
 }
 
@@ -221,11 +214,7 @@ var callCases = []Case{
 					}
 					b.set(next)
 				}
-				closed := make(chan struct{})
-				go func() { defer close(closed); _ = conn.Close() }()
-				select {
-				case <-closed:
-				case <-time.After(patience):
+				if !inTime(func() { _ = conn.Close() }) {
 					b.Fatalf("Close of channel %d has not returned within %v", i, patience)
 				}
 			}

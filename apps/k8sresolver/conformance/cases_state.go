@@ -6,12 +6,9 @@ import (
 
 // last returns the endpoint with the address in the newest set.
 func (c *channel) last(address string) resolver.Endpoint {
-	all := states(c.history())
-	if len(all) > 0 {
-		for _, e := range endpoints(all[len(all)-1]) {
-			if e.Addresses[0].Addr == address {
-				return e
-			}
+	for _, e := range endpoints(newest(c.history())) {
+		if e.Addresses[0].Addr == address {
+			return e
 		}
 	}
 	c.Fatalf("gRPC does not have %s", address)

@@ -153,13 +153,13 @@ var updateCases = []Case{
 			c1, c2 := b.watch(), b.watch()
 			c1.want(slices.Clone(want)...)
 			c2.want(slices.Clone(want)...)
-			first := lines(states(c1.history())[len(states(c1.history()))-1])
-			if second := lines(states(c2.history())[len(states(c2.history()))-1]); !slices.Equal(first, second) {
+			first := lines(newest(c1.history()))
+			if second := lines(newest(c2.history())); !slices.Equal(first, second) {
 				b.Errorf("two channels got %s and %s, want one order", short(first), short(second))
 			}
 			b.set(slice("z", pod("pz", "10.200.0.1")))
 			c1.want(append(slices.Clone(want), "10.200.0.1:8080")...)
-			after := slices.DeleteFunc(lines(states(c1.history())[len(states(c1.history()))-1]), func(l string) bool { return l == "10.200.0.1:8080" })
+			after := slices.DeleteFunc(lines(newest(c1.history())), func(l string) bool { return l == "10.200.0.1:8080" })
 			if !slices.Equal(first, after) {
 				b.Errorf("the order changed from %s to %s", short(first), short(after))
 			}

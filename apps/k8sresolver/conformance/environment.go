@@ -1,7 +1,6 @@
 package conformance
 
 import (
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -28,12 +27,7 @@ var proxy struct {
 //   - HTTP2_READ_IDLE_TIMEOUT_SECONDS and HTTP2_PING_TIMEOUT_SECONDS make client-go notice
 //     dead connections in seconds instead of a minute.
 func SetEnvironment() (stop func(), err error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: http.HandlerFunc(refuseToTunnel)}}
-	server.Start()
+	server := httptest.NewServer(http.HandlerFunc(refuseToTunnel))
 	for name, value := range map[string]string{
 		"HTTPS_PROXY":                     server.URL,
 		"https_proxy":                     "",

@@ -39,11 +39,7 @@ func (c *channel) settle() {
 // none before, by an error.
 func (c *channel) wantNone() {
 	if !c.await(patience, func(h []event) bool {
-		all := states(h)
-		if len(all) == 0 {
-			return len(h) > 0
-		}
-		return len(lines(all[len(all)-1])) == 0
+		return len(h) > 0 && len(published(h)) == 0
 	}) {
 		c.Fatalf("within %v: gRPC has %s, want an empty set", patience, short(published(c.history())))
 	}

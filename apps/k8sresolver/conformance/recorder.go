@@ -156,9 +156,17 @@ func failures(events []event) []error {
 // published returns what gRPC has at the end of the events, sorted: nil before the
 // first state.
 func published(events []event) []string {
-	all := states(events)
-	if len(all) == 0 {
+	if len(states(events)) == 0 {
 		return nil
 	}
-	return slices.Sorted(slices.Values(lines(all[len(all)-1])))
+	return slices.Sorted(slices.Values(lines(newest(events))))
+}
+
+// newest returns the state at the end of the events, the zero one before the first.
+func newest(events []event) resolver.State {
+	var last resolver.State
+	for _, s := range states(events) {
+		last = s
+	}
+	return last
 }
