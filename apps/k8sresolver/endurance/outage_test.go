@@ -3,7 +3,6 @@ package endurance_test
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -19,7 +18,6 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver"
-	"github.com/grpc-lb/grpc-lb/apps/k8sresolver/conformance/apiserver"
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver/conformance/faults"
 )
 
@@ -81,10 +79,10 @@ func TestOutage_Simulated(t *testing.T) {
 	const length, goal, interval = 10 * time.Minute, 30 * time.Second, 50 * time.Millisecond
 	api := startScripted(t) // used without its network, which time could not be simulated with
 	synctest.Test(t, func(t *testing.T) {
-		network := &inMemory{handler: api}
+		network := &inMemory{}
 		first, second := network.pod(t, "10.0.0.1"), network.pod(t, "10.0.0.2")
 		api.Set(newSlice(service, "a", 8080, imagined(1, 10)))
-		client := newClient(t, &rest.Config{Host: "http://api", Transport: network})
+		client := newClient(t, network.api(t, api))
 		conn := dial(t, grpc.WithResolvers(k8sresolver.NewBuilder(client, quiet())), grpc.WithContextDialer(network.dial))
 		calls, failed := 0, 0
 		callFor := func(d time.Duration, until func() bool) time.Duration {
@@ -121,12 +119,39 @@ func TestOutage_Simulated(t *testing.T) {
 	})
 }
 
-// inMemory is what reaches an API server and pods without a network.
+// inMemory is a network without sockets, which time could not be simulated with.
 type inMemory struct {
-	handler   *apiserver.Server
 	down      atomic.Bool // the API server refuses connections
 	listeners map[string]*bufconn.Listener
 }
+
+// listen returns the listener of a host.
+func (n *inMemory) listen(host string) *bufconn.Listener {
+	if n.listeners == nil {
+		n.listeners = make(map[string]*bufconn.Listener)
+	}
+	n.listeners[host] = bufconn.Listen(1 << 16)
+	return n.listeners[host]
+}
+
+// api starts an HTTP server, whose connections serve one request each so that none
+// outlives its API server's outage, and returns how clients reach it.
+func (n *inMemory) api(t *testing.T, handler http.Handler) *rest.Config {
+	t.Helper()
+	server := &http.Server{Handler: handler}
+	server.SetKeepAlivesEnabled(false)
+	listener := n.listen(apiHost)
+	go func() { _ = server.Serve(listener) }() // ended by Close
+	t.Cleanup(func() { _ = server.Close() })
+	return &rest.Config{Host: "http://" + apiHost, Dial: func(ctx context.Context, _, address string) (net.Conn, error) {
+		if n.down.Load() {
+			return nil, errors.New("connection refused")
+		}
+		return n.dial(ctx, address)
+	}}
+}
+
+const apiHost = "api"
 
 // pod starts a pod that counts its calls.
 func (n *inMemory) pod(t *testing.T, ip string) *atomic.Int64 {
@@ -137,60 +162,16 @@ func (n *inMemory) pod(t *testing.T, ip string) *atomic.Int64 {
 		return next(ctx, req)
 	}))
 	healthpb.RegisterHealthServer(server, health.NewServer())
-	listener := bufconn.Listen(1 << 16)
-	if n.listeners == nil {
-		n.listeners = make(map[string]*bufconn.Listener)
-	}
-	n.listeners[ip] = listener
+	listener := n.listen(ip)
 	go func() { _ = server.Serve(listener) }() // ended by Stop
 	t.Cleanup(server.Stop)
 	return answered
 }
 
 func (n *inMemory) dial(ctx context.Context, address string) (net.Conn, error) {
-	ip, _, err := net.SplitHostPort(address)
+	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err
 	}
-	return n.listeners[ip].DialContext(ctx)
+	return n.listeners[host].DialContext(ctx)
 }
-
-// RoundTrip implements http.RoundTripper.
-func (n *inMemory) RoundTrip(r *http.Request) (*http.Response, error) {
-	if n.down.Load() {
-		return nil, errors.New("connection refused")
-	}
-	body, pipe := io.Pipe()
-	w := &pipeWriter{header: make(http.Header), pipe: pipe, head: make(chan int, 1)}
-	go func() {
-		defer func() {
-			if recover() != nil {
-				_ = pipe.CloseWithError(io.ErrUnexpectedEOF)
-			}
-			_ = pipe.Close()
-		}()
-		n.handler.ServeHTTP(w, r)
-	}()
-	// The transport's contract: the body ends with the request's context.
-	go func() { <-r.Context().Done(); _ = body.CloseWithError(r.Context().Err()) }()
-	select {
-	case <-r.Context().Done():
-		return nil, r.Context().Err()
-	case code := <-w.head:
-		return &http.Response{
-			Status: http.StatusText(code), StatusCode: code, Proto: "HTTP/2.0", ProtoMajor: 2,
-			Header: w.header, Body: body, Request: r, ContentLength: -1,
-		}, nil
-	}
-}
-
-type pipeWriter struct {
-	header http.Header
-	pipe   *io.PipeWriter
-	head   chan int
-}
-
-func (w *pipeWriter) Header() http.Header         { return w.header }
-func (w *pipeWriter) WriteHeader(code int)        { w.head <- code }
-func (w *pipeWriter) Write(b []byte) (int, error) { return w.pipe.Write(b) }
-func (w *pipeWriter) FlushError() error           { return nil }
