@@ -3,6 +3,7 @@ package conformance
 import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/resolver"
+	"k8s.io/client-go/rest"
 )
 
 // Subject is a resolver under test.
@@ -21,6 +22,11 @@ type API struct {
 	Namespace string // the program's own
 	Node      string // that the program runs on
 	Zone      string // of this node
+}
+
+// Config is what client-go reaches the API server with.
+func (a API) Config() *rest.Config {
+	return &rest.Config{Host: a.URL, TLSClientConfig: rest.TLSClientConfig{CAData: a.CA}, BearerTokenFile: a.TokenFile}
 }
 
 // Program is a subject in one process.

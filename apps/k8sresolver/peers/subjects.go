@@ -1,7 +1,6 @@
 package main
 
 import (
-	"log/slog"
 	"runtime/debug"
 
 	kuberegistry "github.com/go-kratos/kratos/contrib/registry/kubernetes/v2"
@@ -10,13 +9,11 @@ import (
 	"github.com/sercand/kuberesolver/v6"
 	"github.com/zeromicro/go-zero/core/logx"
 	zeroresolver "github.com/zeromicro/go-zero/zrpc/resolver"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/resolver"
 	"k8s.io/client-go/kubernetes" //nolint:depguard // what Kratos is given
-	"k8s.io/client-go/rest"
 
-	"github.com/grpc-lb/grpc-lb/apps/k8sresolver"
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver/conformance"
+	"github.com/grpc-lb/grpc-lb/apps/k8sresolver/conformance/own"
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver/conformance/report"
 )
 
@@ -37,7 +34,7 @@ type peer struct {
 // peers returns the subjects in the order of the tables.
 func peers() []peer {
 	return []peer{
-		{Subject: conformance.Subject{Name: "k8sresolver", Open: openOwn}, module: "github.com/grpc-lb/grpc-lb"},
+		{Subject: own.Subject(), module: "github.com/grpc-lb/grpc-lb"},
 		{Subject: conformance.Subject{Name: "kuberesolver", Open: openKuberesolver}, module: "github.com/sercand/kuberesolver/v6", inCluster: true},
 		{Subject: conformance.Subject{Name: "go-zero", Open: openGoZero}, module: "github.com/zeromicro/go-zero", inCluster: true},
 		{Subject: conformance.Subject{Name: "Kratos", Open: openKratos}, module: "github.com/go-kratos/kratos/v2", pods: true},
@@ -65,34 +62,6 @@ func (p peer) version() string {
 		}
 	}
 	return ""
-}
-
-func config(api conformance.API) *rest.Config {
-	return &rest.Config{
-		Host:            api.URL,
-		TLSClientConfig: rest.TLSClientConfig{CAData: api.CA},
-		BearerTokenFile: api.TokenFile,
-	}
-}
-
-func openOwn(api conformance.API) (*conformance.Program, error) {
-	client, err := k8sresolver.NewClient(config(api))
-	if err != nil {
-		return nil, err
-	}
-	return &conformance.Program{
-		Builder: k8sresolver.NewBuilder(client, k8sresolver.WithNamespace(api.Namespace), k8sresolver.WithNode(api.Node), k8sresolver.WithZone(api.Zone),
-			k8sresolver.WithLogger(slog.New(slog.DiscardHandler))),
-		Target: func(service, namespace, port string) string {
-			return k8sresolver.Scheme + ":///" + join(qualified(service, namespace), port)
-		},
-		Options: []grpc.DialOption{grpc.WithNoProxy()},
-		Close:   client.Close,
-		Info: func(e resolver.Endpoint) (conformance.Info, bool) {
-			info, ok := k8sresolver.InfoFrom(e)
-			return conformance.Info(info), ok
-		},
-	}, nil
 }
 
 func openKuberesolver(api conformance.API) (*conformance.Program, error) {
@@ -126,7 +95,7 @@ func openGoZero(api conformance.API) (*conformance.Program, error) {
 }
 
 func openKratos(api conformance.API) (*conformance.Program, error) {
-	client, err := kubernetes.NewForConfig(config(api))
+	client, err := kubernetes.NewForConfig(api.Config())
 	if err != nil {
 		return nil, err
 	}
