@@ -16,33 +16,27 @@ type Case struct {
 	run  func(*bench)
 }
 
-// Cases returns all cases, each under a name of its own within its kind.
+// Cases returns all cases, whose String differs.
 func Cases() []Case {
-	var all []Case
-	for _, group := range [][]Case{
+	all := slices.Concat(
 		joinCases, conditionCases, portCases, hintCases, targetCases,
 		startCases, failureCases, lossCases, streamCases, updateCases, stateCases,
 		shareCases, closeCases, callCases,
-	} {
-		all = append(all, group...)
-	}
-	for _, c := range slices.Concat(joinCases, conditionCases) {
-		c.Real = true
-		all = append(all, c)
-	}
-	for _, c := range slices.Concat(clusterCases, faultCases) {
+	)
+	for _, c := range slices.Concat(joinCases, conditionCases, clusterCases, faultCases) {
 		c.Real = true
 		all = append(all, c)
 	}
 	return all
 }
 
-// Kind returns where the case runs: "scripted" or "real".
-func (c Case) Kind() string {
+// String returns the name with where the case runs before it, as in
+// scripted/last-slice-wins and real/last-slice-wins.
+func (c Case) String() string {
 	if c.Real {
-		return "real"
+		return "real/" + c.Name
 	}
-	return "scripted"
+	return "scripted/" + c.Name
 }
 
 func (c Case) runWith(t *checker, s Subject, cp *controlplane.ControlPlane) {

@@ -43,7 +43,7 @@ func TestConformance(t *testing.T) {
 func TestCases(t *testing.T) {
 	seen := make(map[string]bool)
 	for _, c := range conformance.Cases() {
-		name := c.Kind() + "/" + c.Name
+		name := c.String()
 		if seen[name] {
 			t.Errorf("two cases are named %q", name)
 		}

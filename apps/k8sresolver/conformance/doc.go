@@ -1,6 +1,6 @@
 // Package conformance checks a gRPC resolver for Kubernetes Services, whoever wrote
 // it, against named cases. A case is named after what goes wrong in resolvers that
-// fail it. Half of them drive a scripted API server, which does on demand what a real
+// fail it. Most of them drive a scripted API server, which does on demand what a real
 // one does at its leisure; the others drive a real kube-apiserver through a proxy
 // that lets connections fail.
 //

@@ -33,7 +33,7 @@ func Run(t *testing.T, s Subject) {
 		}
 	}
 	for _, c := range Cases() {
-		t.Run(c.Kind()+"/"+c.Name, func(t *testing.T) {
+		t.Run(c.String(), func(t *testing.T) {
 			t.Parallel()
 			if c.Real && missing != nil {
 				t.Skip("not run:", missing)

@@ -38,7 +38,7 @@ func runCases(ctx context.Context, o options, chosen []peer, dir string) ([]repo
 	var group errgroup.Group
 	group.SetLimit(o.parallel)
 	for _, c := range conformance.Cases() {
-		name := c.Kind() + "/" + c.Name
+		name := c.String()
 		if !o.only.MatchString(name) {
 			continue
 		}
@@ -88,7 +88,7 @@ func runCase(ctx context.Context, c conformance.Case, p peer, cp *controlplane.C
 	}
 	limited, cancel := context.WithTimeout(ctx, caseTime)
 	defer cancel()
-	stdout, stderr, err := start(limited, p, dir, job{Peer: p.Name, Case: c.Kind() + "/" + c.Name, ControlPlane: cp}).output()
+	stdout, stderr, err := start(limited, p, dir, job{Peer: p.Name, Case: c.String(), ControlPlane: cp}).output()
 	var failures []string
 	switch {
 	case limited.Err() != nil:
@@ -98,18 +98,9 @@ func runCase(ctx context.Context, c conformance.Case, p peer, cp *controlplane.C
 	case json.Unmarshal(stdout, &failures) != nil:
 		return fmt.Sprintf("failed: the process said %q", stdout)
 	case len(failures) > 0:
-		return "failed: " + short(failures[0])
+		return "failed: " + report.Cut(failures[0], 200) // where thousands of endpoints are listed
 	}
 	return report.Passed
-}
-
-// short keeps the JSON readable where thousands of endpoints are listed.
-func short(text string) string {
-	const most = 200
-	if len(text) <= most {
-		return text
-	}
-	return text[:most] + "…"
 }
 
 // crash returns what a process that died has said last that matters.
@@ -150,9 +141,7 @@ func start(ctx context.Context, p peer, dir string, j job) process {
 	}
 	cmd := exec.CommandContext(ctx, self)
 	cmd.Env = append(os.Environ(), jobVariable+"="+string(description), "TMPDIR="+dir)
-	if p.inCluster {
-		cmd.SysProcAttr = ownMounts()
-	}
+	cmd.SysProcAttr = attributes(p.inCluster)
 	cmd.WaitDelay = time.Second
 	return process{Cmd: cmd}
 }
@@ -193,7 +182,7 @@ func workCase(j job) error {
 		return fmt.Errorf("peers: no resolver is named %q", j.Peer)
 	}
 	for _, c := range conformance.Cases() {
-		if c.Kind()+"/"+c.Name == j.Case {
+		if c.String() == j.Case {
 			failures, _ := c.Check(context.Background(), p.Subject, j.ControlPlane)
 			return json.NewEncoder(os.Stdout).Encode(append([]string{}, failures...))
 		}

@@ -12,9 +12,14 @@ import (
 
 const serviceAccount = "/var/run/secrets/kubernetes.io/serviceaccount"
 
-// ownMounts gives a process mounts of its own, also without root.
-func ownMounts() *syscall.SysProcAttr {
-	attr := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+// attributes makes a process end with this one, and gives it mounts of its own, also
+// without root.
+func attributes(ownMounts bool) *syscall.SysProcAttr {
+	attr := &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if !ownMounts {
+		return attr
+	}
+	attr.Cloneflags = syscall.CLONE_NEWNS
 	if os.Geteuid() != 0 {
 		attr.Cloneflags |= syscall.CLONE_NEWUSER
 		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
@@ -24,7 +29,7 @@ func ownMounts() *syscall.SysProcAttr {
 }
 
 // pretendPod gives this process the files and variables of a pod: resolvers look for
-// them under names that are compiled in. The process was started with ownMounts.
+// them under names that are compiled in. The process has mounts of its own.
 func pretendPod(api conformance.API) error {
 	at, err := url.Parse(api.URL)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver/conformance"
 )
 
-func ownMounts() *syscall.SysProcAttr { return nil }
+func attributes(bool) *syscall.SysProcAttr { return nil }
 
 func pretendPod(conformance.API) error {
 	return errors.New("peers: a pod's files can be put in place on Linux only")

@@ -53,12 +53,8 @@ type Value struct {
 
 // String returns what a cell of a table has room for.
 func (v Value) String() string {
-	const most = 40
-	if len(v.Note) > most {
-		return v.Note[:most] + "…"
-	}
 	if v.Note != "" {
-		return v.Note
+		return Cut(v.Note, 40)
 	}
 	switch {
 	case v.Number == 0:
@@ -180,6 +176,14 @@ func unit(u string) string {
 		return ""
 	}
 	return ", " + u
+}
+
+// Cut returns the beginning of a text that has more bytes than this.
+func Cut(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…"
 }
 
 // Replace returns the text with what stands between the comments <!-- name --> and

@@ -53,7 +53,7 @@ func TestResults_Current(t *testing.T) {
 	}
 	var want, got []string
 	for _, c := range conformance.Cases() {
-		want = append(want, c.Kind()+"/"+c.Name)
+		want = append(want, c.String())
 	}
 	for _, c := range r.Cases {
 		got = append(got, c.Name)
@@ -92,6 +92,15 @@ Measured on 2 cores.
 | real/b | ok | - |
 `, r.Details()); diff != "" {
 		t.Errorf("Details() (-want +got):\n%s", diff)
+	}
+}
+
+// Tests that a text is cut between characters.
+func TestCut(t *testing.T) {
+	for most, want := range map[int]string{2: "a…", 3: "aä…", 4: "aäb"} {
+		if got := report.Cut("aäb", most); got != want {
+			t.Errorf("Cut(%d) = %q, want %q", most, got, want)
+		}
 	}
 }
 
