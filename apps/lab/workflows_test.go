@@ -195,7 +195,7 @@ func script(t *testing.T, dir, text string, env ...string) (string, error) {
 type command []string
 
 // onRunners are the programs that GitHub's runners have, as far as they are used.
-var onRunners = []string{"[", "cat", "cd", "chmod", "echo", "exit", "find", "gh", "git", "head", "jq", "pip3", "tee", "xargs"}
+var onRunners = []string{"[", "cat", "cd", "chmod", "echo", "exit", "find", "gh", "git", "jq", "pip3", "tee", "xargs"}
 
 // installers are the actions that bring a program.
 var installers = map[string]string{"cosign": "sigstore/cosign-installer@"}
