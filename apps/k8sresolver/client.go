@@ -106,7 +106,7 @@ func (c *Client) Close() {
 	}
 	c.mu.Unlock()
 	for _, w := range ending {
-		<-w.done
+		w.running.Wait()
 	}
 }
 

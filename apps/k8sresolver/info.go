@@ -3,7 +3,6 @@ package k8sresolver
 import (
 	"fmt"
 
-	"google.golang.org/grpc/attributes"
 	"google.golang.org/grpc/resolver"
 )
 
@@ -19,16 +18,8 @@ type Info struct {
 	Terminating bool
 }
 
-// String is what channelz and gRPC's log show.
 func (i Info) String() string {
 	return fmt.Sprintf("pod=%s node=%s zone=%s terminating=%t", i.Pod, i.Node, i.Zone, i.Terminating)
-}
-
-// Equal reports whether o is an Info that tells the same. gRPC compares endpoints
-// with it.
-func (i Info) Equal(o any) bool {
-	other, ok := o.(Info)
-	return ok && i == other
 }
 
 type infoKey struct{}
@@ -36,10 +27,27 @@ type infoKey struct{}
 // InfoFrom returns what is known about the pod behind an endpoint, for use in
 // balancers. It reports false for endpoints of other resolvers.
 func InfoFrom(e resolver.Endpoint) (Info, bool) {
-	info, ok := e.Attributes.Value(infoKey{}).(Info)
-	return info, ok
+	ref, ok := e.Attributes.Value(infoKey{}).(podRef)
+	if !ok {
+		return Info{}, false
+	}
+	return ref.info(), true
 }
 
-func (i Info) attributes() *attributes.Attributes {
-	return attributes.New(infoKey{}, i)
+// podRef is an endpoint's attribute. It becomes an Info when somebody asks, since few
+// balancers do and there can be thousands.
+type podRef struct {
+	slice *slice
+	pod   int32 // index in the slice
+}
+
+func (r podRef) info() Info { return r.slice.info(&r.slice.pods[r.pod]) }
+
+// String is what channelz and gRPC's log show.
+func (r podRef) String() string { return r.info().String() }
+
+// Equal reports whether o tells the same of a pod. gRPC compares endpoints with it.
+func (r podRef) Equal(o any) bool {
+	other, ok := o.(podRef)
+	return ok && r.info() == other.info()
 }

@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	// An update takes at most about a 16th of the time: gRPC makes a new picker
-	// and walks over all endpoints, which is 10 ms for a thousand of them.
+	// All channels together spend at most about a 16th of the time: gRPC makes a new
+	// picker and walks over all endpoints, which is 10 ms for a thousand of them.
 	costFactor = 15
 	// A lone change brings others along, such as the second slice of a move.
 	minGap = 10 * time.Millisecond
@@ -18,16 +18,22 @@ const (
 	refill = rate.Limit(9.6)
 )
 
-// pacer decides when to publish. After a pause a change is published at once; the
-// next ones wait, all together, for a gap that grows with what an update costs: the
-// lesser of two costs, since one that met a garbage collection or a blocked channel
-// says nothing about the next. While changes keep coming they wait for a token of the
-// bucket, too. Additions and removals wait alike.
+// pacer decides when a round of updates begins. After a pause that is at once; the
+// changes that follow wait, all together, for a gap that grows with what a round costs.
+// While changes keep coming they wait for a token of the bucket, too. Additions and
+// removals wait alike.
 type pacer struct {
-	bucket *rate.Limiter // of updates
-	next   time.Time     // no update before
-	cost   time.Duration // of the last update
-	look   time.Duration // cost of the last evaluation that changed nothing
+	bucket *rate.Limiter // of rounds with an update
+	next   time.Time     // no round before
+	total  time.Duration // what all parts of a round usually cost
+	paid   bool          // this round's token is taken
+}
+
+// cost is what a part of the rounds costs: the lesser of the last two, since one that
+// met a garbage collection or a blocked channel says nothing about the next.
+type cost struct {
+	last, usual time.Duration
+	over        bool // the part is in no round any more
 }
 
 func newPacer() pacer { return pacer{bucket: rate.NewLimiter(refill, burst)} }
@@ -35,20 +41,41 @@ func newPacer() pacer { return pacer{bucket: rate.NewLimiter(refill, burst)} }
 // wait returns how long a change has to wait, 0 or less when it need not.
 func (p *pacer) wait(now time.Time) time.Duration { return p.next.Sub(now) }
 
-// updated takes note of an update of gRPC, and reserves the next one's token.
-func (p *pacer) updated(began, ended time.Time) {
-	cost := ended.Sub(began)
-	gap := min(max(costFactor*min(cost, p.cost), minGap), maxGap)
-	p.cost = cost
-	p.next = ended.Add(max(gap, p.bucket.ReserveN(ended, 1).DelayFrom(ended)))
+// begin begins a round, which is taken to cost what it usually does.
+func (p *pacer) begin(now time.Time) {
+	p.paid = false
+	p.notBefore(now.Add(p.gap()))
 }
 
-// looked takes note of an evaluation that changed nothing, which costs too.
-func (p *pacer) looked(began, ended time.Time) {
-	cost := ended.Sub(began)
-	gap := min(costFactor*min(cost, p.look), maxGap)
-	p.look = cost
-	if next := ended.Add(gap); next.After(p.next) {
-		p.next = next
+// spend takes note of what a part has cost.
+func (p *pacer) spend(part *cost, now time.Time, spent time.Duration) {
+	if part.over {
+		return
+	}
+	usual := min(part.last, spent)
+	p.total += usual - part.usual
+	part.last, part.usual = spent, usual
+	p.notBefore(now.Add(p.gap()))
+}
+
+// forget takes a part out of the rounds.
+func (p *pacer) forget(part *cost) {
+	p.total -= part.usual
+	*part = cost{over: true}
+}
+
+// updated takes the round's token, if it is not taken.
+func (p *pacer) updated(now time.Time) {
+	if !p.paid {
+		p.paid = true
+		p.notBefore(now.Add(p.bucket.ReserveN(now, 1).DelayFrom(now)))
+	}
+}
+
+func (p *pacer) gap() time.Duration { return min(max(costFactor*p.total, minGap), maxGap) }
+
+func (p *pacer) notBefore(t time.Time) {
+	if t.After(p.next) {
+		p.next = t
 	}
 }

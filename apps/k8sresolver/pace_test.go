@@ -86,6 +86,49 @@ func TestPace_Storm(t *testing.T) {
 	}
 }
 
+// Tests that the updates of many channels count together: 20 of them which take 2 ms
+// each are updated at most 25 times in ten seconds of changes, all of them as often, and
+// a lone change reaches them at once.
+func TestPace_ManyChannels(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api, cfg := newInMemoryAPI()
+		change := func(i int) { api.set(newSlice("a", pod("p1", fmt.Sprintf("10.0.%d.%d", i/250, i%250), ready))) }
+		change(0)
+		builder := k8sresolver.NewBuilder(newClient(t, cfg), quiet())
+		var all []*slowChannel
+		for range 20 {
+			cc := &slowChannel{cost: 2 * time.Millisecond}
+			r, err := builder.Build(target("k8s:///echo-server.shop"), cc, resolver.BuildOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			all = append(all, cc)
+		}
+		<-time.After(10 * time.Second)
+		for i := range 1000 {
+			change(1 + i)
+			<-time.After(10 * time.Millisecond)
+		}
+		<-time.After(10 * time.Second)
+		began := time.Now()
+		change(0)
+		<-time.After(10 * time.Second)
+		synctest.Wait()
+		for i, cc := range all {
+			if n := len(cc.ended); n < 10 || n > 2+25+1 {
+				t.Errorf("channel %d was updated %d times, want 10 to 28", i, n)
+			}
+			if took := cc.ended[len(cc.ended)-1].Sub(began); took != cc.cost {
+				t.Errorf("channel %d had the lone change after %v, want %v", i, took, cc.cost)
+			}
+			if len(cc.ended) != len(all[0].ended) {
+				t.Errorf("channel %d was updated %d times, the first one %d times", i, len(cc.ended), len(all[0].ended))
+			}
+		}
+	})
+}
+
 // Tests that after a pause a change is published at once, that the next ones are
 // joined, and that an addition and a removal that wait go together.
 func TestPace_FirstAtOnceThenTogether(t *testing.T) {

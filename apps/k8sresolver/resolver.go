@@ -86,8 +86,7 @@ func (b *builder) Build(target resolver.Target, cc resolver.ClientConn, opts res
 		key:       viewKey{port: port, here: b.here},
 		emptyHold: b.emptyHold,
 		metrics:   newMetrics(opts.MetricsRecorder, target.URL.String(), w.store),
-		changed:   w.store.subscribe(),
-		pace:      newPacer(),
+		reader:    w.feed.subscribe(),
 		published: empty,
 		closing:   make(chan struct{}),
 		done:      make(chan struct{}),
@@ -106,13 +105,12 @@ type k8sResolver struct {
 	key       viewKey
 	emptyHold time.Duration
 	metrics   *metrics
-	changed   chan struct{} // from the store: there is something new
+	reader    *reader
 	closing   chan struct{} // closed by Close
 	closeOnce sync.Once
 	done      chan struct{} // closed when run has returned
 
 	// Fields below belong to Build, and after it to the goroutine of run.
-	pace       pacer
 	heard      bool      // the API server has answered or refused
 	published  digest    // of the set that gRPC has
 	reported   string    // text of the error that gRPC has; empty when it has none
@@ -129,7 +127,7 @@ func (r *k8sResolver) ResolveNow(resolver.ResolveNowOptions) { r.watch.retryNow(
 func (r *k8sResolver) Close() {
 	r.closeOnce.Do(func() {
 		close(r.closing)
-		r.watch.store.unsubscribe(r.changed)
+		r.watch.feed.unsubscribe(r.reader)
 		r.client.release(r.watch)
 		r.metrics.close()
 	})
@@ -156,11 +154,10 @@ func (r *k8sResolver) run() {
 	defer close(r.done)
 	silence := time.NewTimer(silenceLimit)
 	defer silence.Stop()
-	due := time.NewTimer(maxGap)
-	due.Stop() // until a change has to wait
+	due := time.NewTimer(silenceLimit)
+	due.Stop() // until a set is held back
 	defer due.Stop()
 	for {
-		wait := time.Duration(0)
 		select {
 		case <-r.closing:
 			return
@@ -169,15 +166,11 @@ func (r *k8sResolver) run() {
 				r.report(silenceError(r.watch.svc, r.watch.identity(), silenceLimit))
 			}
 			continue
-		case <-r.changed:
-			wait = r.pace.wait(time.Now())
+		case <-r.reader.changed:
 		case <-due.C:
 		}
-		if wait <= 0 {
-			wait = r.publish()
-		}
-		if wait > 0 {
-			due.Reset(wait)
+		if left := r.publish(); left > 0 {
+			due.Reset(left)
 		}
 	}
 }
@@ -185,7 +178,6 @@ func (r *k8sResolver) run() {
 // publish brings gRPC up to date, and returns after which time to try again without
 // a change, 0 for never.
 func (r *k8sResolver) publish() time.Duration {
-	began := time.Now()
 	v, s := r.watch.view(r.key)
 	r.metrics.saw(v, s)
 	r.heard = r.heard || s.synced || s.err != nil
@@ -195,19 +187,17 @@ func (r *k8sResolver) publish() time.Duration {
 		}
 		return 0
 	}
+	began := time.Now()
 	if left := r.hold(v.sum, began); left > 0 {
 		return left
 	}
 	// Each update makes a new picker, which starts at random: one that changes
 	// nothing disturbs the balance.
-	if v.sum != r.published {
-		if !r.update(v) {
-			return 0
-		}
-		r.pace.updated(began, time.Now())
-	} else {
-		r.pace.looked(began, time.Now())
+	news := v.sum != r.published
+	if news && !r.update(v) {
+		return 0
 	}
+	r.watch.feed.spent(&r.reader.cost, began, news)
 	if v.sum == empty {
 		r.report(emptyError(r.watch.svc, r.key.port, v.tally))
 	}
@@ -230,7 +220,7 @@ func (r *k8sResolver) hold(next digest, now time.Time) time.Duration {
 // update gives gRPC a set, unless the channel is closed. An error of UpdateState
 // concerns the balancer, and resolving again would not change it.
 func (r *k8sResolver) update(v *view) bool {
-	next := state(v.entries)
+	next := v.state()
 	if r.closed() {
 		return false
 	}

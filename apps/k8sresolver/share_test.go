@@ -3,6 +3,7 @@ package k8sresolver_test
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -57,6 +58,38 @@ func TestShare_OneWatch(t *testing.T) {
 		}
 		if diff := cmp.Diff([]string{"stream"}, api.taken()); diff != "" {
 			t.Errorf("requests (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// Tests that channels share what they are given, and that a balancer which changes the
+// order of its lists changes nobody else's.
+func TestShare_States(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api, cfg := newInMemoryAPI()
+		api.set(newSlice("a", pod("p1", "10.0.0.1", ready), pod("p2", "10.0.0.2", ready)))
+		builder := k8sresolver.NewBuilder(newClient(t, cfg), quiet())
+		var states []resolver.State
+		for range 3 {
+			cc := newSink()
+			r, err := builder.Build(target("k8s:///echo-server.shop"), cc, resolver.BuildOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			states = append(states, <-cc.updated)
+			slices.Reverse(states[0].Endpoints)
+			slices.Reverse(states[0].Addresses)
+		}
+		first, last := states[1], states[2]
+		if first.Endpoints[0].Attributes != last.Endpoints[0].Attributes {
+			t.Error("two channels have attributes of their own, want the same ones")
+		}
+		if diff := cmp.Diff(describe(first), describe(last)); diff != "" {
+			t.Errorf("two channels have different states (-second +third):\n%s", diff)
+		}
+		if got, want := states[0].Endpoints[1].Addresses[0], first.Endpoints[0].Addresses[0]; got.Addr != want.Addr {
+			t.Errorf("the reversed state ends with %s, want %s", got.Addr, want.Addr)
 		}
 	})
 }

@@ -38,17 +38,16 @@ func (s status) staleness() time.Duration {
 	return time.Since(s.since)
 }
 
-// store holds the slices of one Service. The Reflector writes it; who subscribed is
-// told. It knows neither ports nor channels, so that channels to different ports of
-// a Service can share it.
+// store holds the slices of one Service. The Reflector writes it. It knows neither
+// ports nor channels, so that channels to different ports of a Service can share it.
 type store struct {
-	onSync func() // called after each whole list, without mu
+	onSync  func()        // called after each whole list, without mu
+	changed chan struct{} // holds one token when there is something new
 
 	mu       sync.Mutex
 	slices   map[string]*slice // mu; by name: a namespace has one of each
 	received uint64            // mu; arrivals so far
 	now      status            // mu
-	readers  map[chan struct{}]struct{}
 }
 
 var _ cache.TransformingStore = (*store)(nil)
@@ -56,26 +55,10 @@ var _ cache.TransformingStore = (*store)(nil)
 func newStore(onSync func()) *store {
 	return &store{
 		onSync:  onSync,
+		changed: make(chan struct{}, 1),
 		slices:  make(map[string]*slice),
 		now:     status{since: time.Now()},
-		readers: make(map[chan struct{}]struct{}),
 	}
-}
-
-// subscribe returns a channel that holds one token when there is something new; a
-// reader that was busy finds only the latest.
-func (s *store) subscribe() chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	reader := make(chan struct{}, 1)
-	s.readers[reader] = struct{}{}
-	return reader
-}
-
-func (s *store) unsubscribe(reader chan struct{}) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.readers, reader)
 }
 
 func (s *store) snapshot() snapshot {
@@ -91,7 +74,7 @@ func (s *store) status() status {
 }
 
 // fail records why there is no answer. Once there was one, it is kept and the
-// failure is no news to readers.
+// failure is no news.
 func (s *store) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -110,14 +93,12 @@ func (s *store) setUp(up bool) {
 	}
 }
 
-// notify wakes the readers that are not woken already. The caller holds mu.
+// notify says that there is something new. The caller holds mu.
 func (s *store) notify() {
 	s.now.version++
-	for reader := range s.readers {
-		select {
-		case reader <- struct{}{}:
-		default:
-		}
+	select {
+	case s.changed <- struct{}{}:
+	default:
 	}
 }
 

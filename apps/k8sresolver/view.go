@@ -3,9 +3,12 @@ package k8sresolver
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
 	"sync"
+	"time"
 	"weak"
 
+	"google.golang.org/grpc/attributes"
 	"google.golang.org/grpc/resolver"
 )
 
@@ -22,6 +25,9 @@ type view struct {
 	sum     digest  // of the entries: equal sums give gRPC equal states
 	entries []entry // sorted
 	tally   tally
+
+	once  sync.Once
+	whole resolver.State // made of the entries when a channel needs it
 }
 
 type digest [sha256.Size]byte
@@ -42,22 +48,39 @@ func (v *view) endpoints() int {
 // they have all used: channels remember a digest.
 type views struct {
 	mu    sync.Mutex
-	byKey map[viewKey]weak.Pointer[view] // mu; the latest
+	byKey map[viewKey]*latest // mu
+}
+
+// latest is what is kept of the latest view.
+type latest struct {
+	view weak.Pointer[view]
+	sum  digest
+	cost cost // of making it; guarded by feed.mu
 }
 
 // of returns the view of a snapshot, or of a later one.
-func (v *views) of(s snapshot, key viewKey) *view {
+func (v *views) of(s snapshot, key viewKey, f *feed) *view {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if latest := v.byKey[key].Value(); latest != nil && latest.version >= s.version {
-		return latest
+	l := v.byKey[key]
+	if l == nil {
+		l = &latest{sum: empty}
+		if v.byKey == nil {
+			v.byKey = make(map[viewKey]*latest)
+		}
+		v.byKey[key] = l
 	}
+	if made := l.view.Value(); made != nil && made.version >= s.version {
+		return made
+	}
+	began := time.Now()
 	entries, t := join(s.slices, key.port, key.here)
 	made := &view{version: s.version, sum: sum(entries), entries: entries, tally: t}
-	if v.byKey == nil {
-		v.byKey = make(map[viewKey]weak.Pointer[view])
+	if made.sum != l.sum {
+		made.convert()
 	}
-	v.byKey[key] = weak.Make(made)
+	l.view, l.sum = weak.Make(made), made.sum
+	f.spent(&l.cost, began, false)
 	return made
 }
 
@@ -91,6 +114,20 @@ func bit(b bool) byte {
 	return 0
 }
 
+// convert makes the state, for whom it is news.
+func (v *view) convert() {
+	v.once.Do(func() { v.whole = state(v.entries) })
+}
+
+// state returns what gRPC gets. All channels share it but for the two lists, which a
+// balancer may sort or shuffle.
+func (v *view) state() resolver.State {
+	v.convert()
+	s := v.whole
+	s.Endpoints, s.Addresses = slices.Clone(s.Endpoints), slices.Clone(s.Addresses)
+	return s
+}
+
 // state converts the entries for gRPC. What can change while the pod lives is in
 // Endpoint.Attributes: in Address.Attributes it would re-dial.
 func state(entries []entry) resolver.State {
@@ -99,22 +136,18 @@ func state(entries []entry) resolver.State {
 		// Balancers made with balancer/base read nothing else.
 		Addresses: make([]resolver.Address, 0, len(entries)),
 	}
-	// One array for the addresses of all endpoints; each gets a part that cannot
-	// grow into the next one's.
-	room := make([]resolver.Address, 0, len(entries))
 	for _, e := range entries {
-		address := resolver.Address{Addr: e.addrPort().String()}
-		s.Addresses = append(s.Addresses, address)
-		room = append(room, address)
-		end := len(room)
+		s.Addresses = append(s.Addresses, resolver.Address{Addr: e.addrPort().String()})
+		end := len(s.Addresses)
 		if e.same {
 			last := &s.Endpoints[len(s.Endpoints)-1]
-			last.Addresses = room[end-1-len(last.Addresses) : end : end]
+			last.Addresses = s.Addresses[end-1-len(last.Addresses) : end : end]
 			continue
 		}
 		s.Endpoints = append(s.Endpoints, resolver.Endpoint{
-			Addresses:  room[end-1 : end : end],
-			Attributes: e.slice.info(e.get()).attributes(),
+			// A part of the one list that cannot grow into the next endpoint's.
+			Addresses:  s.Addresses[end-1 : end : end],
+			Attributes: attributes.New(infoKey{}, podRef{e.slice, e.pod}),
 		})
 	}
 	return s

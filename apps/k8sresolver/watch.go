@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -35,18 +36,19 @@ const (
 	wakeGap = time.Second
 )
 
-// watch keeps a store equal to what the API server has of one Service. It calls
-// back to nobody, so that channels can share it.
+// watch keeps a store equal to what the API server has of one Service, for the channels
+// that read its feed.
 type watch struct {
 	api      rest.Interface
 	svc      service
 	identity func() string
 	store    *store
+	feed     *feed
 	views    views
 	log      *slog.Logger
 	wake     chan struct{}      // holds one token when a waiting watch shall try at once
-	cancel   context.CancelFunc // ends run; written by start
-	done     chan struct{}      // closed when run has returned
+	cancel   context.CancelFunc // ends what is running; written by start
+	running  sync.WaitGroup
 
 	logged string // failure that was logged last, empty when its end was logged; of run's goroutine
 
@@ -65,32 +67,30 @@ func newWatch(api rest.Interface, svc service, identity func() string, log *slog
 		identity: identity,
 		log:      log.With("service", svc.name, "namespace", svc.namespace),
 		wake:     make(chan struct{}, 1),
-		done:     make(chan struct{}),
 	}
 	w.store = newStore(w.synced)
+	w.feed = newFeed(w.store)
 	return w
 }
 
 func (w *watch) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	w.cancel = cancel
-	go func() {
-		defer close(w.done)
-		w.run(ctx)
-	}()
+	w.running.Go(func() { w.run(ctx) })
+	w.running.Go(func() { w.feed.run(ctx) })
 }
 
 // stop ends the watch without waiting for it.
 func (w *watch) stop() { w.cancel() }
 
-// view returns the latest endpoints as channels with this key see them. The status
-// is not later than they are.
+// view returns the endpoints of the last round as channels with this key see them. The
+// status is not later than they are.
 func (w *watch) view(key viewKey) (*view, status) {
-	s := w.store.snapshot()
+	s := w.feed.snapshot()
 	if !s.synced {
 		return nil, s.status
 	}
-	return w.views.of(s, key), s.status
+	return w.views.of(s, key, w.feed), s.status
 }
 
 // retryNow shortens the pause before the next attempt; while the watch is up it does
