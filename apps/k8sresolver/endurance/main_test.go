@@ -13,7 +13,8 @@ import (
 
 var (
 	full   = flag.Bool("endurance.full", false, "measure the figures as the README has them, which takes minutes")
-	asJSON = flag.String("endurance.json", "", "append the figures to this `file`, one JSON object a line")
+	asJSON = flag.String("endurance.json", "", "write the figures into this `file` and keep its others")
+	update = flag.Bool("update", false, "write the README's table")
 )
 
 func TestMain(m *testing.M) {
@@ -23,6 +24,11 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		return
+	}
+	flag.Parse()
+	if err := mayRecord(*asJSON, *full); err != nil {
+		fmt.Fprintln(os.Stderr, "-endurance.json:", err)
+		os.Exit(2)
 	}
 	goleak.VerifyTestMain(m, faults.Leaks()...)
 }

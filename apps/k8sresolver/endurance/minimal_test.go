@@ -48,5 +48,5 @@ func TestMinimalClient(t *testing.T) {
 	slices.Sort(own)
 	atMost(t, "minimal.size", float64(info.Size())/(1<<20), "MiB", 21.5)
 	atMost(t, "minimal.resident", resident[len(resident)/2], "MB", 15)
-	note(t, "minimal.resident.own", own[len(own)/2], "MB that are not the program's file")
+	note(t, "minimal.resident.own", own[len(own)/2], "MB")
 }

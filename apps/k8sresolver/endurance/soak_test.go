@@ -115,8 +115,8 @@ func growth(t *testing.T, name string, warmUp, whole func()) {
 	whole()
 	more := settled(goroutines) - goroutines
 	grown := heap() - before
-	atMost(t, name+".goroutines", float64(max(more, 0)), "more", 0)
-	atMost(t, name+".heap", float64(grown)/(1<<10), "KiB more", growthGoal)
+	atMost(t, name+".goroutines", float64(max(more, 0)), "goroutines", 0)
+	atMost(t, name+".heap", float64(grown)/(1<<10), "KiB", growthGoal)
 }
 
 // settled returns how many goroutines there are: as soon as they are no more than
@@ -136,7 +136,7 @@ func settled(want int) int {
 
 // Tests that a channel leaves idle 1,000 times: the first call succeeds at once, with
 // no further request to the API server, and nothing grows.
-func TestSoak_IdleCycles(t *testing.T) {
+func TestIdleCycles(t *testing.T) {
 	api := startScripted(t)
 	api.Set(sliceOf(newPods(t, 0).startMany(3)...))
 	conn := dial(t, grpc.WithResolvers(k8sresolver.NewBuilder(newClient(t, placeOf(api).config()), quiet())),
@@ -157,10 +157,10 @@ func TestSoak_IdleCycles(t *testing.T) {
 		}
 	}
 	n := pick(20, 1000)
-	growth(t, "soak.idle", func() { cycle(n / 10) }, func() { cycle(n) })
+	growth(t, "idle", func() { cycle(n / 10) }, func() { cycle(n) })
 	note(t, "idle.first_call.p50", ms(percentile(took, 50)), "ms")
 	atMost(t, "idle.first_call.p99", ms(percentile(took, 99)), "ms", 10)
-	atMost(t, "idle.requests", float64(len(api.Requests())-1), "after the first", 0)
+	atMost(t, "idle.requests", float64(len(api.Requests())-1), "requests", 0)
 }
 
 // Tests that 1,000 channels are opened, used and closed one after another: nothing
