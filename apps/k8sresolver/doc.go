@@ -40,8 +40,8 @@
 // kept for five minutes after its last channel, so that a channel that leaves idle
 // has its endpoints before its first call. The first change after a pause is
 // published at once, those that follow are published together after 10 ms to 1 s, by
-// what an update costs gRPC, and after some 20 updates fewer than ten times a second;
-// what changes nothing is not published.
+// what an update of all channels costs, and after some 20 updates fewer than ten times
+// a second; what changes nothing is not published.
 //
 // # Errors
 //
