@@ -3,12 +3,7 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"time"
-
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/health"
-	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 )
 
 const (
@@ -237,18 +232,14 @@ func heap(r *rig) error {
 
 // idle measures the first call of a channel that was idle, to a server in this process.
 func idle(r *rig) error {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+	p := &pods{}
+	defer p.stop()
+	if err := p.start(1); err != nil {
 		return err
 	}
-	server := grpc.NewServer()
-	healthpb.RegisterHealthServer(server, health.NewServer())
-	go func() { _ = server.Serve(listener) }()
-	defer server.Stop()
-	at := listener.Addr().(*net.TCPAddr).Port
-	r.api.Set(slice("a", int32(at), "127.0.0.1"))
+	r.api.Set(p.slice())
 	var took []time.Duration
-	if err := r.call("Idle", Idleness{Times: 20, Port: fmt.Sprint(at)}, &took); err != nil {
+	if err := r.call("Idle", Idleness{Times: 20, Port: fmt.Sprint(p.port)}, &took); err != nil {
 		return err
 	}
 	for _, d := range took {

@@ -34,6 +34,10 @@ const (
 	eventBytes  quantity = "bytes"
 	idleCall    quantity = "idle"
 	closing     quantity = "close"
+
+	restartFailed quantity = "restart failed"
+	outageFailed  quantity = "outage failed"
+	outageEnd     quantity = "outage end"
 )
 
 var figures = []figure{
@@ -51,6 +55,10 @@ var figures = []figure{
 	{"event on the wire, per endpoint of its object", "B", eventBytes, quantile(0.5)},
 	{"first call after idle, p99", "ms", idleCall, quantile(0.99)},
 	{"Close, p99", "ms", closing, quantile(0.99)},
+	{"calls at 500 a second that fail while 10 of 10 pods are replaced within 6 s, worst round", "of 1,000", restartFailed, quantile(1)},
+	{"calls that fail in an outage of the API server of about 3 s, worst round", "of 1,000", outageFailed, quantile(1)},
+	{"from the end of the outage to the first call of a new pod", "s", outageEnd, quantile(0.5)},
+	{"the same, worst round", "s", outageEnd, quantile(1)},
 }
 
 // samples are what one subject was measured at, or why not.
@@ -80,13 +88,17 @@ type experiment struct {
 	name string
 	run  func(*rig) error
 	of   []quantity
+	// proxied says that the API server is reached through a proxy, which can be cut.
+	proxied bool
 }
 
 var experiments = []experiment{
-	{"events", events, []quantity{eventDelay, eventBytes, blindEnd, blindReset, blindGone, closing}},
-	{"storm", storm, []quantity{stormRate, stormCPU, stormLag}},
-	{"heap", heap, []quantity{heapFirst, heapFurther, watches}},
-	{"idle", idle, []quantity{idleCall}},
+	{name: "events", run: events, of: []quantity{eventDelay, eventBytes, blindEnd, blindReset, blindGone, closing}},
+	{name: "storm", run: storm, of: []quantity{stormRate, stormCPU, stormLag}},
+	{name: "heap", run: heap, of: []quantity{heapFirst, heapFurther, watches}},
+	{name: "idle", run: idle, of: []quantity{idleCall}},
+	{name: "restart", run: restart, of: []quantity{restartFailed}},
+	{name: "outage", run: outage, of: []quantity{outageFailed, outageEnd}, proxied: true},
 }
 
 // measure runs every experiment with each subject in turn, round after round.

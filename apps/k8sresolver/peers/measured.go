@@ -43,6 +43,7 @@ type Measured struct {
 	channels []resolver.Resolver
 	conns    []*grpc.ClientConn
 	updates  *updates
+	load     *load
 }
 
 // serve answers calls of the parent until it closes the pipe.
@@ -192,7 +193,7 @@ func (m *Measured) Dial(struct{}, *struct{}) error {
 	return err
 }
 
-// Hangup closes the channels of Dial and Idle.
+// Hangup closes the channels of Dial, Idle and Start.
 func (m *Measured) Hangup(struct{}, *struct{}) error {
 	var errs []error
 	for _, c := range m.conns {

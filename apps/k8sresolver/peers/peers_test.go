@@ -78,3 +78,33 @@ func TestAddresses_Distinct(t *testing.T) {
 		t.Errorf("%d addresses, want %d", got, want)
 	}
 }
+
+// Tests that each figure is of one experiment, and each quantity of a figure.
+func TestFigures_Measured(t *testing.T) {
+	taken, shown := make(map[quantity]int), make(map[quantity]bool)
+	for _, e := range experiments {
+		for _, q := range e.of {
+			taken[q]++
+		}
+	}
+	for _, f := range figures {
+		shown[f.quantity] = true
+		if taken[f.quantity] != 1 {
+			t.Errorf("%q is taken by %d experiments, want 1", f.name, taken[f.quantity])
+		}
+	}
+	for q := range taken {
+		if !shown[q] {
+			t.Errorf("quantity %q is in no figure", q)
+		}
+	}
+}
+
+// Tests the share of calls that failed.
+func TestTally(t *testing.T) {
+	for tally, want := range map[Tally]float64{{}: 0, {Made: 4}: 0, {Made: 4, Failed: 1}: 250} {
+		if got := tally.perThousand(); got != want {
+			t.Errorf("%+v.perThousand() = %v, want %v", tally, got, want)
+		}
+	}
+}

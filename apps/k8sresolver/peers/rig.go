@@ -10,6 +10,7 @@ import (
 	"net/rpc/jsonrpc"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver/conformance"
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver/conformance/apiserver"
+	"github.com/grpc-lb/grpc-lb/apps/k8sresolver/conformance/faults"
 )
 
 const namespace = "shop"
@@ -26,10 +28,11 @@ const namespace = "shop"
 // rig is a scripted API server in this process and a Measured in another.
 type rig struct {
 	samples
-	ctx  context.Context
-	peer peer
-	api  *apiserver.Server
-	call func(method string, args, reply any) error
+	ctx     context.Context
+	peer    peer
+	api     *apiserver.Server
+	network *faults.Proxy // to the API server, if the experiment wants one
+	call    func(method string, args, reply any) error
 }
 
 func experimentWith(ctx context.Context, e experiment, p peer, dir string, into samples) error {
@@ -37,6 +40,15 @@ func experimentWith(ctx context.Context, e experiment, p peer, dir string, into 
 	defer cancel()
 	r := &rig{samples: into, ctx: ctx, peer: p, api: apiserver.Start()}
 	defer r.api.Close()
+	at := r.api.URL()
+	if e.proxied {
+		var err error
+		if r.network, err = faults.Start(strings.TrimPrefix(at, "https://")); err != nil {
+			return err
+		}
+		defer r.network.Stop()
+		at = "https://" + r.network.Addr()
+	}
 	own, err := os.MkdirTemp(dir, "rig-")
 	if err != nil {
 		return err
@@ -46,7 +58,7 @@ func experimentWith(ctx context.Context, e experiment, p peer, dir string, into 
 		return err
 	}
 	process := start(ctx, p, own, job{Peer: p.Name, API: conformance.API{
-		URL: r.api.URL(), CA: r.api.CA(), TokenFile: token, Namespace: namespace,
+		URL: at, CA: r.api.CA(), TokenFile: token, Namespace: namespace,
 	}})
 	if process.err != nil {
 		return process.err
