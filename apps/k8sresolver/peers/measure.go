@@ -35,9 +35,12 @@ const (
 	idleCall    quantity = "idle"
 	closing     quantity = "close"
 
-	restartFailed quantity = "restart failed"
-	outageFailed  quantity = "outage failed"
-	outageEnd     quantity = "outage end"
+	restartFailed   quantity = "restart failed"
+	outageFailed    quantity = "outage failed"
+	outageEnd       quantity = "outage end"
+	clientSize      quantity = "client size"
+	clientResident  quantity = "client resident"
+	clientAnonymous quantity = "client anonymous"
 )
 
 var figures = []figure{
@@ -59,6 +62,9 @@ var figures = []figure{
 	{"calls that fail in an outage of the API server of about 3 s, worst round", "of 1,000", outageFailed, quantile(1)},
 	{"from the end of the outage to the first call of a new pod", "s", outageEnd, quantile(0.5)},
 	{"the same, worst round", "s", outageEnd, quantile(1)},
+	{"stripped minimal client", "MiB", clientSize, quantile(0.5)},
+	{"its resident set after the first call", "MB", clientResident, quantile(0.5)},
+	{"of it anonymous memory, not the program's file", "MB", clientAnonymous, quantile(0.5)},
 }
 
 // samples are what one subject was measured at, or why not.
@@ -92,6 +98,8 @@ type experiment struct {
 	proxied bool
 }
 
+var clientQuantities = []quantity{clientSize, clientResident, clientAnonymous}
+
 var experiments = []experiment{
 	{name: "events", run: events, of: []quantity{eventDelay, eventBytes, blindEnd, blindReset, blindGone, closing}},
 	{name: "storm", run: storm, of: []quantity{stormRate, stormCPU, stormLag}},
@@ -99,6 +107,7 @@ var experiments = []experiment{
 	{name: "idle", run: idle, of: []quantity{idleCall}},
 	{name: "restart", run: restart, of: []quantity{restartFailed}},
 	{name: "outage", run: outage, of: []quantity{outageFailed, outageEnd}, proxied: true},
+	{name: "client", run: least, of: clientQuantities},
 }
 
 // measure runs every experiment with each subject in turn, round after round.
@@ -106,6 +115,10 @@ func measure(ctx context.Context, o options, chosen []peer, dir string) ([]repor
 	all := make(map[string]samples)
 	for _, p := range chosen {
 		all[p.Name] = samples{numbers: make(map[quantity][]float64), notes: make(map[quantity]string)}
+		fmt.Fprintf(os.Stderr, "building the client of %s\n", p.Name)
+		if err := buildClient(ctx, p, dir); err != nil {
+			all[p.Name].fill(clientQuantities, err)
+		}
 	}
 	for round := range o.rounds {
 		for _, e := range experiments {

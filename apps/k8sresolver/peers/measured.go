@@ -37,8 +37,8 @@ const (
 // and its processor time are the subject's. Its methods are called over its standard
 // input and output; while one runs no other does.
 type Measured struct {
-	program   *conformance.Program
-	namespace string
+	program *conformance.Program
+	api     conformance.API
 
 	channels []resolver.Resolver
 	conns    []*grpc.ClientConn
@@ -57,7 +57,7 @@ func serve(j job) error {
 		return err
 	}
 	server := rpc.NewServer()
-	if err := server.Register(&Measured{program: program, namespace: j.API.Namespace, updates: &updates{}}); err != nil {
+	if err := server.Register(&Measured{program: program, api: j.API, updates: &updates{}}); err != nil {
 		return err
 	}
 	server.ServeCodec(jsonrpc.NewServerCodec(struct {
@@ -121,7 +121,7 @@ func (o observer) ParseServiceConfig(string) *serviceconfig.ParseResult {
 
 // Open builds resolvers for channels that do nothing.
 func (m *Measured) Open(n int, _ *struct{}) error {
-	target, err := url.Parse(m.program.Target(measuredService, m.namespace, measuredPort))
+	target, err := url.Parse(m.program.Target(measuredService, m.api.Namespace, measuredPort))
 	if err != nil {
 		return err
 	}
@@ -237,7 +237,7 @@ func (m *Measured) Idle(i Idleness, took *[]time.Duration) error {
 }
 
 func (m *Measured) dial(port string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
-	conn, err := grpc.NewClient(m.program.Target(measuredService, m.namespace, port), append([]grpc.DialOption{
+	conn, err := grpc.NewClient(m.program.Target(measuredService, m.api.Namespace, port), append([]grpc.DialOption{
 		grpc.WithResolvers(observed{m.program.Builder, m.updates}),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig": [{"round_robin": {}}]}`),

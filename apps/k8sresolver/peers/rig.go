@@ -29,6 +29,7 @@ const namespace = "shop"
 type rig struct {
 	samples
 	ctx     context.Context
+	dir     string // of this run
 	peer    peer
 	api     *apiserver.Server
 	network *faults.Proxy // to the API server, if the experiment wants one
@@ -38,7 +39,7 @@ type rig struct {
 func experimentWith(ctx context.Context, e experiment, p peer, dir string, into samples) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
-	r := &rig{samples: into, ctx: ctx, peer: p, api: apiserver.Start()}
+	r := &rig{samples: into, ctx: ctx, dir: dir, peer: p, api: apiserver.Start()}
 	defer r.api.Close()
 	at := r.api.URL()
 	if e.proxied {

@@ -21,6 +21,7 @@ import (
 type peer struct {
 	conformance.Subject
 	module string
+	client string // package of the least program that uses it
 	// inCluster says that the subject reads a pod's files, which a process outside a
 	// pod has only in a mount namespace of its own.
 	inCluster bool
@@ -34,11 +35,11 @@ type peer struct {
 // peers returns the subjects in the order of the tables.
 func peers() []peer {
 	return []peer{
-		{Subject: own.Subject(), module: "github.com/grpc-lb/grpc-lb"},
-		{Subject: conformance.Subject{Name: "kuberesolver", Open: openKuberesolver}, module: "github.com/sercand/kuberesolver/v6", inCluster: true},
-		{Subject: conformance.Subject{Name: "go-zero", Open: openGoZero}, module: "github.com/zeromicro/go-zero", inCluster: true},
-		{Subject: conformance.Subject{Name: "Kratos", Open: openKratos}, module: "github.com/go-kratos/kratos/v2", pods: true},
-		{Subject: conformance.Subject{Name: "dns", Open: openDNS}, module: "google.golang.org/grpc", noAPI: true},
+		{Subject: own.Subject(), module: "github.com/grpc-lb/grpc-lb", client: "github.com/grpc-lb/grpc-lb/apps/k8sresolver/endurance/minimal"},
+		{Subject: conformance.Subject{Name: "kuberesolver", Open: openKuberesolver}, module: "github.com/sercand/kuberesolver/v6", client: "./minimal/kuberesolver", inCluster: true},
+		{Subject: conformance.Subject{Name: "go-zero", Open: openGoZero}, module: "github.com/zeromicro/go-zero", client: "./minimal/gozero", inCluster: true},
+		{Subject: conformance.Subject{Name: "Kratos", Open: openKratos}, module: "github.com/go-kratos/kratos/v2", client: "./minimal/kratos", pods: true},
+		{Subject: conformance.Subject{Name: "dns", Open: openDNS}, module: "google.golang.org/grpc", client: "./minimal/dns", noAPI: true},
 	}
 }
 
