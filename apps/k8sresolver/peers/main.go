@@ -71,7 +71,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	named := flags.String("peers", "", "run the resolvers whose name matches the expression")
 	flags.IntVar(&o.parallel, "parallel", 6*runtime.NumCPU(), "cases at a time; they wait more than they compute")
 	flags.BoolVar(&o.figures, "figures", true, "measure as well")
-	flags.IntVar(&o.rounds, "rounds", 2, "how often each figure is measured, of which the median counts")
+	flags.IntVar(&o.rounds, "rounds", 5, "how often each figure is measured, of which the median counts")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver/conformance/report"
 )
@@ -120,7 +121,12 @@ func measure(ctx context.Context, o options, chosen []peer, dir string) ([]repor
 			all[p.Name].fill(clientQuantities, err)
 		}
 	}
+	began := time.Now()
 	for round := range o.rounds {
+		if round > 0 {
+			left := time.Since(began) / time.Duration(round) * time.Duration(o.rounds-round)
+			fmt.Fprintf(os.Stderr, "about %v to go\n", left.Round(time.Second))
+		}
 		for _, e := range experiments {
 			for _, p := range chosen {
 				if ctx.Err() != nil {
