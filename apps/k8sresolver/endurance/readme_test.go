@@ -37,10 +37,12 @@ var rows = []row{
 		"${scale.rollout.updates} a channel, last lag ${scale.rollout.lag}, ${scale.rollout.cpu}, ${scale.rollout.watches}"},
 	{"an event on the wire, per endpoint of its slice", "Scale", "${scale.bytes} as Kubernetes 1.37 compresses it, ${scale.bytes_uncompressed} without"},
 	{"1,000 pods, 4,000 events in 60 s, without a balancer", "Storm", "${storm.resolver.updates}, last lag ${storm.resolver.lag}, ${storm.resolver.cpu}"},
-	{"the same with round_robin", "Storm",
+	{"the same with round_robin, and with channelz on, which formats every update as text", "Storm",
 		"${storm.round_robin.updates}, last lag ${storm.round_robin.lag}, ${storm.round_robin.cpu}; ${storm.round_robin.update_state} in each of gRPC's UpdateState"},
 	{"a minimal client, stripped; resident after the first call", "MinimalClient",
 		"${minimal.size}; ${minimal.resident}, ${minimal.resident.own} of it its own, the rest pages of the program"},
+	{"the same, built with `-tags grpcnotrace`", "MinimalClient",
+		"${minimal.grpcnotrace.size}; ${minimal.grpcnotrace.resident}, ${minimal.grpcnotrace.resident.own} of it its own"},
 }
 
 // command is what measures figures.
