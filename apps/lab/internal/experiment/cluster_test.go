@@ -1,6 +1,7 @@
 package experiment_test
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -14,9 +15,12 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
 )
 
@@ -48,6 +52,35 @@ func TestClaimNamespace(t *testing.T) {
 				t.Errorf("looking for it gives %v, want gone %v", err, test.wantGone)
 			}
 		})
+	}
+}
+
+// deployer notes for which strategies it was told to let changes stand.
+type deployer struct {
+	experiment.Deployer
+	released []string
+}
+
+func (d *deployer) Release(_ context.Context, strategy string) error {
+	d.released = append(d.released, strategy)
+	return nil
+}
+
+// A namespace is deleted once its deployer would not bring it back. The fake
+// stands in for an API server.
+func TestCleanUpReleases(t *testing.T) {
+	client := fake.NewClientset(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "grpc-lb-l4"}})
+	d, deletions := &deployer{}, 0
+	client.PrependReactor("delete", "namespaces", func(clienttesting.Action) (bool, runtime.Object, error) {
+		deletions++
+		if diff := cmp.Diff([]string{"l4"}, d.released); diff != "" {
+			t.Errorf("released before the deletion (-want +got):\n%s", diff)
+		}
+		return false, nil, nil
+	})
+	experiment.CleanUp(t.Context(), experiment.Config{Deployer: d}, &kube.Client{Typed: client})
+	if deletions != 1 {
+		t.Errorf("%d deletions of the namespace, want one", deletions)
 	}
 }
 

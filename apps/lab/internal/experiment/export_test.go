@@ -63,6 +63,13 @@ func ProxyOf(s Strategy, objects []*unstructured.Unstructured) (account string, 
 	return (&run{strategy: s, objects: objects}).proxy()
 }
 
+// CleanUp ends a run of l4.
+func CleanUp(ctx context.Context, cfg Config, client *kube.Client) {
+	r := run{cfg: cfg, strategy: Strategy{Name: "l4"}, namespace: "grpc-lb-l4"}
+	r.arena = newArena(r.strategy, nil, client, r.namespace, DNS{}, &quiet{}, func(string) {})
+	r.cleanUp(ctx, client)
+}
+
 // Arena is one strategy whose pods are there already.
 type Arena struct{ *arena }
 

@@ -423,7 +423,8 @@ func (r *run) cleanUp(ctx context.Context, client *kube.Client) {
 		defer r.mesh.leave(ctx, client, r.arena.note)
 	}
 	r.arena.note("wait until namespace %s is deleted", r.namespace)
-	if err := deleteNamespace(ctx, client.Typed, r.namespace); err != nil {
+	// A run that failed early has a deployer that would bring the namespace back.
+	if err := errors.Join(r.cfg.release(ctx, r.strategy), deleteNamespace(ctx, client.Typed, r.namespace)); err != nil {
 		r.arena.note("%v", err)
 	}
 }
