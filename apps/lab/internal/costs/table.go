@@ -316,6 +316,16 @@ func (r Row) encrypted() string {
 // Experiments are those whose failed calls a row has, in the table's order.
 var Experiments = []string{"server-leaves", "rolling-restart", "kill"}
 
+// servers returns the most servers that a row counts idle ones of.
+func (t Table) servers() (most int) {
+	for _, r := range t.Rows {
+		if r.Idle != nil {
+			most = max(most, r.Idle.Servers)
+		}
+	}
+	return most
+}
+
 // calls returns the most calls that a row has of an experiment.
 func (t Table) calls(experiment string) (most int64) {
 	for _, r := range t.Rows {

@@ -128,7 +128,7 @@ func costs(t Table) string {
 
 func results(t Table) string {
 	out := table.NewWriter()
-	out.AppendHeader(table.Row{"strategy", "who balances", "calls per server, one client", "idle of 6 servers", "new pods called after", fmt.Sprintf("failed of %d calls while a server leaves", t.calls(Experiments[0]))})
+	out.AppendHeader(table.Row{"strategy", "who balances", "calls per server, one client", fmt.Sprintf("idle of %d servers", t.servers()), "new pods called after", fmt.Sprintf("failed of %d calls while a server leaves", t.calls(Experiments[0]))})
 	for _, r := range t.Rows {
 		if r.NotRun != "" {
 			out.AppendRow(table.Row{link(r), r.Balancer, "not run: " + r.NotRun})
