@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/tools/txtar"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
@@ -23,32 +24,26 @@ type fixture struct {
 	files, accept, reject map[string]string
 }
 
-var (
-	fixtureWant = regexp.MustCompile(`(?m)^want: (.+)$`)
-	fixtureFile = regexp.MustCompile(`(?m)^-- (.+) --\n`)
-)
+var fixtureWant = regexp.MustCompile(`(?m)^want: (.+)$`)
 
 func readFixture(t *testing.T, rule string) fixture {
 	t.Helper()
-	content, err := os.ReadFile(filepath.Join("testdata/rules", rule+".txtar"))
+	archive, err := txtar.ParseFile(filepath.Join("testdata/rules", rule+".txtar"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := string(content)
 	f := fixture{files: map[string]string{}, accept: map[string]string{}, reject: map[string]string{}}
-	if match := fixtureWant.FindStringSubmatch(text); match != nil {
-		f.want = match[1]
+	if match := fixtureWant.FindSubmatch(archive.Comment); match != nil {
+		f.want = string(match[1])
 	}
-	heads := append(fixtureFile.FindAllStringSubmatchIndex(text, -1), []int{len(text)})
-	for i, head := range heads[:len(heads)-1] {
-		name, content := text[head[2]:head[3]], text[head[1]:heads[i+1][0]]
-		into := f.files
+	for _, file := range archive.Files {
+		name, into := file.Name, f.files
 		if below, ok := strings.CutPrefix(name, "accept/"); ok {
 			name, into = below, f.accept
 		} else if below, ok := strings.CutPrefix(name, "reject/"); ok {
 			name, into = below, f.reject
 		}
-		into[name] = content
+		into[name] = string(file.Data)
 	}
 	if f.want == "" || len(f.accept) == 0 || len(f.reject) == 0 {
 		t.Fatalf("testdata/rules/%s.txtar: want %q, %d files to accept and %d to reject, expected some of each", rule, f.want, len(f.accept), len(f.reject))
