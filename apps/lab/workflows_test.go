@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -13,20 +14,30 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/mod/modfile"
 	"sigs.k8s.io/yaml"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
 )
 
-// workflow is the part of a GitHub workflow that says what is run.
+// workflow is the part of a GitHub workflow that the tests are about.
 type workflow struct {
-	On   map[string]struct{ Paths []string } `json:"true"` // which "on" is in YAML 1.1
-	Jobs map[string]job
+	text        []byte
+	On          map[string]struct{ Paths []string } `json:"true"` // which "on" is in YAML 1.1
+	Permissions *map[string]string
+	Concurrency *struct{}
+	Jobs        map[string]job
 }
 
 type job struct {
-	Env   map[string]string
-	Steps []struct{ Name, Uses, Run string }
+	TimeoutMinutes int `json:"timeout-minutes"`
+	Permissions    *map[string]string
+	Steps          []step
+}
+
+type step struct {
+	Name, Uses, Run string
+	With            map[string]any
 }
 
 // step returns the script of a job's step.
@@ -53,13 +64,121 @@ func workflows(t *testing.T) map[string]workflow {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var w workflow
-		if err := yaml.Unmarshal(content, &w); err != nil {
-			t.Fatalf("%s: %v", file, err)
-		}
-		all[filepath.Base(file)] = w
+		all[filepath.Base(file)] = readWorkflow(t, content)
 	}
 	return all
+}
+
+func readWorkflow(t *testing.T, content []byte) workflow {
+	t.Helper()
+	w := workflow{text: content}
+	if err := yaml.Unmarshal(content, &w); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// mutate replaces old, which must occur.
+func mutate(t *testing.T, content []byte, old, replacement string) []byte {
+	t.Helper()
+	if !bytes.Contains(content, []byte(old)) {
+		t.Fatalf("there is no %q to replace", old)
+	}
+	return bytes.ReplaceAll(content, []byte(old), []byte(replacement))
+}
+
+// The workflows are valid, and least privilege and pinning hold in each.
+func TestWorkflows(t *testing.T) {
+	var files []string
+	for name, w := range workflows(t) {
+		files = append(files, filepath.Join(repositoryRoot, ".github/workflows", name))
+		for _, violation := range w.violations() {
+			t.Errorf("%s: %s", name, violation)
+		}
+	}
+	if out, err := actionlint(files...); err != nil {
+		t.Errorf("actionlint: %v\n%s", err, out)
+	}
+}
+
+// A workflow that breaks one rule is refused.
+func TestWorkflowsReject(t *testing.T) {
+	good := workflows(t)["ci.yml"].text
+	for _, test := range []struct{ name, old, new, want string }{
+		{name: "permissions", old: "permissions: {}", new: "permissions: {contents: write}", want: "top-level permissions"},
+		{name: "default_permissions", old: "permissions: {}\n", new: "", want: "top-level permissions"},
+		{name: "job_permissions", old: "    permissions:\n      contents: read\n", new: "", want: "job lint states no permissions"},
+		{name: "tag", old: "@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1", new: "@v7", want: "expected a commit and a version comment"},
+		{name: "no_version", old: " # v7.0.1", new: "", want: "expected a commit and a version comment"},
+		{name: "credentials", old: "persist-credentials: false", new: "lfs: false", want: "persist-credentials"},
+		{name: "time_out", old: "    timeout-minutes: 90\n", new: "", want: "job builtin has no timeout-minutes"},
+		{name: "expression", old: ".ci/run", new: "echo ${{ github.head_ref }}", want: "an expression inside run:"},
+		{name: "concurrency", old: "concurrency:", new: "env:", want: "no concurrency"},
+		{name: "trigger", old: "on:\n  pull_request:", new: "on:\n  pull_request_target:", want: "pull_request_target"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := strings.Join(readWorkflow(t, mutate(t, good, test.old, test.new)).violations(), "\n")
+			if !strings.Contains(got, test.want) {
+				t.Errorf("violations %q, want one with %q", got, test.want)
+			}
+		})
+	}
+	broken := filepath.Join(t.TempDir(), "broken.yaml")
+	if err := os.WriteFile(broken, mutate(t, good, "runs-on", "run-on"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out, err := actionlint(broken)
+	if err == nil || !strings.Contains(out, `unexpected key "run-on"`) {
+		t.Errorf("actionlint accepted run-on: %v\n%s", err, out)
+	}
+}
+
+// actionlint runs the pinned actionlint, without the linters of other languages
+// that it would call where a machine happens to have them.
+func actionlint(files ...string) (string, error) {
+	args := []string{"tool", "-modfile=components/actionlint/go.mod", "actionlint", "-shellcheck=", "-pyflakes="}
+	out, err := exec.Command("go", append(args, files...)...).CombinedOutput()
+	return string(out), err
+}
+
+var (
+	uses   = regexp.MustCompile(`(?m)^\s*(?:- )?uses: (.*)$`)
+	pinned = regexp.MustCompile(`^[\w./-]+@[0-9a-f]{40} # v\d`)
+)
+
+func (w workflow) violations() []string {
+	var violations []string
+	if w.Permissions == nil || len(*w.Permissions) > 0 {
+		violations = append(violations, "top-level permissions, expected {}")
+	}
+	if w.Concurrency == nil {
+		violations = append(violations, "no concurrency")
+	}
+	if _, ok := w.On["pull_request_target"]; ok {
+		violations = append(violations, "pull_request_target gives a fork's code this repository's rights")
+	}
+	for _, match := range uses.FindAllSubmatch(w.text, -1) {
+		if !pinned.Match(match[1]) {
+			violations = append(violations, fmt.Sprintf("uses %s, expected a commit and a version comment", match[1]))
+		}
+	}
+	for name, job := range w.Jobs {
+		if job.TimeoutMinutes == 0 {
+			violations = append(violations, fmt.Sprintf("job %s has no timeout-minutes", name))
+		}
+		if job.Permissions == nil {
+			violations = append(violations, fmt.Sprintf("job %s states no permissions", name))
+		}
+		for _, step := range job.Steps {
+			if strings.Contains(step.Run, "${{") {
+				violations = append(violations, fmt.Sprintf("job %s: an expression inside run: %s", name, step.Run))
+			}
+			if strings.HasPrefix(step.Uses, "actions/checkout@") && step.With["persist-credentials"] != false {
+				violations = append(violations, fmt.Sprintf("job %s: checkout without persist-credentials: false", name))
+			}
+		}
+	}
+	return violations
 }
 
 // Every command, path and overlay in a workflow exists, and those that anyone may
@@ -116,7 +235,7 @@ func TestWorkflowCommandsReject(t *testing.T) {
 		{name: "not_installed", run: "cosign sign", want: "nothing before it installs cosign"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			problems := jobProblems(t, job{Steps: []struct{ Name, Uses, Run string }{{Run: test.run}}})
+			problems := jobProblems(t, job{Steps: []step{{Run: test.run}}})
 			if got := strings.Join(problems, "\n"); !strings.Contains(got, test.want) {
 				t.Errorf("`%s`: problems %q, want one with %q", test.run, got, test.want)
 			}
@@ -327,21 +446,34 @@ func (c command) goProblem(dir string) string {
 			rest = append(rest, a)
 		}
 	}
-	content, err := os.ReadFile(filepath.Join(repositoryRoot, module))
+	known, err := tools(module)
 	if err != nil {
 		return err.Error()
 	}
-	if tool := rest[len(rest)-1]; rest[0] == "build" && !strings.HasPrefix(tool, "./") && !isTool(content, tool) {
+	if tool := rest[len(rest)-1]; rest[0] == "build" && !strings.HasPrefix(tool, "./") && !slices.Contains(known, tool) {
 		return "no tool " + tool
 	}
-	if rest[0] == "tool" && !isTool(content, ".*/"+rest[1]) {
+	if rest[0] == "tool" && !slices.ContainsFunc(known, func(tool string) bool { return path.Base(tool) == rest[1] }) {
 		return "no tool " + rest[1]
 	}
 	return ""
 }
 
-func isTool(module []byte, pattern string) bool {
-	return regexp.MustCompile(`(?m)^(tool |\t)` + pattern + `$`).Match(module)
+// tools returns the packages that a go.mod has as tools.
+func tools(file string) ([]string, error) {
+	content, err := os.ReadFile(filepath.Join(repositoryRoot, file))
+	if err != nil {
+		return nil, err
+	}
+	module, err := modfile.Parse(file, content, nil)
+	if err != nil {
+		return nil, err
+	}
+	var paths []string
+	for _, tool := range module.Tool {
+		paths = append(paths, tool.Path)
+	}
+	return paths, nil
 }
 
 // pathProblem says whether a word that looks like a path of this repository leads

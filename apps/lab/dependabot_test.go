@@ -1,0 +1,142 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/yaml"
+)
+
+// dependabotUpdate is one entry of dependabot's configuration, as far as it says what is
+// watched.
+type dependabotUpdate struct {
+	Ecosystem   string   `json:"package-ecosystem"`
+	Directory   string   `json:"directory"`
+	Directories []string `json:"directories"`
+	Cooldown    struct {
+		Days int `json:"default-days"`
+	} `json:"cooldown"`
+	Allow []struct {
+		Name string `json:"dependency-name"`
+	} `json:"allow"`
+}
+
+// watches says whether the update is about a directory, "" for the root.
+func (u dependabotUpdate) watches(t *testing.T, ecosystem, dir string) bool {
+	t.Helper()
+	return u.Ecosystem == ecosystem && slices.ContainsFunc(append(u.Directories, u.Directory), func(pattern string) bool {
+		matches, err := path.Match(strings.TrimSuffix(pattern, "/"), dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return matches && pattern != ""
+	})
+}
+
+// allows says whether the update is about the module that a tool comes from.
+func (u dependabotUpdate) allows(tool string) bool {
+	for _, a := range u.Allow {
+		if a.Name != "" && strings.HasPrefix(tool+"/", a.Name+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// Dependabot watches every Go module, every list of wheels and the actions, each
+// with a cooldown, and in the modules of tools what the tools come from.
+func TestDependabot(t *testing.T) {
+	content, err := os.ReadFile(filepath.Join(repositoryRoot, ".github/dependabot.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string][]string{"gomod": nil, "pip": nil, "github-actions": {""}}
+	err = filepath.WalkDir(repositoryRoot, func(file string, _ os.DirEntry, err error) error {
+		dir, _ := strings.CutPrefix(filepath.Dir(file), repositoryRoot)
+		switch filepath.Base(file) {
+		case ".git":
+			return filepath.SkipDir
+		case "go.mod":
+			if !versioned.MatchString(dir) { // what is named by its version stays there
+				files["gomod"] = append(files["gomod"], dir)
+			}
+		case "requirements.txt":
+			files["pip"] = append(files["pip"], dir)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files["gomod"]) < 2 || len(files["pip"]) < 1 {
+		t.Fatalf("found only %v", files)
+	}
+	for _, violation := range unwatched(t, content, files) {
+		t.Error(violation)
+	}
+	for _, test := range []struct{ name, old, new, want string }{
+		{name: "module", old: "/apps/lab/components/*", new: "/apps/lab/components/ko", want: "gomod of /apps/lab/components/buf is not watched"},
+		{name: "wheel", old: "/apps/lab/components/zizmor", new: "/apps/lab/components/x", want: "pip of /apps/lab/components/zizmor is not watched"},
+		{name: "actions", old: "github-actions", new: "docker", want: "github-actions of / is not watched"},
+		{name: "cooldown", old: "default-days: 7", new: "default-days: 0", want: "has no cooldown"},
+		{name: "tool", old: "dependency-name: github.com/google/ko", new: "dependency-name: x", want: "/apps/lab/components/ko: its tools come from none that is allowed"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := strings.Join(unwatched(t, mutate(t, content, test.old, test.new), files), "\n")
+			if !strings.Contains(got, test.want) {
+				t.Errorf("violations %q, want one with %q", got, test.want)
+			}
+		})
+	}
+}
+
+// unwatched says which of the directories, by ecosystem, the configuration misses.
+func unwatched(t *testing.T, content []byte, files map[string][]string) []string {
+	t.Helper()
+	var config struct {
+		Updates []dependabotUpdate `json:"updates"`
+	}
+	if err := yaml.Unmarshal(content, &config); err != nil {
+		t.Fatal(err)
+	}
+	var violations []string
+	for ecosystem, dirs := range files {
+		for _, dir := range dirs {
+			var packages []string
+			if ecosystem == "gomod" {
+				var err error
+				if packages, err = tools(filepath.Join(dir, "go.mod")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			watched := false
+			for _, u := range config.Updates {
+				if !u.watches(t, ecosystem, dir) {
+					continue
+				}
+				watched = true
+				if u.Cooldown.Days == 0 {
+					violations = append(violations, fmt.Sprintf("%s of %s/ has no cooldown", ecosystem, dir))
+				}
+				for _, tool := range packages {
+					if !u.allows(tool) {
+						violations = append(violations, fmt.Sprintf("%s: its tools come from none that is allowed: %s", dir, tool))
+					}
+				}
+			}
+			if !watched {
+				violations = append(violations, fmt.Sprintf("%s of %s is not watched", ecosystem, cmp.Or(dir, "/")))
+			}
+		}
+	}
+	return violations
+}
+
+var versioned = regexp.MustCompile(`/v[0-9.]+$`)
