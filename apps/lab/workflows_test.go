@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path"
@@ -15,6 +16,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/mod/modfile"
+	"mvdan.cc/sh/v3/expand"
+	"mvdan.cc/sh/v3/syntax"
 	"sigs.k8s.io/yaml"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
@@ -204,7 +207,7 @@ func TestWorkflowCommands(t *testing.T) {
 			if name == "images.yml" {
 				continue
 			}
-			for _, c := range j.commands() {
+			for _, c := range j.commands(t) {
 				if line := c.documented(); !strings.Contains(document, line) {
 					t.Errorf("%s: job %s runs `%s`, which README does not name", name, id, line)
 				}
@@ -319,10 +322,11 @@ var onRunners = []string{"[", "cat", "cd", "chmod", "echo", "exit", "find", "gh"
 // installers are the actions that bring a program.
 var installers = map[string]string{"cosign": "sigstore/cosign-installer@"}
 
-func (j job) commands() []command {
+func (j job) commands(t *testing.T) []command {
+	t.Helper()
 	var all []command
 	for _, s := range j.Steps {
-		all = append(all, commands(s.Run)...)
+		all = append(all, commands(t, s.Run)...)
 	}
 	return all
 }
@@ -344,7 +348,7 @@ func jobProblems(t *testing.T, j job) []string {
 		for program, action := range installers {
 			made[program] = made[program] || strings.HasPrefix(s.Uses, action)
 		}
-		for _, c := range commands(s.Run) {
+		for _, c := range commands(t, s.Run) {
 			problem := c.problem(made)
 			if args, isLab := c.lab(); isLab && problem == "" {
 				problem = labProblem(args, overlays)
@@ -511,118 +515,79 @@ func firstLine(text string) string {
 	return line
 }
 
-// prefixes may stand before a program's name, as an assignment may.
-var (
-	prefixes   = []string{"do", "then", "else", "if", "!", "sudo", "env"}
-	assignment = regexp.MustCompile(`^\w+=`)
-)
+// assignment is what env takes before a program's name.
+var assignment = regexp.MustCompile(`^\w+=`)
 
-// commands splits a script of the plain kind that workflows should hold into the
-// calls of programs in it, those of loops once a value. Redirections, assignments
-// and what bash itself does are left out.
-func commands(script string) []command {
+// commands returns the calls of programs in a script, those of loops once a value,
+// and what is substituted before what it is part of. Other variables stay as they are.
+func commands(t *testing.T, script string) []command {
+	t.Helper()
+	file, err := syntax.NewParser().Parse(strings.NewReader(script), "")
+	if err != nil {
+		t.Fatalf("%s: %v", script, err)
+	}
 	var all []command
-	loops := map[string][]string{}
-	for _, words := range split(script) {
-		for len(words) > 0 && (slices.Contains(prefixes, words[0]) || assignment.MatchString(words[0])) {
-			words = words[1:]
+	var visit func(syntax.Node) bool
+	visitAll := func(statements []*syntax.Stmt) {
+		for _, s := range statements {
+			syntax.Walk(s, visit)
 		}
-		switch {
-		case len(words) == 0 || words[0] == "done" || words[0] == "fi":
-			continue
-		case words[0] == "for":
-			loops["$"+words[1]] = words[3:]
-			continue
-		}
-		calls := []command{words}
-		for name, values := range loops {
-			var expanded []command
-			for _, c := range calls {
-				if !slices.ContainsFunc(c, func(w string) bool { return strings.Contains(w, name) }) {
-					expanded = append(expanded, c)
-					continue
-				}
-				for _, v := range values {
-					one := slices.Clone(c)
-					for i := range one {
-						one[i] = strings.ReplaceAll(one[i], name, v)
-					}
-					expanded = append(expanded, one)
-				}
-			}
-			calls = expanded
-		}
-		all = append(all, calls...)
 	}
+	loops := map[string]string{}
+	config := &expand.Config{
+		Env: expand.FuncEnviron(func(name string) string {
+			if value, ok := loops[name]; ok {
+				return value
+			}
+			return "$" + name
+		}),
+		CmdSubst: func(w io.Writer, s *syntax.CmdSubst) error {
+			visitAll(s.Stmts)
+			_, err := io.WriteString(w, "$()")
+			return err
+		},
+	}
+	literal := func(word *syntax.Word) string {
+		text, err := expand.Literal(config, word)
+		if err != nil {
+			t.Fatalf("%s: %v", script, err)
+		}
+		return text
+	}
+	visit = func(node syntax.Node) bool {
+		switch n := node.(type) {
+		case *syntax.ForClause:
+			loop := n.Loop.(*syntax.WordIter)
+			for _, item := range loop.Items {
+				loops[loop.Name.Value] = literal(item)
+				visitAll(n.Do)
+			}
+			return false
+		case *syntax.CallExpr:
+			for _, a := range n.Assigns {
+				syntax.Walk(a, visit)
+			}
+			var words command
+			for _, word := range n.Args {
+				words = append(words, literal(word))
+			}
+			for len(words) > 0 && (words[0] == "sudo" || words[0] == "env" || assignment.MatchString(words[0])) {
+				words = words[1:]
+			}
+			if len(words) > 0 {
+				all = append(all, words)
+			}
+			return false
+		}
+		return true
+	}
+	visitAll(file.Stmts)
 	return all
-}
-
-// split cuts a script at its separators into words and takes the quotes and the
-// redirections off. What is substituted comes first, since it is run first.
-func split(script string) [][]string {
-	var all, inner [][]string
-	var words []string
-	var word strings.Builder
-	begun, redirected, quote := false, false, byte(0)
-	end := func() {
-		switch {
-		case begun && redirected:
-			redirected = false
-		case begun:
-			words = append(words, word.String())
-		}
-		word.Reset()
-		begun = false
-	}
-	for i := 0; i < len(script); i++ {
-		switch c := script[i]; {
-		case quote != '\'' && strings.HasPrefix(script[i:], "$("):
-			depth, from := 1, i+2
-			for i = from; depth > 0 && i < len(script); i++ {
-				depth += map[byte]int{'(': 1, ')': -1}[script[i]]
-			}
-			i--
-			inner = append(inner, split(script[from:i])...)
-			word.WriteString("$()")
-			begun = true
-		case quote != 0:
-			if c == quote {
-				quote = 0
-			} else {
-				word.WriteByte(c)
-			}
-		case c == '\'' || c == '"':
-			quote, begun = c, true
-		case strings.HasPrefix(script[i:], "\\\n"):
-			i++
-		case c == '#' && !begun:
-			for i+1 < len(script) && script[i+1] != '\n' {
-				i++
-			}
-		case c == '>':
-			begun = begun && strings.Trim(word.String(), "0123456789") != "" // 2>
-			end()
-			for strings.ContainsRune(">&", rune(script[i+1])) {
-				i++
-			}
-			redirected = true
-		case c == ' ':
-			end()
-		case strings.ContainsRune("\n;&|()", rune(c)):
-			end()
-			all, words, inner = append(append(all, inner...), words), nil, nil
-		default:
-			word.WriteByte(c)
-			begun = true
-		}
-	}
-	end()
-	return append(append(all, inner...), words)
 }
 
 // A script's calls are found whatever stands around them.
 func TestCommands(t *testing.T) {
-	got := commands(`a=b sudo env "P=$P" x -y 2>&1 | tee 'a > b' # c; d
+	got := commands(t, `a=b sudo env "P=$P" x -y 2>&1 | tee 'a > b' # c; d
 if [ "$(e f)" ]; then g >>h; else ! i >"$j" || exit 1; fi
 for k in l m; do
   n=$(o "$k#1" \
