@@ -73,6 +73,29 @@ func TestReadme(t *testing.T) {
 	}
 }
 
+// Tests that the resolver's README calculates with the figures that were measured.
+func TestReadme_Arithmetic(t *testing.T) {
+	m, err := readMeasured("measured.json")
+	must(t, err)
+	text, err := os.ReadFile("../README.md")
+	must(t, err)
+	const pods, clients, slice, events, hour = 20_000, 5_000, 100, 80_000, 3600
+	plain, compressed := m.Figures["scale.bytes_uncompressed"].Value, m.Figures["scale.bytes"].Value
+	saved := 1 - m.Figures["minimal.grpcnotrace.size"].Value/m.Figures["minimal.size"].Value
+	for _, want := range []string{
+		fmt.Sprintf("[%.0f bytes](endurance), %.0f kB each", plain, plain*slice/1e3),
+		fmt.Sprintf("%.1f MB = %.0f GB", plain*pods/1e6, plain*pods*clients/1e9),
+		fmt.Sprintf("× %.0f kB × 5,000 / 3,600 s = %.1f GB/s", plain*slice/1e3, plain*slice*events*clients/hour/1e9),
+		fmt.Sprintf("to %.0f bytes an endpoint | 5,000 | %.1f GB | %.2f GB/s", compressed, compressed*pods*clients/1e9, compressed*slice*events*clients/hour/1e9),
+		fmt.Sprintf("| 20,000 | %.0f GB | %.1f GB/s |", 4*plain*pods*clients/1e9, 4*plain*slice*events*clients/hour/1e9),
+		fmt.Sprintf("takes %.0f %% off a stripped client", 100*saved),
+	} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("k8sresolver's README lacks %q, which measured.json gives", want)
+		}
+	}
+}
+
 // table returns the rows in Markdown. That a goal has no row is an error, since none
 // would see it missed.
 func (m measured) table(rows []row) (string, error) {
