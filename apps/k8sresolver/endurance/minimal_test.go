@@ -26,7 +26,7 @@ func TestMinimalClient(t *testing.T) {
 	for _, test := range []struct{ name, tags string }{{"minimal", ""}, {"minimal.grpcnotrace", "grpcnotrace"}} {
 		t.Run(test.name, func(t *testing.T) {
 			program := filepath.Join(t.TempDir(), "minimal")
-			build := exec.CommandContext(t.Context(), "go", "build", "-tags="+test.tags, "-ldflags=-s -w", "-o", program, "./minimal")
+			build := exec.CommandContext(t.Context(), "go", "build", "-tags="+test.tags, "-ldflags=-s -w", "-o", program, "./minimal/k8sresolver")
 			if out, err := build.CombinedOutput(); err != nil {
 				t.Fatalf("%v: %v: %s", build.Args, err, out)
 			}

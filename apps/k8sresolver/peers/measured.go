@@ -19,7 +19,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
-	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/serviceconfig"
 
@@ -218,11 +217,11 @@ func (m *Measured) Idle(i Idleness, took *[]time.Duration) error {
 	}
 	for n := range i.Times + 1 {
 		began := time.Now()
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		_, err := healthpb.NewHealthClient(conn).Check(ctx, &healthpb.HealthCheckRequest{}, grpc.WaitForReady(true))
+		err := call(conn, giveUp, grpc.WaitForReady(true))
 		if n > 0 { // the first one was not idle before
 			*took = append(*took, time.Since(began))
 		}
+		ctx, cancel := context.WithTimeout(context.Background(), giveUp)
 		for s := conn.GetState(); err == nil && s != connectivity.Idle; s = conn.GetState() {
 			if !conn.WaitForStateChange(ctx, s) {
 				err = errors.New("the channel does not become idle")

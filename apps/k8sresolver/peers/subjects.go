@@ -35,7 +35,7 @@ type peer struct {
 // peers returns the subjects in the order of the tables.
 func peers() []peer {
 	return []peer{
-		{Subject: own.Subject(), module: "github.com/grpc-lb/grpc-lb", client: "github.com/grpc-lb/grpc-lb/apps/k8sresolver/endurance/minimal"},
+		{Subject: own.Subject(), module: "github.com/grpc-lb/grpc-lb", client: "github.com/grpc-lb/grpc-lb/apps/k8sresolver/endurance/minimal/k8sresolver"},
 		{Subject: conformance.Subject{Name: "kuberesolver", Open: openKuberesolver}, module: "github.com/sercand/kuberesolver/v6", client: "./minimal/kuberesolver", inCluster: true},
 		{Subject: conformance.Subject{Name: "go-zero", Open: openGoZero}, module: "github.com/zeromicro/go-zero", client: "./minimal/gozero", inCluster: true},
 		{Subject: conformance.Subject{Name: "Kratos", Open: openKratos}, module: "github.com/go-kratos/kratos/v2", client: "./minimal/kratos", pods: true},

@@ -5,7 +5,7 @@ import (
 	"github.com/zeromicro/go-zero/core/logx"
 	"github.com/zeromicro/go-zero/zrpc/resolver"
 
-	"github.com/grpc-lb/grpc-lb/apps/k8sresolver/peers/minimal"
+	"github.com/grpc-lb/grpc-lb/apps/k8sresolver/endurance/minimal"
 )
 
 func main() {

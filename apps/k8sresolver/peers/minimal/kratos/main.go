@@ -8,7 +8,7 @@ import (
 	"k8s.io/client-go/kubernetes" //nolint:depguard // what Kratos is given
 	"k8s.io/client-go/rest"
 
-	"github.com/grpc-lb/grpc-lb/apps/k8sresolver/peers/minimal"
+	"github.com/grpc-lb/grpc-lb/apps/k8sresolver/endurance/minimal"
 )
 
 func main() {

@@ -4,7 +4,7 @@ package main
 import (
 	"github.com/sercand/kuberesolver/v6"
 
-	"github.com/grpc-lb/grpc-lb/apps/k8sresolver/peers/minimal"
+	"github.com/grpc-lb/grpc-lb/apps/k8sresolver/endurance/minimal"
 )
 
 func main() {
