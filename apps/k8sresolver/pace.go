@@ -31,10 +31,7 @@ type pacer struct {
 
 // cost is what a part of the rounds costs: the lesser of the last two, since one that
 // met a garbage collection or a blocked channel says nothing about the next.
-type cost struct {
-	last, usual time.Duration
-	over        bool // the part is in no round any more
-}
+type cost struct{ last, usual time.Duration }
 
 func newPacer() pacer { return pacer{bucket: rate.NewLimiter(refill, burst)} }
 
@@ -49,19 +46,17 @@ func (p *pacer) begin(now time.Time) {
 
 // spend takes note of what a part has cost.
 func (p *pacer) spend(part *cost, now time.Time, spent time.Duration) {
-	if part.over {
-		return
-	}
 	usual := min(part.last, spent)
 	p.total += usual - part.usual
 	part.last, part.usual = spent, usual
 	p.notBefore(now.Add(p.gap()))
 }
 
-// forget takes a part out of the rounds.
+// forget takes a part out of the rounds. What it may be doing still counts nothing, as
+// the first that it does.
 func (p *pacer) forget(part *cost) {
 	p.total -= part.usual
-	*part = cost{over: true}
+	*part = cost{}
 }
 
 // updated takes the round's token, if it is not taken.

@@ -129,6 +129,41 @@ func TestPace_ManyChannels(t *testing.T) {
 	})
 }
 
+// Tests that a channel which is closed in the middle of an update does not count any
+// more: the next changes of another channel are 10 ms apart again.
+func TestPace_ClosedChannel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api, cfg := newInMemoryAPI()
+		change := func(i int) { api.set(newSlice("a", pod("p1", fmt.Sprintf("10.0.0.%d", i), ready))) }
+		change(0)
+		builder := k8sresolver.NewBuilder(newClient(t, cfg), quiet())
+		slow := &slowChannel{cost: 100 * time.Millisecond}
+		r, err := builder.Build(target("k8s:///echo-server.shop"), slow, resolver.BuildOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cc, other := open(t, builder, "k8s:///echo-server.shop")
+		defer other.Close()
+		cc.wantEndpoints(t, "10.0.0.0:8080 p1")
+		for i := range 3 { // the slow one is in its third update then
+			<-time.After(5 * time.Second)
+			change(1 + i)
+			cc.wantEndpoints(t, fmt.Sprintf("10.0.0.%d:8080 p1", 1+i))
+		}
+		<-time.After(50 * time.Millisecond)
+		r.Close()
+		<-time.After(5 * time.Second)
+		change(4)
+		cc.wantEndpoints(t, "10.0.0.4:8080 p1")
+		began := time.Now()
+		change(5)
+		cc.wantEndpoints(t, "10.0.0.5:8080 p1")
+		if took := time.Since(began); took > 10*time.Millisecond {
+			t.Errorf("the second change waited for %v, want 10 ms at most", took)
+		}
+	})
+}
+
 // Tests that after a pause a change is published at once, that the next ones are
 // joined, and that an addition and a removal that wait go together.
 func TestPace_FirstAtOnceThenTogether(t *testing.T) {

@@ -157,7 +157,7 @@ func (r *k8sResolver) run() {
 	due := time.NewTimer(silenceLimit)
 	due.Stop() // until a set is held back
 	defer due.Stop()
-	for {
+	for !r.closed() {
 		select {
 		case <-r.closing:
 			return
