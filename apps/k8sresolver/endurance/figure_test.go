@@ -7,12 +7,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/grpc-lb/grpc-lb/apps/k8sresolver/conformance/report"
 )
 
 // slack is how much worse than its goal a figure of a light run may be, which a busy
@@ -65,13 +66,9 @@ type measured struct {
 	Figures map[string]figure `json:"figures"`
 }
 
-func thisMachine() string {
-	return fmt.Sprintf("%d cores, %s/%s, %s", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version())
-}
-
 // readMeasured reads a file of figures. One that does not exist has none, of this machine.
 func readMeasured(path string) (measured, error) {
-	m := measured{Machine: thisMachine(), Figures: make(map[string]figure)}
+	m := measured{Machine: report.Machine(), Figures: make(map[string]figure)}
 	content, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return m, nil
@@ -91,8 +88,8 @@ func mayRecord(path string, full bool) error {
 		return errors.New("a light run does less than the README says: add -endurance.full")
 	}
 	m, err := readMeasured(path)
-	if err == nil && m.Machine != thisMachine() {
-		err = fmt.Errorf("%s was measured on %s, and this is %s: remove it and measure everything", path, m.Machine, thisMachine())
+	if err == nil && m.Machine != report.Machine() {
+		err = fmt.Errorf("%s was measured on %s, and this is %s: remove it and measure everything", path, m.Machine, report.Machine())
 	}
 	return err
 }
@@ -119,7 +116,7 @@ func TestRecord(t *testing.T) {
 	must(t, record(path, "a", figure{Value: 4, Race: true}))
 	got, err := readMeasured(path)
 	must(t, err)
-	want := measured{Machine: thisMachine(), Figures: map[string]figure{"a": {Value: 4, Race: true}, "b": {Value: 3}}}
+	want := measured{Machine: report.Machine(), Figures: map[string]figure{"a": {Value: 4, Race: true}, "b": {Value: 3}}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("%s (-want +got):\n%s", path, diff)
 	}

@@ -101,7 +101,7 @@ func compare(ctx context.Context, o options, stdout io.Writer) error {
 			chosen = append(chosen, p)
 		}
 	}
-	r := report.Report{Machine: fmt.Sprintf("%d cores, %s/%s, %s", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version())}
+	r := report.Report{Machine: report.Machine()}
 	for _, p := range chosen {
 		r.Subjects = append(r.Subjects, report.Subject{Name: p.Name, Version: p.version()})
 	}

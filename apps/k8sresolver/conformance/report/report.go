@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 )
@@ -16,6 +17,11 @@ type Report struct {
 	Subjects []Subject `json:"subjects"`
 	Figures  []Figure  `json:"figures"`
 	Cases    []Case    `json:"cases"`
+}
+
+// Machine describes the machine that the program runs on.
+func Machine() string {
+	return fmt.Sprintf("%d cores, %s/%s, %s", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version())
 }
 
 // Subject is one resolver.
