@@ -52,7 +52,8 @@ const buildTime = time.Hour
 type Step func(ctx context.Context, name string, limit time.Duration, f func(ctx context.Context, detail func(string)) error) error
 
 // BuildAll builds the components one after the other, each as a step, and
-// returns their directories and versions by name.
+// returns their directories and versions by name. What was compiled on the way is
+// then removed: no later build needs it, and it takes gigabytes.
 func (b Builder) BuildAll(ctx context.Context, all []Component, step Step) (programs, versions map[string]string, err error) {
 	programs, versions = map[string]string{}, map[string]string{}
 	for _, c := range all {
@@ -70,7 +71,28 @@ func (b Builder) BuildAll(ctx context.Context, all []Component, step Step) (prog
 			return nil, nil, err
 		}
 	}
-	return programs, versions, nil
+	return programs, versions, b.dropCompiled()
+}
+
+// compiled is Go's build cache of the components alone, so that it can be removed.
+func (b Builder) compiled() string { return filepath.Join(b.Cache, "go-build") }
+
+// dropCompiled removes what was compiled, unless another lab builds with it: that
+// one removes it later.
+func (b Builder) dropCompiled() error {
+	f, err := os.OpenFile(b.compiled()+".lock", os.O_RDWR, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // nothing was ever compiled
+	} else if err != nil {
+		return fmt.Errorf("component: %w", err)
+	}
+	defer f.Close()
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("component: locking %s: %w", f.Name(), err)
+	}
+	return os.RemoveAll(b.compiled())
 }
 
 // Build returns the directory of the component's programs, building them first
@@ -83,7 +105,7 @@ func (b Builder) Build(ctx context.Context, c Component) (string, error) {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return "", fmt.Errorf("component: the cache cannot be written: %w", err)
 	}
-	unlock, err := lock(ctx, dir+".lock", func() { b.detail("waiting for another lab that builds it") })
+	unlock, err := lock(ctx, dir+".lock", syscall.LOCK_EX, func() { b.detail("waiting for another lab that builds it") })
 	if err != nil {
 		return "", err
 	}
@@ -110,6 +132,11 @@ func (b Builder) make(ctx context.Context, c Component, out string) error {
 	if c.Wheel != "" {
 		return b.fetchWheel(ctx, c, out)
 	}
+	unlock, err := lock(ctx, b.compiled()+".lock", syscall.LOCK_SH, func() {})
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	if err := b.compile(ctx, c, out); err != nil {
 		return err
 	}
@@ -217,7 +244,7 @@ func (b Builder) stale(ctx context.Context, c Component, version string, package
 func (b Builder) command(ctx context.Context, c Component, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = c.dir(b.Root)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off", "GOCACHE="+b.compiled())
 	// The compilers are the go command's children: end them with it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
@@ -264,15 +291,15 @@ func (t *tailWriter) add(line string) {
 
 func (t *tailWriter) String() string { return "  " + strings.Join(t.lines, "\n  ") }
 
-// lock takes an exclusive lock on a file; waiting is called once if another
-// process holds it.
-func lock(ctx context.Context, path string, waiting func()) (unlock func(), err error) {
+// lock takes a lock on a file, syscall.LOCK_EX or LOCK_SH; waiting is called once if
+// another process keeps it from that.
+func lock(ctx context.Context, path string, how int, waiting func()) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("component: the cache cannot be written: %w", err)
 	}
 	for first := true; ; first = false {
-		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		err = syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB)
 		if err == nil {
 			return func() { _ = f.Close() }, nil
 		}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -219,6 +220,49 @@ func TestBuildCancelled(t *testing.T) {
 		t.Errorf("Build = %v, want %v", err, interrupted)
 	}
 	wantNothingLeft(t, b.Cache)
+}
+
+// What was compiled is removed once all components are built, as long as no other
+// lab builds with it, and kept where one of them fails, for the next attempt.
+func TestBuildAllDropsCompiled(t *testing.T) {
+	step := func(ctx context.Context, _ string, _ time.Duration, f func(context.Context, func(string)) error) error {
+		return f(ctx, func(string) {})
+	}
+	b := component.Builder{Root: newRoot(t, fakeFiles()), Cache: t.TempDir()}
+	compiled := filepath.Join(b.Cache, "go-build")
+	broken := fake
+	broken.Programs = map[string]string{"x": "./none"}
+	if _, _, err := b.BuildAll(t.Context(), []component.Component{fake, broken}, step); err == nil {
+		t.Fatal("a package that does not exist was built")
+	}
+	if _, err := os.Stat(compiled); err != nil {
+		t.Errorf("after a failure: %v, want what was compiled", err)
+	}
+
+	other, err := os.Open(compiled + ".lock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if err := syscall.Flock(int(other.Fd()), syscall.LOCK_SH); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := b.BuildAll(t.Context(), []component.Component{fake}, step); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(compiled); err != nil {
+		t.Errorf("while another lab builds: %v, want what was compiled", err)
+	}
+
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := b.BuildAll(t.Context(), []component.Component{fake}, step); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(compiled); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("after all: %v, want what was compiled to be gone", err)
+	}
 }
 
 func TestBuildWaits(t *testing.T) {
