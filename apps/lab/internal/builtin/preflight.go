@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -26,9 +28,9 @@ var needed = map[string]string{
 
 const (
 	gib         = 1 << 30
+	mib         = 1 << 20
 	memoryNeed  = 3 * gib
-	coldNeed    = 8 * gib // module sources, Go's build cache and the programs
-	warmNeed    = gib / 2
+	imagesNeed  = gib // images, logs and what compiling the echo programs leaves
 	kernelFiles = "/proc/filesystems"
 )
 
@@ -53,49 +55,107 @@ func preflight(ctx context.Context, b component.Builder, builds []component.Comp
 	if have, ok := memoryAvailable(); ok && have < memoryNeed {
 		errs = append(errs, fmt.Errorf("%.1f GiB of memory are available, the cluster needs %d: end other programs", float64(have)/gib, memoryNeed/gib))
 	}
-	errs = append(errs, checkSpace(ctx, b, builds))
+	missing, err := notBuilt(b, builds)
+	if err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	for _, c := range missing {
+		errs = append(errs, b.CheckGo(ctx, c))
+	}
+	errs = append(errs, checkSpace(ctx, b, missing))
 	return errors.Join(errs...)
 }
 
-// checkSpace asks for room on every file system that a build writes to.
-func checkSpace(ctx context.Context, b component.Builder, builds []component.Component) error {
-	need, dirs := uint64(warmNeed), []string{b.Cache}
-	for _, c := range builds {
+// notBuilt returns those of the components that have yet to be built.
+func notBuilt(b component.Builder, all []component.Component) (missing []component.Component, err error) {
+	for _, c := range all {
 		_, built, err := b.Path(c)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if !built && need != coldNeed {
-			need = coldNeed
-			out, err := exec.CommandContext(ctx, "go", "env", "GOCACHE", "GOMODCACHE").Output()
-			if err != nil {
-				return fmt.Errorf("the go command cannot be run: %w: install Go and put it on PATH", err)
-			}
-			dirs = append(dirs, strings.Fields(string(out))...)
+		if !built {
+			missing = append(missing, c)
 		}
 	}
+	return missing, nil
+}
+
+// checkSpace asks for room on every file system that building the components
+// writes to.
+func checkSpace(ctx context.Context, b component.Builder, missing []component.Component) error {
+	cache, modules := spaceNeed(missing)
+	needs := map[string]uint64{b.Cache: cache}
+	if modules > 0 {
+		out, err := exec.CommandContext(ctx, "go", "env", "GOMODCACHE").Output()
+		if err != nil {
+			return fmt.Errorf("the go command cannot be run: %w: install Go and put it on PATH", err)
+		}
+		needs[strings.TrimSpace(string(out))] += modules
+	}
+	return checkFree(needs)
+}
+
+// spaceNeed is what making the components takes at most: in the lab's cache, where
+// what was compiled for Cluster, and for each component after it, is removed before
+// the next is built, and in Go's module cache.
+func spaceNeed(builds []component.Component) (cache, modules uint64) {
+	var group, most, programs, sources int
+	for _, c := range builds {
+		programs += c.Space.Programs
+		sources += c.Space.Sources
+		if slices.ContainsFunc(component.Cluster, func(of component.Component) bool { return of.Name == c.Name }) {
+			group += c.Space.Compiled
+		} else {
+			most = max(most, c.Space.Compiled)
+		}
+	}
+	return imagesNeed + uint64(max(group, most)+programs)*mib, uint64(sources) * mib
+}
+
+// checkFree wants so many bytes to be free at each directory; what lies on one file
+// system adds up.
+func checkFree(needs map[string]uint64) error {
+	type disk struct {
+		free, need uint64
+		at         []string
+	}
+	disks := map[uint64]*disk{}
 	var errs []error
-	for _, dir := range dirs {
-		have, at, err := space(dir)
+	for _, dir := range slices.Sorted(maps.Keys(needs)) {
+		device, free, at, err := space(dir)
 		if err != nil {
 			errs = append(errs, err)
-		} else if have < need {
-			errs = append(errs, fmt.Errorf("%.1f GiB are free at %s, the lab needs %.1f: free some, or set XDG_CACHE_HOME, GOCACHE or GOMODCACHE to a larger disk", float64(have)/gib, at, float64(need)/gib))
+			continue
+		}
+		if disks[device] == nil {
+			disks[device] = &disk{free: free}
+		}
+		disks[device].need += needs[dir]
+		disks[device].at = append(disks[device].at, at)
+	}
+	for _, device := range slices.Sorted(maps.Keys(disks)) {
+		if d := disks[device]; d.free < d.need {
+			errs = append(errs, fmt.Errorf("%.1f GiB are free at %s, the lab needs %.1f: free some, or set XDG_CACHE_HOME or GOMODCACHE to a larger disk",
+				float64(d.free)/gib, strings.Join(slices.Compact(d.at), " and "), float64(d.need)/gib))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// space returns the free bytes at the nearest existing directory.
-func space(dir string) (free uint64, at string, err error) {
+// space returns the device and the free bytes at the nearest existing directory.
+func space(dir string) (device, free uint64, at string, err error) {
 	for at = dir; ; at = filepath.Dir(at) {
 		var fs unix.Statfs_t
+		var file unix.Stat_t
 		err := unix.Statfs(at, &fs)
 		if err == nil {
-			return fs.Bavail * uint64(fs.Bsize), at, nil
+			err = unix.Stat(at, &file)
+		}
+		if err == nil {
+			return file.Dev, fs.Bavail * uint64(fs.Bsize), at, nil
 		}
 		if !errors.Is(err, unix.ENOENT) || at == filepath.Dir(at) {
-			return 0, at, fmt.Errorf("free space at %s: %w", at, err)
+			return 0, 0, at, fmt.Errorf("free space at %s: %w", at, err)
 		}
 	}
 }

@@ -127,6 +127,21 @@ func (b Builder) Build(ctx context.Context, c Component) (string, error) {
 	return dir, os.Rename(tmp, dir)
 }
 
+// CheckGo returns an error where the installed Go is too old for the component's
+// module and may not fetch a newer one.
+func (b Builder) CheckGo(ctx context.Context, c Component) error {
+	if c.Wheel != "" {
+		return nil
+	}
+	out, err := b.command(ctx, c, "list", "-m").CombinedOutput()
+	if _, refused := errors.AsType[*exec.ExitError](err); refused && ctx.Err() == nil {
+		return fmt.Errorf("component %s: %s: install that Go, or let yours fetch it with GOTOOLCHAIN=auto", c.Name, strings.TrimSpace(string(out)))
+	} else if err != nil {
+		return startError(ctx, err)
+	}
+	return nil
+}
+
 // make fills the directory out with what the component is made of.
 func (b Builder) make(ctx context.Context, c Component, out string) error {
 	if c.Wheel != "" {

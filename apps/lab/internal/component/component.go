@@ -32,6 +32,14 @@ type Component struct {
 	// Wheel is the path, in the Python wheel that requirements.txt pins, of the
 	// one program. Module is then the wheel's name.
 	Wheel string
+	Space Space
+}
+
+// Space is what making a component takes on disk, in MiB, as it was measured.
+type Space struct {
+	Sources  int // in Go's module cache, with what they were unpacked from
+	Compiled int // until the components that are built with it are all built
+	Programs int // in the lab's cache
 }
 
 // Cluster lists what a node is made of, Images what images are built with, Mesh

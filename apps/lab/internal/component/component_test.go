@@ -222,6 +222,25 @@ func TestBuildCancelled(t *testing.T) {
 	wantNothingLeft(t, b.Cache)
 }
 
+// A Go that is too old for a component, and may fetch no other, is told before
+// anything is built.
+func TestCheckGo(t *testing.T) {
+	t.Setenv("GOTOOLCHAIN", "local")
+	for _, tt := range []struct{ name, line, want string }{
+		{name: "old_enough", line: "go 1.26.0"},
+		{name: "too_new", line: "go 1.99.0", want: "component x: go: go.mod requires go >= 1.99.0"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			files := fakeFiles()
+			files["go.mod"] = strings.Replace(files["go.mod"], "go 1.26.0", tt.line, 1)
+			err := component.Builder{Root: newRoot(t, files), Cache: t.TempDir()}.CheckGo(t.Context(), fake)
+			if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("CheckGo = %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
 // What was compiled is removed once all components are built, as long as no other
 // lab builds with it, and kept where one of them fails, for the next attempt.
 func TestBuildAllDropsCompiled(t *testing.T) {
