@@ -50,14 +50,15 @@ func (u dependabotUpdate) allows(tool string) bool {
 	return false
 }
 
-// Dependabot watches every Go module, every list of wheels and the actions, each
-// with a cooldown, and in the modules of tools what the tools come from.
+// Dependabot watches every Go module, every list of wheels, the actions and the images
+// of others, each with a cooldown, in the modules of tools what the tools come from,
+// and no directory that has nothing to watch.
 func TestDependabot(t *testing.T) {
 	content, err := os.ReadFile(filepath.Join(repositoryRoot, ".github/dependabot.yml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	files := map[string][]string{"gomod": nil, "pip": nil, "github-actions": {""}}
+	files := map[string][]string{"gomod": nil, "pip": nil, "docker": nil, "github-actions": {""}}
 	err = filepath.WalkDir(repositoryRoot, func(file string, _ os.DirEntry, err error) error {
 		dir, _ := strings.CutPrefix(filepath.Dir(file), repositoryRoot)
 		switch filepath.Base(file) {
@@ -69,22 +70,34 @@ func TestDependabot(t *testing.T) {
 			}
 		case "requirements.txt":
 			files["pip"] = append(files["pip"], dir)
+		case "action.yml":
+			files["github-actions"] = append(files["github-actions"], dir)
+		}
+		if strings.HasPrefix(dir, "/overlays/") && filepath.Ext(file) == ".yaml" {
+			if content, err := os.ReadFile(file); err != nil {
+				return err
+			} else if foreignImage.Match(content) && !slices.Contains(files["docker"], dir) {
+				files["docker"] = append(files["docker"], dir)
+			}
 		}
 		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(files["gomod"]) < 2 || len(files["pip"]) < 1 {
+	if len(files["gomod"]) < 2 || len(files["pip"]) < 1 || len(files["docker"]) < 1 || len(files["github-actions"]) < 2 {
 		t.Fatalf("found only %v", files)
 	}
 	for _, violation := range unwatched(t, content, files) {
 		t.Error(violation)
 	}
 	wantViolations(t, content, []breach{
-		{name: "module", old: "/apps/lab/components/*", new: "/apps/lab/components/ko", want: "gomod of /apps/lab/components/buf is not watched"},
+		{name: "module", old: "      - /apps/lab/components/buf\n", new: "", want: "gomod of /apps/lab/components/buf is not watched"},
+		{name: "no_module", old: "      - /apps/lab/components/buf\n", new: "      - /apps/lab/components/*\n", want: "gomod: /apps/lab/components/* is not the directory of one"},
+		{name: "image", old: "      - /overlays/linkerd/l5d\n", new: "", want: "docker of /overlays/linkerd/l5d is not watched"},
+		{name: "action", old: "      - /.github/actions/go\n", new: "", want: "github-actions of /.github/actions/go is not watched"},
 		{name: "wheel", old: "/apps/lab/components/zizmor", new: "/apps/lab/components/x", want: "pip of /apps/lab/components/zizmor is not watched"},
-		{name: "actions", old: "github-actions", new: "docker", want: "github-actions of / is not watched"},
+		{name: "actions", old: "github-actions", new: "npm", want: "github-actions of / is not watched"},
 		{name: "cooldown", old: "default-days: 7", new: "default-days: 0", want: "has no cooldown"},
 		{name: "tool", old: "dependency-name: github.com/google/ko", new: "dependency-name: x", want: "/apps/lab/components/ko: its tools come from none that is allowed"},
 	}, func(t *testing.T, content []byte) []string { t.Helper(); return unwatched(t, content, files) })
@@ -100,6 +113,13 @@ func unwatched(t *testing.T, content []byte, files map[string][]string) []string
 		t.Fatal(err)
 	}
 	var violations []string
+	for _, u := range config.Updates {
+		for _, dir := range append(u.Directories, u.Directory) {
+			if dir != "" && !slices.Contains(files[u.Ecosystem], strings.TrimSuffix(dir, "/")) {
+				violations = append(violations, fmt.Sprintf("%s: %s is not the directory of one: Dependabot fails there", u.Ecosystem, dir))
+			}
+		}
+	}
 	for ecosystem, dirs := range files {
 		for _, dir := range dirs {
 			var packages []string
@@ -131,5 +151,8 @@ func unwatched(t *testing.T, content []byte, files map[string][]string) []string
 	}
 	return violations
 }
+
+// foreignImage is an image that this repository does not build.
+var foreignImage = regexp.MustCompile(`(?m)^\s*(?:- )?image: \S+[:/]\S`)
 
 var versioned = regexp.MustCompile(`/v[0-9.]+$`)

@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -82,6 +83,41 @@ func commands(t *testing.T, script string) []command {
 	}
 	visitAll(file.Stmts)
 	return all
+}
+
+// written returns the files that a script's redirections and tee write to.
+func written(t *testing.T, script string) []string {
+	t.Helper()
+	file, err := syntax.NewParser().Parse(strings.NewReader(script), "")
+	if err != nil {
+		t.Fatalf("%s: %v", script, err)
+	}
+	config := &expand.Config{Env: expand.FuncEnviron(func(name string) string { return "$" + name })}
+	var all []string
+	syntax.Walk(file, func(node syntax.Node) bool {
+		if r, ok := node.(*syntax.Redirect); ok && r.Op != syntax.DplOut && r.Op != syntax.RdrIn && r.Hdoc == nil {
+			text, err := expand.Literal(config, r.Word)
+			if err != nil {
+				t.Fatalf("%s: %v", script, err)
+			}
+			all = append(all, text)
+		}
+		return true
+	})
+	for _, c := range commands(t, script) {
+		if c[0] == "tee" {
+			all = append(all, slices.DeleteFunc(c[1:], func(a string) bool { return strings.HasPrefix(a, "-") })...)
+		}
+	}
+	return all
+}
+
+// What a script writes is found, and what it reads or passes on is not.
+func TestWritten(t *testing.T) {
+	got := written(t, `a >b 2>&1 <c | tee -a d "$E/f"; if g >>"$H"; then (i &>j); fi`)
+	if diff := cmp.Diff([]string{"b", "$H", "j", "d", "$E/f"}, got); diff != "" {
+		t.Errorf("files (-want +got):\n%s", diff)
+	}
 }
 
 // A script's calls are found whatever stands around them.

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,10 +21,25 @@ import (
 // workflow is the part of a GitHub workflow that the tests are about.
 type workflow struct {
 	text        []byte
-	On          map[string]struct{ Paths []string } `json:"true"` // which "on" is in YAML 1.1
+	On          events `json:"true"` // which "on" is in YAML 1.1
 	Permissions *map[string]string
 	Concurrency *struct{}
 	Jobs        map[string]job
+}
+
+// events are what starts a workflow; they can be written as a list.
+type events map[string]struct{ Paths []string }
+
+func (e *events) UnmarshalJSON(content []byte) error {
+	var names []string
+	if err := json.Unmarshal(content, &names); err != nil {
+		return json.Unmarshal(content, (*map[string]struct{ Paths []string })(e))
+	}
+	*e = events{}
+	for _, name := range names {
+		(*e)[name] = struct{ Paths []string }{}
+	}
+	return nil
 }
 
 type job struct {
@@ -105,9 +121,16 @@ func TestWorkflows(t *testing.T) {
 	var files []string
 	for name, w := range workflows(t) {
 		files = append(files, filepath.Join(repositoryRoot, ".github/workflows", name))
-		for _, violation := range w.violations() {
+		for _, violation := range w.violations(t) {
 			t.Errorf("%s: %s", name, violation)
 		}
+	}
+	action, err := os.ReadFile(filepath.Join(repositoryRoot, ".github/actions/go/action.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, violation := range unpinned(action) {
+		t.Errorf("action go: %s", violation)
 	}
 	if out, err := actionlint(files...); err != nil {
 		t.Errorf("actionlint: %v\n%s", err, out)
@@ -124,11 +147,15 @@ func TestWorkflowsReject(t *testing.T) {
 		{name: "tag", old: "@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1", new: "@v7", want: "expected a commit and a version comment"},
 		{name: "no_version", old: " # v7.0.1", new: "", want: "expected a commit and a version comment"},
 		{name: "credentials", old: "persist-credentials: false", new: "lfs: false", want: "persist-credentials"},
-		{name: "time_out", old: "    timeout-minutes: 90\n", new: "", want: "job builtin has no timeout-minutes"},
+		{name: "time_out", old: "    timeout-minutes: 150 # a private repository's runners have 2 cores\n", new: "", want: "job builtin has no timeout-minutes"},
 		{name: "expression", old: ".ci/run", new: "echo ${{ github.head_ref }}", want: "an expression inside run:"},
 		{name: "concurrency", old: "concurrency:", new: "env:", want: "no concurrency"},
+		{name: "path_filter", old: "on:\n  pull_request:\n", new: "on:\n  pull_request: {paths: [base/**]}\n", want: "a required check that a path filter leaves out waits for ever"},
+		{name: "shared_cache", old: "uses: ./.github/actions/go\n      - run: go run ./apps/lab check", new: "uses: actions/setup-go@b7ad1dad31e06c5925ef5d2fc7ad053ef454303e # v7.0.0", want: "job check: setup-go beside the action go"},
+		{name: "redirection_into_the_tree", old: `>"$RUNNER_TEMP/result.json"`, new: ">result.json", want: "job kind writes result.json, expected a file in $RUNNER_TEMP"},
+		{name: "tee_into_the_tree", old: `tee "$RUNNER_TEMP/ci.log"`, new: "tee ci.log", want: "job builtin writes ci.log, expected a file in $RUNNER_TEMP"},
 		{name: "trigger", old: "on:\n  pull_request:", new: "on:\n  pull_request_target:", want: "pull_request_target"},
-	}, func(t *testing.T, content []byte) []string { t.Helper(); return readWorkflow(t, content).violations() })
+	}, func(t *testing.T, content []byte) []string { t.Helper(); return readWorkflow(t, content).violations(t) })
 	broken := filepath.Join(t.TempDir(), "broken.yaml")
 	if err := os.WriteFile(broken, mutate(t, good, "runs-on", "run-on"), 0o644); err != nil {
 		t.Fatal(err)
@@ -148,12 +175,25 @@ func actionlint(files ...string) (string, error) {
 }
 
 var (
-	uses   = regexp.MustCompile(`(?m)^\s*(?:- )?uses: (.*)$`)
-	pinned = regexp.MustCompile(`^[\w./-]+@[0-9a-f]{40} # v\d`)
+	uses       = regexp.MustCompile(`(?m)^\s*(?:- )?uses: (.*)$`)
+	expression = regexp.MustCompile(`\$\{\{.*?\}\}`)
+	pinned     = regexp.MustCompile(`^[\w./-]+@[0-9a-f]{40} # v\d`)
 )
 
-func (w workflow) violations() []string {
-	var violations []string
+// unpinned says which actions a file takes without naming a commit. Those of this
+// repository come with the commit that runs.
+func unpinned(content []byte) (violations []string) {
+	for _, match := range uses.FindAllSubmatch(content, -1) {
+		if !pinned.Match(match[1]) && !bytes.HasPrefix(match[1], []byte("./")) {
+			violations = append(violations, fmt.Sprintf("uses %s, expected a commit and a version comment", match[1]))
+		}
+	}
+	return violations
+}
+
+func (w workflow) violations(t *testing.T) []string {
+	t.Helper()
+	violations := unpinned(w.text)
 	if w.Permissions == nil || len(*w.Permissions) > 0 {
 		violations = append(violations, "top-level permissions, expected {}")
 	}
@@ -163,10 +203,8 @@ func (w workflow) violations() []string {
 	if _, ok := w.On["pull_request_target"]; ok {
 		violations = append(violations, "pull_request_target gives a fork's code this repository's rights")
 	}
-	for _, match := range uses.FindAllSubmatch(w.text, -1) {
-		if !pinned.Match(match[1]) {
-			violations = append(violations, fmt.Sprintf("uses %s, expected a commit and a version comment", match[1]))
-		}
+	if len(w.On["pull_request"].Paths) > 0 {
+		violations = append(violations, "pull_request has paths: a required check that a path filter leaves out waits for ever")
 	}
 	for name, job := range w.Jobs {
 		if job.TimeoutMinutes == 0 {
@@ -178,6 +216,15 @@ func (w workflow) violations() []string {
 		for _, step := range job.Steps {
 			if strings.Contains(step.Run, "${{") {
 				violations = append(violations, fmt.Sprintf("job %s: an expression inside run: %s", name, step.Run))
+			}
+			script := expression.ReplaceAllString(step.Run, "expression")
+			for _, file := range written(t, script) {
+				if !strings.HasPrefix(file, "$RUNNER_TEMP/") && !slices.Contains([]string{"$GITHUB_OUTPUT", "$GITHUB_STEP_SUMMARY", "/dev/null"}, file) {
+					violations = append(violations, fmt.Sprintf("job %s writes %s, expected a file in $RUNNER_TEMP: the tree must stay clean", name, file))
+				}
+			}
+			if strings.HasPrefix(step.Uses, "actions/setup-go@") {
+				violations = append(violations, fmt.Sprintf("job %s: setup-go beside the action go: all jobs would share one cache", name))
 			}
 			if strings.HasPrefix(step.Uses, "actions/checkout@") && step.With["persist-credentials"] != false {
 				violations = append(violations, fmt.Sprintf("job %s: checkout without persist-credentials: false", name))

@@ -23,6 +23,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"sigs.k8s.io/yaml"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
 )
@@ -30,10 +31,11 @@ import (
 // machines are the architectures that are released.
 var machines = map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}
 
-// A release, built with the settings of .ko.yaml and the flags of the workflow,
+// A release, built with the settings of .ko.yaml by the script of the workflow,
 // holds each program for each architecture, static, run as nobody, with a list of
 // what it is made of. Built again from a copy elsewhere, with no history and for
-// another repository, it has the same digests: they change with the sources alone.
+// another owner, whose name has capitals, it has the same digests: they change with
+// the sources alone.
 func TestRelease(t *testing.T) {
 	ko := os.Getenv("LAB_KO")
 	if ko == "" {
@@ -48,8 +50,8 @@ func TestRelease(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first := release(t, ko, checkout, host+"/first", base)
-	second := release(t, ko, sources(t, checkout), host+"/second", base)
+	first := release(t, ko, checkout, host, "first", base)
+	second := release(t, ko, sources(t, checkout), host, "MyOrg", base)
 	for i, program := range image.Programs {
 		if first[i].DigestStr() != second[i].DigestStr() {
 			t.Errorf("%s is %s, and built again %s", program, first[i].DigestStr(), second[i].DigestStr())
@@ -104,24 +106,40 @@ func sources(t *testing.T, checkout string) string {
 	return dir
 }
 
-// release builds and pushes as the workflow does and returns what was pushed.
-func release(t *testing.T, program, dir, repository, base string) []name.Digest {
+// release runs the workflow's step that builds and pushes, and returns what it says
+// was pushed.
+func release(t *testing.T, ko, dir, host, owner, base string) []name.Digest {
 	t.Helper()
-	start := time.Now()
+	start, temp := time.Now(), t.TempDir()
+	if err := os.Symlink(ko, filepath.Join(temp, "ko")); err != nil {
+		t.Fatal(err)
+	}
+	output := filepath.Join(temp, "output")
+	step := exec.CommandContext(t.Context(), "bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", pushStep(t))
+	step.Dir = dir
+	step.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool {
+		return strings.HasPrefix(v, "KO") || strings.HasPrefix(v, "SOURCE_DATE_EPOCH=")
+	}), "KO_DEFAULTBASEIMAGE="+base, "REGISTRY="+host, "GITHUB_REPOSITORY_OWNER="+owner, "GITHUB_REF_NAME=v0.0.0",
+		"GITHUB_OUTPUT="+output, "RUNNER_TEMP="+temp)
+	if out, err := step.CombinedOutput(); err != nil {
+		t.Fatalf("images.yml, push: %v\n%s", err, out)
+	}
+	written, err := os.ReadFile(output)
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := map[string]string{}
+	for line := range strings.Lines(string(written)) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		values["echo-"+key] = value
+	}
+	repository := host + "/" + strings.ToLower(owner)
+	if values["echo-repository"] != repository {
+		t.Errorf("the repository is %q, want %q", values["echo-repository"], repository)
+	}
 	var all []name.Digest
 	for _, p := range image.Programs {
-		ko := exec.Command(program, "build", "--base-import-paths", "--sbom=spdx", "--tags=v0.0.0", "./apps/"+p)
-		ko.Dir = dir
-		ko.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool {
-			return strings.HasPrefix(v, "KO") || strings.HasPrefix(v, "SOURCE_DATE_EPOCH=")
-		}), "KO_DOCKER_REPO="+repository, "KO_DEFAULTBASEIMAGE="+base)
-		var stderr bytes.Buffer
-		ko.Stderr = &stderr
-		out, err := ko.Output()
-		if err != nil {
-			t.Fatalf("ko build ./apps/%s: %v\n%s", p, err, stderr.String())
-		}
-		digest, err := name.NewDigest(strings.TrimSpace(string(out)))
+		digest, err := name.NewDigest(repository + "/" + p + "@" + values[p])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -129,6 +147,28 @@ func release(t *testing.T, program, dir, repository, base string) []name.Digest 
 	}
 	t.Logf("%d programs for %d architectures in %s", len(all), len(machines), time.Since(start).Round(100*time.Millisecond))
 	return all
+}
+
+// pushStep is the script of images.yml that builds and pushes.
+func pushStep(t *testing.T) string {
+	t.Helper()
+	content, err := os.ReadFile("../../../../.github/workflows/images.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var workflow struct {
+		Jobs map[string]struct{ Steps []struct{ Name, Run string } }
+	}
+	if err := yaml.Unmarshal(content, &workflow); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range workflow.Jobs["release"].Steps {
+		if s.Name == "push" {
+			return s.Run
+		}
+	}
+	t.Fatal("images.yml has no step push")
+	return ""
 }
 
 func checkRelease(t *testing.T, program string, ref name.Digest) {
