@@ -287,9 +287,8 @@ func (c command) documented() string {
 		return "go run ./apps/lab " + args[0]
 	}
 	line := strings.Join(c, " ")
-	line, _, _ = strings.Cut(line, " --against") // whose value depends on where it is run
 	switch {
-	case c[0] == "go" && !slices.Contains(c, "build"), c[0] == ".ci/run":
+	case c[0] == "go" && !slices.Contains(c, "build"), strings.HasPrefix(c[0], ".ci/"):
 		return line
 	case strings.HasPrefix(c[0], "$RUNNER_TEMP/"):
 		return path.Base(line[:len(c[0])]) + line[len(c[0]):]
