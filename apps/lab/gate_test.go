@@ -66,7 +66,7 @@ func TestWorkflowGateReview(t *testing.T) {
 				_ = json.NewEncoder(w).Encode(test.reviews)
 			}))
 			defer api.Close()
-			code, out := gate(t, test.dir, "GITHUB_API_URL="+api.URL, "GITHUB_REPOSITORY=o/r", "NUMBER=7", "HEAD="+head, "GH_TOKEN=secret")
+			code, out := diffStep(t, "gate", test.dir, filepath.Dir(lab), "GITHUB_API_URL="+api.URL, "GITHUB_REPOSITORY=o/r", "NUMBER=7", "HEAD="+head, "GH_TOKEN=secret")
 			if (code == 0) != test.passes || !strings.Contains(out, test.want) || strings.Contains(out, "secret") {
 				t.Errorf("the gate ends with %d and says %q, want it to pass: %t, and %q", code, out, test.passes, test.want)
 			}
@@ -74,8 +74,44 @@ func TestWorkflowGateReview(t *testing.T) {
 	}
 }
 
-// gate runs the step of diff.yml in a repository as a runner does.
-func gate(t *testing.T, dir string, env ...string) (code int, out string) {
+// The other step leaves the difference beside the tree, for the summary and for a
+// program, whatever differs, and fails where the lab does.
+func TestWorkflowCompare(t *testing.T) {
+	if _, err := exec.LookPath("bash"); err != nil {
+		t.Skipf("runners have bash, this machine has not: %v", err)
+	}
+	dir, temp := repository(t), t.TempDir()
+	if err := os.Symlink(lab, filepath.Join(temp, "lab")); err != nil {
+		t.Fatal(err)
+	}
+	summary := filepath.Join(t.TempDir(), "summary")
+	compare := func() (int, string) { return diffStep(t, "compare", dir, temp, "GITHUB_STEP_SUMMARY="+summary) }
+	edit(t, filepath.Join(dir, "overlays/k8s-api/role.yaml"), "      - watch\n", "      - watch\n      - delete\n")
+	commit(t, dir)
+	if code, out := compare(); code != 0 {
+		t.Fatalf("it ends with %d: %s", code, out)
+	}
+	for file, want := range map[string]string{
+		filepath.Join(temp, "diff.md"): "Role grpc-lb-k8s-api/echo-client", filepath.Join(temp, "diff.json"): `"rbac"`, summary: "Role grpc-lb-k8s-api/echo-client",
+	} {
+		if content, err := os.ReadFile(file); err != nil || !strings.Contains(string(content), want) {
+			t.Errorf("%s: %v, want %q in it:\n%s", file, err, want, content)
+		}
+	}
+	status := exec.CommandContext(t.Context(), "git", "status", "--porcelain")
+	status.Dir = dir
+	if out, err := status.Output(); err != nil || len(out) > 0 {
+		t.Errorf("it leaves in the tree: %s, %v", out, err)
+	}
+	write(t, filepath.Join(dir, "base/namespace.yaml"), "{")
+	if code, out := compare(); code == 0 || !strings.Contains(out, "lab: ") {
+		t.Errorf("with a base that does not render it ends with %d and says %q", code, out)
+	}
+}
+
+// diffStep runs a step of diff.yml in a repository as a runner does; temp is the
+// runner's directory, with the lab in it.
+func diffStep(t *testing.T, name, dir, temp string, env ...string) (code int, out string) {
 	t.Helper()
 	content, err := os.ReadFile(filepath.Join(root, ".github/workflows/diff.yml"))
 	if err != nil {
@@ -88,18 +124,18 @@ func gate(t *testing.T, dir string, env ...string) (code int, out string) {
 		t.Fatal(err)
 	}
 	for _, s := range workflow.Jobs["diff"].Steps {
-		if s.Name != "gate" {
+		if s.Name != name {
 			continue
 		}
 		step := exec.CommandContext(t.Context(), "bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", s.Run)
 		step.Dir = dir
-		step.Env = append(append(os.Environ(), "RUNNER_TEMP="+filepath.Dir(lab), "XDG_CACHE_HOME="+t.TempDir()), env...)
+		step.Env = append(append(os.Environ(), "RUNNER_TEMP="+temp, "XDG_CACHE_HOME="+t.TempDir()), env...)
 		said, err := step.CombinedOutput()
 		if err != nil && step.ProcessState == nil {
 			t.Fatal(err)
 		}
 		return step.ProcessState.ExitCode(), string(said)
 	}
-	t.Fatal("diff.yml has no step gate")
+	t.Fatalf("diff.yml has no step %s", name)
 	return 0, ""
 }
