@@ -3,15 +3,20 @@ package main_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )
 
@@ -20,6 +25,8 @@ import (
 type adoption struct {
 	steps [5][]string
 	names map[string]string // by variable
+	// released matches what a release sets: registry, tag and digests.
+	released string
 }
 
 // assignment is a shell variable of the first step and its value.
@@ -34,7 +41,10 @@ func readAdoption(t *testing.T, names map[string]string) adoption {
 	}
 	_, section, _ := strings.Cut(string(content), "\n## Your own service in five steps\n")
 	section, _, _ = strings.Cut(section, "\n## ")
-	a := adoption{names: map[string]string{}}
+	a := adoption{names: map[string]string{}, released: `sha256:|\b` + regexp.QuoteMeta(pinnedTag) + `\b`}
+	for _, i := range releaseOf(t, root) {
+		a.released += "|" + regexp.QuoteMeta(path.Dir(i.NewName)+"/") + `|\b` + regexp.QuoteMeta(i.NewTag) + `\b`
+	}
 	for step, text := range strings.Split(section, "\n**")[1:] {
 		if step >= len(a.steps) || text[0] != byte('1'+step) {
 			t.Fatalf("README's step %d begins with %.20q, want five that are numbered", step+1, text)
@@ -111,7 +121,7 @@ func (a adoption) old(text string) []string {
 	like := regexp.QuoteMeta(a.names["like"])
 	for line := range strings.Lines(text) {
 		if !strings.HasSuffix(line, ".yaml\n") {
-			all = append(all, regexp.MustCompile(`echo-(?:server|client)|EchoService|(?:grpc-lb-|overlays/)`+like+`\b|ghcr\.io/grpc-lb|v0\.1\.0|8080|\.\./base`).FindAllString(line, -1)...)
+			all = append(all, regexp.MustCompile(`echo-(?:server|client)|EchoService|(?:grpc-lb-|overlays/)`+like+`\b|`+a.released+`|8080|\.\./base`).FindAllString(line, -1)...)
 		}
 	}
 	return all
@@ -142,22 +152,50 @@ func others(like string) map[string]string {
 	}
 }
 
+// strategies returns the overlays of this repository.
+func strategies() []string {
+	var names []string
+	for _, s := range experiment.Strategies {
+		if !slices.ContainsFunc(overlay.Variants, func(v overlay.Variant) bool { return v.Name == s.Name }) {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}
+
+const pinnedTag = "v7.0.0"
+
+// pinned is a repository that deploys a release with digests.
+func pinned(t *testing.T) string {
+	t.Helper()
+	dir := repository(t)
+	if code, _, stderr := (call{dir: dir, args: append([]string{"release", pinnedTag}, digests()...)}).run(t); code != 0 {
+		t.Fatalf("lab release: exit code %d: %s", code, stderr)
+	}
+	commit(t, dir)
+	return dir
+}
+
+// digests gives each program one, as `lab release` takes them.
+func digests() (all []string) {
+	for i, program := range image.Programs {
+		all = append(all, fmt.Sprintf("%s=sha256:%064x", program, i+1))
+	}
+	return all
+}
+
 // Who follows README's steps, whatever the names and the strategy, has an overlay
 // to which check has no objection and that says what it follows, a rendering in
 // which nothing has an old name, and a difference of nothing but what is new.
 func TestAdopt(t *testing.T) {
-	strategies, err := os.ReadDir(filepath.Join(root, "overlays"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	tests := map[string]map[string]string{"as_written": nil}
-	for _, s := range strategies {
-		tests[s.Name()] = others(s.Name())
+	for _, name := range strategies() {
+		tests[name] = others(name)
 	}
 	for name, names := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			a, dir := readAdoption(t, names), repository(t)
+			a, dir := readAdoption(t, names), pinned(t)
 			a.follow(t, dir, 1, 2, 4)
 			code, stdout, stderr := a.prove(t, dir, t.TempDir(), "check", "")
 			if want := a.names["name"] + " follows " + a.names["like"] + ":"; code != 0 || !strings.Contains(stdout, want) {
@@ -211,6 +249,8 @@ func TestAdoptLeavingOut(t *testing.T) {
 		want  string // on stdout
 	}{
 		{name: "base", leave: without(1, "cp -r base"), want: "overlays/shop/base: no such file or directory"},
+		{name: "client_of_xds", leave: without(2, "echo-client-xds"), want: "image shop-client-xds changes nothing (entry-effect)"},
+		{name: "digests", leave: without(2, "digest:"), want: "has the digest of echo-server " + pinnedTag + " (release)"},
 		{name: "names", leave: func(a *adoption) { a.steps[1] = nil }, want: `overlays/shop/kustomization.yaml: Namespace/grpc-lb-k8s-api: Namespace "grpc-lb-k8s-api", expected "grpc-lb-shop" (namespace)`},
 		{name: "name_of_the_server", leave: without(2, "echo-server"), want: "argocd/shop.yaml: Application/grpc-lb-shop: ignoreDifferences is [{apps Deployment shop-server"},
 		{name: "application", leave: func(a *adoption) { a.steps[3] = nil }, want: "no Application/grpc-lb-shop for overlays/shop (argocd-applications)"},
@@ -218,7 +258,7 @@ func TestAdoptLeavingOut(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			a, dir := readAdoption(t, nil), repository(t)
+			a, dir := readAdoption(t, nil), pinned(t)
 			test.leave(&a)
 			a.follow(t, dir, 1, 2, 4)
 			code, stdout, stderr := a.prove(t, dir, t.TempDir(), "check", "")
@@ -234,7 +274,7 @@ func TestAdoptLeavingOut(t *testing.T) {
 		}
 		t.Run(strings.TrimSpace(line), func(t *testing.T) {
 			t.Parallel()
-			a, dir := readAdoption(t, nil), repository(t)
+			a, dir := readAdoption(t, nil), pinned(t)
 			a.steps[1] = slices.Delete(a.steps[1], i, i+1)
 			a.follow(t, dir, 1, 2, 4)
 			if old := a.oldFiles(t, dir); len(old) == 0 {

@@ -8,13 +8,16 @@ import (
 	"strings"
 	"testing"
 
+	"sigs.k8s.io/kustomize/api/types"
 	"sigs.k8s.io/yaml"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/diff"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/release"
 )
 
-// repository is a git repository of its own with this checkout's manifests, and
-// with base's images changed in the working tree.
+// repository is a git repository of its own with this checkout's manifests.
 func repository(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -66,17 +69,29 @@ func edit(t *testing.T, file, old, replacement string) {
 	write(t, file, changed)
 }
 
-// release sets another tag in base.
-func release(t *testing.T, dir string) {
+// retag sets another tag for all programs.
+func retag(tag string) func(t *testing.T, dir string) {
+	return func(t *testing.T, dir string) {
+		t.Helper()
+		edit(t, filepath.Join(dir, release.Component), "newTag: "+releaseOf(t, dir)[0].NewTag+"\n", "newTag: "+tag+"\n")
+	}
+}
+
+// releaseOf returns the images that a checkout releases.
+func releaseOf(t *testing.T, dir string) []types.Image {
 	t.Helper()
-	edit(t, filepath.Join(dir, "base/kustomization.yaml"), "newTag: v", "newTag: w")
+	images, err := release.Read(dir)
+	if err != nil || len(images) == 0 {
+		t.Fatalf("%d images are released: %v", len(images), err)
+	}
+	return images
 }
 
 // The exit code tells whether something differs, and with a gate whether one of
 // its flags is raised; the difference goes to stdout alone.
 func TestDiff(t *testing.T) {
 	clean, released := repository(t), repository(t)
-	release(t, released)
+	retag("v7.0.0")(t, released)
 	tests := []struct {
 		name   string
 		dir    string
@@ -117,20 +132,16 @@ func TestDiff(t *testing.T) {
 // The JSON holds every overlay and reads back.
 func TestDiffJSON(t *testing.T) {
 	dir := repository(t)
-	release(t, dir)
+	retag("v7.0.0")(t, dir)
 	code, stdout, stderr := call{dir: dir, args: []string{"diff", "-o", "json"}}.run(t)
 	var r diff.Result
 	if err := json.Unmarshal([]byte(stdout), &r); err != nil || code != 1 || stderr != "" {
 		t.Fatalf("exit code %d, stderr %q, %v:\n%s", code, stderr, err, stdout)
 	}
-	overlays, err := os.ReadDir(filepath.Join(root, "overlays"))
-	if err != nil {
-		t.Fatal(err)
+	if want := len(overlays(t, root)) + 1; len(r.Overlays) != want || r.After != "the working tree" {
+		t.Errorf("%d overlays, after %q, want %d with argocd", len(r.Overlays), r.After, want)
 	}
-	if len(r.Overlays) != len(overlays)+1 || r.After != "the working tree" {
-		t.Errorf("%d overlays, after %q, want %d with argocd", len(r.Overlays), r.After, len(overlays)+1)
-	}
-	if len(r.Flagged(diff.FlagImage)) < 2*len(overlays) || len(r.Flagged()) != len(r.Flagged(diff.FlagImage)) {
+	if len(r.Flagged(diff.FlagImage)) < 2*len(experiment.Strategies)-2*len(overlay.Variants) || len(r.Flagged()) != len(r.Flagged(diff.FlagImage)) {
 		t.Errorf("flags: %v", r.Flagged())
 	}
 }
@@ -197,11 +208,8 @@ func TestWorkflowGate(t *testing.T) {
 		change func(t *testing.T, dir string)
 		want   string
 	}{
-		{name: "image", change: release},
-		{name: "latest", want: "", change: func(t *testing.T, dir string) {
-			t.Helper()
-			edit(t, filepath.Join(dir, "base/kustomization.yaml"), "newTag: v0.1.0", "newTag: latest") // which check refuses
-		}},
+		{name: "image", change: retag("v7.0.0")},
+		{name: "latest", change: retag("latest")}, // which check refuses
 		{name: "rights", want: "lab: rbac: k8s-api: Role grpc-lb-k8s-api/echo-client: ", change: func(t *testing.T, dir string) {
 			t.Helper()
 			edit(t, filepath.Join(dir, "overlays/k8s-api/role.yaml"), "      - watch\n", "      - watch\n      - delete\n")

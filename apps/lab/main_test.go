@@ -17,6 +17,7 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/builtin"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/costs"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/release"
 )
 
 // lab is the built program, root the checkout that it was built from.
@@ -97,6 +98,19 @@ func (c call) wantFailure(t *testing.T, code int, want ...string) {
 	}
 }
 
+// overlays returns the names of what lies in a checkout's overlays/.
+func overlays(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Join(dir, "overlays"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
 func TestFailures(t *testing.T) {
 	file := func(content string) string {
 		name := filepath.Join(t.TempDir(), "file")
@@ -107,6 +121,7 @@ func TestFailures(t *testing.T) {
 	}
 	const measured = `{"rows":[{"strategy":"l4"}]}`
 	text, result, list, empty, short := file("no JSON\n"), file(`{"strategies":[],"claims":[]}`), file("[]"), file(`{"rows":[]}`), file(measured[:9])
+	known := strings.Join(overlays(t, root), ", ") + ", l4-max-age, dns-max-age"
 	unmarked, marked := file("# A document\n"), file("<!-- results -->\n<!-- /results -->\n")
 	tests := []struct {
 		name string
@@ -121,11 +136,11 @@ func TestFailures(t *testing.T) {
 		{"argument that none takes", call{args: []string{"down", "all"}}, 2, []string{`"all"`}},
 		{
 			"unknown overlay in --only", call{args: []string{"run", "--only", "l4,l5"}}, 2,
-			[]string{`"l5"`, "dns, envoy, istio, k8s-api, l4, linkerd, xds, l4-max-age, dns-max-age"},
+			[]string{`"l5"`, known},
 		},
 		{
 			"unknown overlay in --require", call{args: []string{"--require", "l5"}}, 2,
-			[]string{`"l5"`, "dns, envoy, istio, k8s-api, l4, linkerd, xds, l4-max-age, dns-max-age"},
+			[]string{`"l5"`, known},
 		},
 		{
 			"required but not run", call{args: []string{"run", "--only", "dns,l4", "--require", "k8s-api"}}, 2,
@@ -334,17 +349,32 @@ func TestCostsFromFile(t *testing.T) {
 	}
 }
 
-func TestRender(t *testing.T) {
-	golden, err := os.ReadFile("internal/overlay/testdata/golden/l4.yaml")
+// golden returns what was reviewed of an overlay's rendering, with the images of
+// the release.
+func golden(t *testing.T, overlay string) string {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join("internal/overlay/testdata/golden", overlay+".yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	text := string(content)
+	for _, i := range releaseOf(t, root) {
+		reference := i.NewName + ":" + i.NewTag
+		if i.Digest != "" {
+			reference += "@" + i.Digest
+		}
+		text = strings.ReplaceAll(text, "image: "+i.Name+"\n", "image: "+reference+"\n")
+	}
+	return text
+}
+
+func TestRender(t *testing.T) {
 	// Any directory of the checkout will do.
 	code, stdout, stderr := call{dir: filepath.Join(root, "base"), args: []string{"render", "l4"}}.run(t)
 	if code != 0 || stderr != "" {
 		t.Errorf("exit code %d, want 0; stderr:\n%s", code, stderr)
 	}
-	if diff := cmp.Diff(string(golden), stdout); diff != "" {
+	if diff := cmp.Diff(golden(t, "l4"), stdout); diff != "" {
 		t.Errorf("lab render l4 (-want +got):\n%s", diff)
 	}
 }
@@ -377,16 +407,12 @@ func TestRenderToDirectory(t *testing.T) {
 	if diff := cmp.Diff([]string{"dns.yaml", "l4.yaml"}, list()); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)
 	}
-	for _, name := range []string{"dns.yaml", "l4.yaml"} {
-		want, err := os.ReadFile(filepath.Join("internal/overlay/testdata/golden", name))
+	for _, name := range []string{"dns", "l4"} {
+		got, err := os.ReadFile(filepath.Join(dir, name+".yaml"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		if diff := cmp.Diff(golden(t, name), string(got)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
@@ -423,7 +449,8 @@ func TestCheck(t *testing.T) {
 			name: "selector", file: "base/echo-server/service.yaml", old: "selector:\n    app.kubernetes.io/name: echo-server", new: "selector:\n    app.kubernetes.io/name: echo",
 			want: []string{"base/echo-server/service.yaml: Service/echo-server: selector map[app.kubernetes.io/name:echo] matches no pod (selector)", "    in dns, dns-max-age, "},
 		},
-		{name: "latest", file: "base/kustomization.yaml", old: "newTag: v0.1.0", new: "newTag: latest", want: []string{"base/kustomization.yaml: Deployment/echo-server: container echo-server: image ", "(image-pinned)"}},
+		{name: "latest", file: "overlays/linkerd/l5d/daemonset.yaml", old: "linkerd:1.7.5", new: "linkerd:latest", want: []string{"overlays/linkerd/l5d/daemonset.yaml: DaemonSet/l5d: container l5d: image ", "(image-pinned)"}},
+		{name: "one_program_behind", file: release.Component, old: "/echo-client\n    newTag: ", new: "/echo-client\n    newTag: v7.", want: []string{release.Component + ": image echo-client has tag \"v7.", "(release)"}},
 		{name: "rbac", file: "overlays/k8s-api/kustomization.yaml", old: "  - rolebinding.yaml\n", new: "", want: []string{"overlays/k8s-api/kustomization.yaml: workloads that may call the API: ", "(rbac)"}},
 		{
 			name: "renamed", rename: [2]string{"overlays/l4", "overlays/layer4"},

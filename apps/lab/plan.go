@@ -9,8 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
+
+	"sigs.k8s.io/kustomize/api/types"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/argocd"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
@@ -20,6 +21,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/istio"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/thirdparty"
@@ -42,6 +44,8 @@ type plan struct {
 	// unavailable says of strategies why they cannot be run here, once that is
 	// known.
 	unavailable map[string]string
+	// released are the images of this repository's programs, as base names them.
+	released []types.Image
 	// named holds, by strategy, the images that this repository does not release,
 	// origins where they were had.
 	named, origins map[string][]string
@@ -69,6 +73,9 @@ func (c checkout) planOf(o runOptions, purpose experiment.Purpose) (*plan, error
 		registry: o.site.at,
 	}
 	var err error
+	if p.released, err = c.repository.Released(); err != nil {
+		return nil, err
+	}
 	if p.strategies, err = experiment.Named(c.repository, o.only); err != nil {
 		return nil, err
 	}
@@ -87,7 +94,7 @@ func (c checkout) planOf(o runOptions, purpose experiment.Purpose) (*plan, error
 		if err != nil {
 			return nil, err
 		}
-		if p.named[name], err = thirdparty.Named(rendered); err != nil {
+		if p.named[name], err = thirdparty.Named(rendered, p.released); err != nil {
 			return nil, err
 		}
 	}
@@ -347,7 +354,11 @@ func (p *plan) buildImages(ctx context.Context, b component.Builder, step compon
 			Root: b.Root, Ko: filepath.Join(programs[component.Ko.Name], "ko"), Cache: imageCache(b), Detail: detail,
 		})
 		for _, i := range built {
-			p.images["ghcr.io/grpc-lb/"+i.Name] = i.Ref
+			for _, r := range p.released {
+				if r.Name == i.Name {
+					p.images[r.NewName] = i.Ref
+				}
+			}
 			p.archives = append(p.archives, i.Archive)
 		}
 		return err
@@ -360,7 +371,8 @@ func (p *plan) rename() error {
 		return nil
 	}
 	for _, ref := range p.refs() {
-		p.images[untagged(ref)] = ref
+		name, _, _ := overlay.SplitReference(ref)
+		p.images[name] = ref
 	}
 	for name, ref := range p.images {
 		renamed, err := p.registry.Ref(ref)
@@ -370,15 +382,6 @@ func (p *plan) rename() error {
 		p.images[name] = renamed
 	}
 	return nil
-}
-
-// untagged returns an image's name without tag and digest.
-func untagged(ref string) string {
-	name, _, _ := strings.Cut(ref, "@")
-	if colon := strings.LastIndex(name, ":"); colon > strings.LastIndex(name, "/") {
-		name = name[:colon]
-	}
-	return name
 }
 
 func imageCache(b component.Builder) string { return filepath.Join(b.Cache, "images") }

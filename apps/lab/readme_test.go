@@ -13,6 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/costs"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/slow"
 )
 
@@ -78,7 +80,7 @@ func anchors(text string) []string {
 	return all
 }
 
-// Every file and folder that README names exists, and every overlay has its
+// Every file and folder that README names exists, and every strategy has its
 // row in the table and its section.
 func TestReadmePaths(t *testing.T) {
 	text := readme(t)
@@ -98,12 +100,11 @@ func TestReadmePaths(t *testing.T) {
 			t.Errorf("README names %s: %v", p, err)
 		}
 	}
-	overlays, err := os.ReadDir(filepath.Join(repositoryRoot, "overlays"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, o := range overlays {
-		for _, want := range []string{"| [`" + o.Name() + "`](overlays/", "\n### " + o.Name() + ": ", "`kubectl apply -k overlays/" + o.Name() + "`"} {
+	for _, s := range experiment.Strategies {
+		if slices.ContainsFunc(overlay.Variants, func(v overlay.Variant) bool { return v.Name == s.Name }) {
+			continue
+		}
+		for _, want := range []string{"| [`" + s.Name + "`](overlays/", "\n### " + s.Name + ": ", "`kubectl apply -k overlays/" + s.Name + "`"} {
 			if !strings.Contains(text, want) {
 				t.Errorf("README lacks %q", want)
 			}

@@ -1,7 +1,6 @@
 package argocd_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -22,6 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/rest"
+	"sigs.k8s.io/kustomize/api/types"
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/caller/callerlog"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/argocd"
@@ -29,6 +30,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/release"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -71,6 +73,36 @@ func write(t *testing.T, file, content string) {
 	}
 }
 
+// released returns an image of the checkout's release.
+func released(t *testing.T, program string) types.Image {
+	t.Helper()
+	repository, err := overlay.Find(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	images, err := repository.Released()
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(images, func(i types.Image) bool { return i.Name == program })
+	if i < 0 {
+		t.Fatalf("%s is not released", program)
+	}
+	return images[i]
+}
+
+// pin makes a checkout deploy a release that has digests.
+func pin(t *testing.T, root string) {
+	t.Helper()
+	digests := map[string]string{}
+	for i, program := range []string{"echo-server", "echo-client", "echo-client-xds"} {
+		digests[program] = fmt.Sprintf("sha256:%064d", i)
+	}
+	if err := release.Set(root, release.Release{Tag: "v7.0.0", Digests: digests}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A checkout whose HEAD is not what lies in it is refused by its first file.
 func TestCheckClean(t *testing.T) {
 	root := checkout(t)
@@ -96,8 +128,8 @@ func TestCopy(t *testing.T) {
 	write(t, filepath.Join(root, "base/new.yaml"), "new")
 	var notes []string
 	images := map[string]string{
-		"ghcr.io/grpc-lb/echo-server": "lab.local/echo-server:1", "ghcr.io/grpc-lb/echo-client": "lab.local/echo-client:2",
-		"ghcr.io/grpc-lb/echo-client-xds": "lab.local/echo-client-xds:3",
+		released(t, "echo-server").NewName: "lab.local/echo-server:1", released(t, "echo-client").NewName: "lab.local/echo-client:2",
+		released(t, "echo-client-xds").NewName: "lab.local/echo-client-xds:3",
 	}
 	if err := argocd.Copy(t.Context(), dir, root, images, func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }); err != nil {
 		t.Fatal(err)
@@ -112,7 +144,7 @@ func TestCopy(t *testing.T) {
 			differ = append(differ, file)
 		}
 	}
-	if diff := cmp.Diff([]string{"argocd/repository.yaml", "argocd/root.yaml", "base/kustomization.yaml", "overlays/xds/kustomization.yaml"}, differ); diff != "" {
+	if diff := cmp.Diff([]string{"argocd/repository.yaml", "argocd/root.yaml", release.Component}, differ); diff != "" {
 		t.Errorf("files that differ (-want +got):\n%s", diff)
 	}
 	if got := git(t, dir, "status", "--porcelain"); got != "" {
@@ -121,14 +153,14 @@ func TestCopy(t *testing.T) {
 	if got := git(t, root, "status", "--porcelain"); got != "D overlays/l4/README.md\n?? base/new.yaml" {
 		t.Errorf("the checkout's status is %q, want what it was", got)
 	}
-	if len(notes) != 6 {
-		t.Errorf("notes %q, want one for the copy and one for each of five changes", notes)
+	if len(notes) != 5 {
+		t.Errorf("notes %q, want one for the copy and one for each of four changes", notes)
 	}
 	for file, want := range map[string]string{
-		"argocd/repository.yaml":  "url: " + argocd.RepoURL,
-		"argocd/root.yaml":        "repoURL: " + argocd.RepoURL,
-		"base/kustomization.yaml": "newName: lab.local/echo-server\n  newTag: \"1\"",
-		"base/new.yaml":           "new",
+		"argocd/repository.yaml": "url: " + argocd.RepoURL,
+		"argocd/root.yaml":       "repoURL: " + argocd.RepoURL,
+		release.Component:        "newName: lab.local/echo-server\n    newTag: \"1\"\n  -",
+		"base/new.yaml":          "new",
 	} {
 		if content, err := os.ReadFile(filepath.Join(dir, file)); err != nil || !strings.Contains(string(content), want) {
 			t.Errorf("%s of the copy has no %q: %v\n%s", file, want, err, content)
@@ -136,41 +168,25 @@ func TestCopy(t *testing.T) {
 	}
 }
 
-// What the overlays of the copy render has the images that were asked for, also
-// where an overlay puts another image in place of base's; all else is as it was.
+// What the overlays of the copy render has the images that were asked for, without
+// the digests of those that they replace; all else is as it was.
 func TestCopySetsImages(t *testing.T) {
-	const server, client, xds = "ghcr.io/grpc-lb/echo-server", "ghcr.io/grpc-lb/echo-client", "ghcr.io/grpc-lb/echo-client-xds"
+	server, client, xds := released(t, "echo-server"), released(t, "echo-client"), released(t, "echo-client-xds")
 	for _, test := range []struct {
-		name    string
-		images  map[string]string
-		l4, xds []string // server and client
+		name   string
+		images map[string]string
 	}{
-		{name: "none", l4: []string{server + ":v0.1.0", client + ":v0.1.0"}, xds: []string{server + ":v0.1.0", xds + ":v0.1.0"}},
-		{
-			name: "all", images: map[string]string{server: "lab.local/echo-server:1", client: "lab.local/echo-client:2", xds: "lab.local/echo-client-xds:3"},
-			l4: []string{"lab.local/echo-server:1", "lab.local/echo-client:2"}, xds: []string{"lab.local/echo-server:1", "lab.local/echo-client-xds:3"},
-		},
-		{
-			name: "registry_with_a_port", images: map[string]string{server: "localhost:5000/a/b:1", client: "localhost:5000/c:2", xds: "localhost:5000/d:3"},
-			l4: []string{"localhost:5000/a/b:1", "localhost:5000/c:2"}, xds: []string{"localhost:5000/a/b:1", "localhost:5000/d:3"},
-		},
-		{
-			name: "the_server_alone", images: map[string]string{server: "lab.local/echo-server:1"},
-			l4: []string{"lab.local/echo-server:1", client + ":v0.1.0"}, xds: []string{"lab.local/echo-server:1", xds + ":v0.1.0"},
-		},
-		{
-			name: "the_overlay's_alone", images: map[string]string{xds: "lab.local/echo-client-xds:3"},
-			l4: []string{server + ":v0.1.0", client + ":v0.1.0"}, xds: []string{server + ":v0.1.0", "lab.local/echo-client-xds:3"},
-		},
-		{
-			// The overlay's client must not become the plain one.
-			name: "base's_alone", images: map[string]string{client: "lab.local/echo-client:2"},
-			l4: []string{server + ":v0.1.0", "lab.local/echo-client:2"}, xds: []string{server + ":v0.1.0", xds + ":2"},
-		},
+		{name: "none"},
+		{name: "all", images: map[string]string{server.NewName: "lab.local/echo-server:1", client.NewName: "lab.local/echo-client:2", xds.NewName: "lab.local/echo-client-xds:3"}},
+		{name: "registry_with_a_port", images: map[string]string{server.NewName: "localhost:5000/a/b:1", client.NewName: "localhost:5000/c:2", xds.NewName: "localhost:5000/d:3"}},
+		{name: "the_server_alone", images: map[string]string{server.NewName: "lab.local/echo-server:1"}},
+		{name: "the_client_of_one_overlay", images: map[string]string{xds.NewName: "lab.local/echo-client-xds:3"}},
+		{name: "the_client_of_the_others", images: map[string]string{client.NewName: "lab.local/echo-client:2"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			root, dir := checkout(t), t.TempDir()
 			write(t, filepath.Join(root, "go.mod"), "module github.com/grpc-lb/grpc-lb\n")
+			pin(t, root)
 			if err := argocd.Copy(t.Context(), dir, root, test.images, func(string, ...any) {}); err != nil {
 				t.Fatal(err)
 			}
@@ -182,7 +198,7 @@ func TestCopySetsImages(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for name, want := range map[string][]string{"l4": test.l4, "dns": test.l4, "xds": test.xds} {
+			for _, name := range []string{"l4", "dns", "xds"} {
 				got, err := copied.Render(name)
 				if err != nil {
 					t.Fatal(err)
@@ -191,12 +207,8 @@ func TestCopySetsImages(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				calls := client
-				if name == "xds" {
-					calls = xds
-				}
-				for i, image := range []string{server, calls} {
-					expected = bytes.ReplaceAll(expected, []byte(image+":v0.1.0"), []byte(want[i]))
+				for image, to := range test.images {
+					expected = regexp.MustCompile(regexp.QuoteMeta(image)+`:\S+`).ReplaceAll(expected, []byte(to))
 				}
 				if diff := cmp.Diff(string(expected), string(got)); diff != "" {
 					t.Errorf("rendering of %s (-want +got):\n%s", name, diff)
@@ -206,15 +218,15 @@ func TestCopySetsImages(t *testing.T) {
 	}
 }
 
-// An image that neither base nor an overlay names, and one without a tag, are
+// An image that is not released, and one without a tag, are
 // refused by name.
 func TestCopyRefusesImages(t *testing.T) {
 	for _, test := range []struct{ name, image, to, want string }{
-		{name: "unknown", image: "ghcr.io/grpc-lb/another", to: "lab.local/another:1", want: "ghcr.io/grpc-lb/another"},
+		{name: "unknown", image: "ghcr.io/x/another", to: "lab.local/another:1", want: "names no image ghcr.io/x/another"},
 		{name: "known_by_its_first_name", image: "echo-server", to: "lab.local/echo-server:1", want: "names no image echo-server"},
-		{name: "no_tag", image: "ghcr.io/grpc-lb/echo-server", to: "lab.local/echo-server", want: `"lab.local/echo-server" has no tag`},
-		{name: "port_and_no_tag", image: "ghcr.io/grpc-lb/echo-server", to: "localhost:5000/echo-server", want: `"localhost:5000/echo-server" has no tag`},
-		{name: "overlay's_without_a_tag", image: "ghcr.io/grpc-lb/echo-client-xds", to: "lab.local/echo-client-xds", want: `"lab.local/echo-client-xds" has no tag`},
+		{name: "no_tag", image: released(t, "echo-server").NewName, to: "lab.local/echo-server", want: `"lab.local/echo-server" has no tag`},
+		{name: "port_and_no_tag", image: released(t, "echo-server").NewName, to: "localhost:5000/echo-server", want: `"localhost:5000/echo-server" has no tag`},
+		{name: "another_without_a_tag", image: released(t, "echo-client-xds").NewName, to: "lab.local/echo-client-xds", want: `"lab.local/echo-client-xds" has no tag`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			err := argocd.Copy(t.Context(), t.TempDir(), checkout(t), map[string]string{test.image: test.to}, func(string, ...any) {})

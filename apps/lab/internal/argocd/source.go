@@ -13,13 +13,18 @@ import (
 	"strings"
 
 	"sigs.k8s.io/kustomize/api/types"
-	"sigs.k8s.io/yaml"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/release"
 )
 
-// repoURL is where the copy is served inside of the cluster.
-const repoURL = "git://git.argocd.svc:9418/grpc-lb.git"
+// repoURL is where the copy is served inside of the cluster, and branch what of
+// it is deployed.
+const (
+	repoURL = "git://git.argocd.svc:9418/grpc-lb.git"
+	branch  = "main"
+)
 
 // ErrDirty says that the copy of HEAD would lack what is not committed.
 var ErrDirty = errors.New("the checkout has uncommitted changes: commit them, or copy them too with --dirty")
@@ -62,7 +67,7 @@ func newSource(ctx context.Context, k *kube.Client, dir, root string, images map
 			return nil, fmt.Errorf("argocd: copying the checkout: %w", err)
 		}
 	}
-	if _, err := git(ctx, dir, "init", "--quiet", "--initial-branch=main"); err != nil {
+	if _, err := git(ctx, dir, "init", "--quiet", "--initial-branch="+branch); err != nil {
 		return nil, err
 	}
 	changes, err := git(ctx, root, "status", "--porcelain")
@@ -97,104 +102,51 @@ func copyFile(from, to string) error {
 	return os.WriteFile(to, content, info.Mode().Perm())
 }
 
-// pointAtItself makes the only changes that a fork makes: the repository's URL,
-// where argocd/ names it, and the images of base.
+// pointAtItself makes the only changes that a fork makes: the repository, where
+// argocd/ names it, and the images of the release.
 func (s *source) pointAtItself(images map[string]string) error {
-	url, err := s.url()
-	if err != nil {
-		return err
+	was, err := release.ReadRepository(s.dir)
+	if err == nil {
+		s.note("in the copy alone: the repository %s becomes %s", was.URL, repoURL)
+		err = release.SetRepository(s.dir, release.Repository{URL: repoURL, Branch: branch})
 	}
-	for _, file := range []string{"argocd/repository.yaml", "argocd/root.yaml"} {
-		if err := s.edit(file, url, repoURL); err != nil {
-			return err
-		}
+	if err == nil {
+		err = s.setImages(images)
 	}
-	return s.setImages(images)
-}
-
-// setImages does what `kustomize edit set image` does to base and to the overlays
-// that put another image in place of base's.
-func (s *source) setImages(images map[string]string) error {
-	files, err := filepath.Glob(filepath.Join(s.dir, "overlays", "*", "kustomization.yaml"))
 	if err != nil {
 		return fmt.Errorf("argocd: %w", err)
-	}
-	set := map[string]bool{}
-	for _, file := range append([]string{filepath.Join(s.dir, "base", "kustomization.yaml")}, files...) {
-		if err := s.setImagesIn(file, images, set); err != nil {
-			return err
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(images)) {
-		if !set[name] {
-			return fmt.Errorf("argocd: base/kustomization.yaml names no image %s, nor does an overlay", name)
-		}
 	}
 	return nil
 }
 
-func (s *source) setImagesIn(path string, images map[string]string, set map[string]bool) error {
-	file, _ := filepath.Rel(s.dir, path)
+// setImages puts other images, by their tags, in place of released ones.
+func (s *source) setImages(images map[string]string) error {
+	for _, to := range images {
+		if _, tag, _ := overlay.SplitReference(to); tag == "" {
+			return fmt.Errorf("image %q has no tag", to)
+		}
+	}
+	path := filepath.Join(s.dir, release.Component)
 	content, err := os.ReadFile(path)
 	if err != nil {
-		return fmt.Errorf("argocd: %w", err)
+		return err
 	}
-	var k types.Kustomization
-	if err := k.Unmarshal(content); err != nil {
-		return fmt.Errorf("argocd: %s: %w", file, err)
-	}
-	changed := false
-	for i, its := range k.Images {
-		if to, ok := images[its.Name]; ok { // base's, as it is called now
-			name, _, err := cutTag(to)
-			if err != nil {
-				return err
-			}
-			k.Images[i].Name, changed = name, true
+	left := maps.Clone(images)
+	content, err = release.SetImages(content, func(image types.Image) types.Image {
+		if to, ok := images[image.NewName]; ok {
+			delete(left, image.NewName)
+			s.note("in the copy alone: image %s becomes %s", image.NewName, to)
+			image.NewName, image.NewTag, image.Digest = overlay.SplitReference(to)
 		}
-		to, ok := images[its.NewName]
-		if !ok {
-			continue
-		}
-		name, tag, err := cutTag(to)
-		if err != nil {
-			return err
-		}
-		k.Images[i].NewName, k.Images[i].NewTag = name, tag
-		s.note("in the copy alone: image %s becomes %s in %s", its.NewName, to, file)
-		changed, set[its.NewName] = true, true
+		return image
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", release.Component, err)
 	}
-	if !changed {
-		return nil
-	}
-	if content, err = yaml.Marshal(k); err != nil {
-		return fmt.Errorf("argocd: %s: %w", file, err)
+	if len(left) > 0 {
+		return fmt.Errorf("%s names no image %s", release.Component, strings.Join(slices.Sorted(maps.Keys(left)), ", "))
 	}
 	return os.WriteFile(path, content, 0o644)
-}
-
-// cutTag splits a reference at its tag: a port has a colon, too.
-func cutTag(ref string) (name, tag string, err error) {
-	at := strings.LastIndexByte(ref, ':')
-	if at <= strings.LastIndexByte(ref, '/') {
-		return "", "", fmt.Errorf("argocd: image %q has no tag", ref)
-	}
-	return ref[:at], ref[at+1:], nil
-}
-
-// url reads the repository's URL from the one place that gives it.
-func (s *source) url() (string, error) {
-	const file = "argocd/repository.yaml"
-	content, err := os.ReadFile(filepath.Join(s.dir, file))
-	if err != nil {
-		return "", fmt.Errorf("argocd: %w", err)
-	}
-	for line := range strings.Lines(string(content)) {
-		if url, ok := strings.CutPrefix(strings.TrimSpace(line), "url: "); ok {
-			return url, nil
-		}
-	}
-	return "", fmt.Errorf("argocd: %s names no url", file)
 }
 
 // edit replaces a text in a file of the copy. That it is not there is an error.
@@ -234,11 +186,11 @@ func (s *source) push(ctx context.Context, message string) (commit string, err e
 	if err := s.commit(ctx, message); err != nil {
 		return "", err
 	}
-	return s.publish(ctx, "main")
+	return s.publish(ctx, branch)
 }
 
 // publish pushes HEAD to a branch of the repository in the cluster.
-func (s *source) publish(ctx context.Context, branch string) (commit string, err error) {
+func (s *source) publish(ctx context.Context, to string) (commit string, err error) {
 	if commit, err = git(ctx, s.dir, "rev-parse", "HEAD"); err != nil {
 		return "", err
 	}
@@ -251,8 +203,8 @@ func (s *source) publish(ctx context.Context, branch string) (commit string, err
 		return "", fmt.Errorf("argocd: the git repository: %w", err)
 	}
 	defer stop()
-	s.note("push %.7s to %s", commit, branch)
-	_, err = git(ctx, s.dir, "push", "--quiet", "--force", fmt.Sprintf("git://127.0.0.1:%d/grpc-lb.git", port), "HEAD:refs/heads/"+branch)
+	s.note("push %.7s to %s", commit, to)
+	_, err = git(ctx, s.dir, "push", "--quiet", "--force", fmt.Sprintf("git://127.0.0.1:%d/grpc-lb.git", port), "HEAD:refs/heads/"+to)
 	return commit, err
 }
 
@@ -261,7 +213,7 @@ func (s *source) back(ctx context.Context) (commit string, err error) {
 	if _, err := git(ctx, s.dir, "-c", "user.name=grpc-lb lab", "-c", "user.email=lab@localhost", "revert", "--no-edit", "HEAD"); err != nil {
 		return "", err
 	}
-	return s.publish(ctx, "main")
+	return s.publish(ctx, branch)
 }
 
 // git runs git with no settings but the repository's and returns what it printed.

@@ -208,6 +208,26 @@ func TestCompare(t *testing.T) {
 			want: []string{"changed Deployment ns/web", "image: container web: web:1 becomes web:2", "image: init container first: init:1 becomes init:2"},
 		},
 		{
+			name:   "image_of_a_release",
+			before: []string{edit(t, deployment, "web:1", "x/web:1@sha256:0a")}, after: []string{edit(t, deployment, "web:1", "x/web:2@sha256:0b")},
+			want: []string{"changed Deployment ns/web", "image: container web: x/web:1@sha256:0a becomes x/web:2@sha256:0b"},
+		},
+		{
+			name:   "tag_without_its_digest",
+			before: []string{edit(t, deployment, "web:1", "x/web:1@sha256:0a")}, after: []string{edit(t, deployment, "web:1", "x/web:2@sha256:0a")},
+			want: []string{"changed Deployment ns/web", "image: container web: x/web:1@sha256:0a becomes x/web:2@sha256:0a: another tag and the same digest, so what runs stays the same"},
+		},
+		{
+			name:   "digest_without_its_tag",
+			before: []string{edit(t, deployment, "web:1", "x/web:1@sha256:0a")}, after: []string{edit(t, deployment, "web:1", "x/web:1@sha256:0b")},
+			want: []string{"changed Deployment ns/web", "image: container web: x/web:1@sha256:0a becomes x/web:1@sha256:0b: another digest under the same tag"},
+		},
+		{
+			name:   "digest_under_another_name",
+			before: []string{edit(t, deployment, "web:1", "x/web:1@sha256:0a")}, after: []string{edit(t, deployment, "web:1", "y/web:1@sha256:0a")},
+			want: []string{"changed Deployment ns/web", "image: container web: x/web:1@sha256:0a becomes y/web:1@sha256:0a: another name and the same digest, so what runs stays the same"},
+		},
+		{
 			name:   "image_of_another_container",
 			before: []string{deployment}, after: []string{edit(t, deployment, "- {name: web,", "- {name: side, image: 'side:1'}\n      - {name: web,")},
 			want: []string{"changed Deployment ns/web", "image: container side is added with side:1"},

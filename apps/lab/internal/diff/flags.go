@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
 )
 
 // Flag names something that hurts, and says in a sentence what.
@@ -83,10 +85,28 @@ func images(before, after map[string]any) []string {
 		case !was:
 			all = append(all, fmt.Sprintf("%s is added with %s", name, current[name]))
 		case image != current[name]:
-			all = append(all, fmt.Sprintf("%s: %s becomes %s", name, image, current[name]))
+			all = append(all, fmt.Sprintf("%s: %s becomes %s%s", name, image, current[name], kept(image, current[name])))
 		}
 	}
 	return all
+}
+
+// kept says what an image keeps that should change with the rest of it: the digest
+// decides what runs, and the tag is what people read.
+func kept(before, after string) string {
+	name, tag, digest := overlay.SplitReference(before)
+	newName, newTag, newDigest := overlay.SplitReference(after)
+	switch {
+	case digest == "" || newDigest == "":
+		return ""
+	case digest == newDigest && tag != newTag:
+		return ": another tag and the same digest, so what runs stays the same"
+	case digest == newDigest && name != newName:
+		return ": another name and the same digest, so what runs stays the same"
+	case name == newName && tag == newTag && tag != "":
+		return ": another digest under the same tag"
+	}
+	return ""
 }
 
 // containers returns the images of an object's containers by "container name",

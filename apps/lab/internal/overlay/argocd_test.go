@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/release"
 )
 
 // argoCD returns what CheckArgoCD compares.
@@ -24,7 +25,11 @@ func argoCD(t *testing.T) (argocd, root []byte, overlays map[string][]overlay.Ob
 		t.Fatal(err)
 	}
 	overlays = map[string][]overlay.Object{}
-	for _, name := range names(t) {
+	list, err := checkout(t).List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range list {
 		overlays[name] = decode(t, render(t, name))
 	}
 	return argocd, root, overlays
@@ -46,13 +51,21 @@ func TestArgoCD(t *testing.T) {
 			found = append(found, name)
 		}
 	}
-	if diff := cmp.Diff(names(t), found); diff != "" {
+	overlays, err := checkout(t).List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(overlays, found); diff != "" {
 		t.Errorf("overlays and files in argocd/ (-overlays +argocd):\n%s", diff)
 	}
 }
 
 // Each difference between Argo CD's files and the overlays is refused.
 func TestArgoCDRejects(t *testing.T) {
+	repository, err := release.ReadRepository(checkout(t).Root())
+	if err != nil {
+		t.Fatal(err)
+	}
 	tests := []struct {
 		name     string
 		old, new string // in the rendering of argocd/
@@ -63,8 +76,8 @@ func TestArgoCDRejects(t *testing.T) {
 		{name: "no_overlay", old: "name: grpc-lb-dns\n", new: "name: grpc-lb-sdn\n", want: "Application/grpc-lb-sdn: has no overlay"},
 		{name: "path_of_another", old: "path: overlays/dns", new: "path: overlays/l4", want: "Application/grpc-lb-dns: source.path is overlays/l4, expected overlays/dns"},
 		{name: "namespace_of_another", old: "namespace: grpc-lb-dns", new: "namespace: grpc-lb-l4", want: "Application/grpc-lb-dns: destination is"},
-		{name: "another_repository", root: [2]string{"grpc-lb.git", "fork.git"}, want: "source.repoURL is https://github.com/grpc-lb/grpc-lb.git, expected https://github.com/grpc-lb/fork.git"},
-		{name: "another_revision", root: [2]string{"targetRevision: main", "targetRevision: v1"}, want: "source.targetRevision is main, expected v1"},
+		{name: "another_repository", root: [2]string{repository.URL, "https://example.com/fork.git"}, want: "source.repoURL is " + repository.URL + ", expected https://example.com/fork.git"},
+		{name: "another_revision", root: [2]string{"targetRevision: " + repository.Branch, "targetRevision: v1"}, want: "source.targetRevision is " + repository.Branch + ", expected v1"},
 		{name: "field_in_other_case", old: "repoURL:", new: "repoUrl:", want: `unknown field "spec.source.repoUrl"`},
 		{name: "unknown_field", old: "selfHeal: true", new: "selfHeals: true", want: `unknown field "spec.syncPolicy.automated.selfHeals"`},
 		{name: "unknown_field_in_root", root: [2]string{"selfHeal: true", "selfHeals: true"}, want: `root.yaml: unknown field`},

@@ -13,7 +13,7 @@ import (
 func checkImages(r rendering, wrong reportObject) {
 	for _, w := range workloads(r.objects) {
 		for _, c := range w.containers() {
-			if name, tag, digest := splitReference(c.Image); digest == "" && (tag == "" || tag == "latest") {
+			if name, tag, digest := SplitReference(c.Image); digest == "" && (tag == "" || tag == "latest") {
 				wrong(w.Object, cmp.Or(tag, name), "container %s: image %q, expected a tag other than latest, or a digest", c.Name, c.Image)
 			}
 		}

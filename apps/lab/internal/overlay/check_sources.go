@@ -95,7 +95,8 @@ func checkEffects(t *tree, wrong reportFile) {
 		for i, image := range k.Images {
 			without := k.Kustomization
 			without.Images = slices.Delete(slices.Clone(k.Images), i, i+1)
-			if !t.hasEffect(k, "image "+image.Name, without) {
+			entry := "image " + image.Name
+			if !t.hasEffect(k, entry, without) && !(k.Kind == types.ComponentKind && t.hasEffectAnywhere(k, entry, without)) {
 				wrong(k.File, "", "image %s changes nothing", image.Name)
 			}
 		}
@@ -112,19 +113,55 @@ func (t *tree) hasEffect(k Kustomization, entry string, without types.Kustomizat
 	} else if dir != t.from.dir || len(t.from.outer.Components) > 0 {
 		from, full = source{dir: dir, outer: types.Kustomization{Resources: []string{"../" + dir}}}, nil
 	}
-	if effect, ok := t.effects[key]; ok {
+	effect, ok := t.effects[key]
+	if !ok {
+		effect = t.repository.differs(from, full, k.File, without)
+		t.effects[key] = effect
+	}
+	return effect
+}
+
+// hasEffectAnywhere says whether an image of a component is one of any overlay's,
+// or of what an overlay is made of: base's release serves them all.
+func (t *tree) hasEffectAnywhere(k Kustomization, entry string, without types.Kustomization) bool {
+	key := k.File + " " + entry
+	effect, ok := t.effects[key]
+	if ok {
 		return effect
 	}
-	effect := true // what cannot even be rendered without the entry needs it
-	if content, err := yaml.Marshal(without); err == nil {
-		changed, err := t.repository.buildOuter(from, map[string][]byte{k.File: content})
-		if err == nil && full == nil {
-			full, err = t.repository.buildOuter(from, nil)
+	overlays, _ := t.repository.List()
+	var dirs []string
+	for _, name := range overlays {
+		sources, _ := t.repository.sources(path.Join("overlays", name))
+		if !slices.ContainsFunc(sources, func(s Kustomization) bool { return s.File == k.File }) {
+			continue
 		}
-		effect = err != nil || !bytes.Equal(full, changed)
+		for _, s := range sources {
+			if dir := path.Dir(s.File); s.Kind != types.ComponentKind && !slices.Contains(dirs, dir) {
+				dirs = append(dirs, dir)
+			}
+		}
 	}
+	effect = slices.ContainsFunc(dirs, func(dir string) bool {
+		from := source{dir: dir, outer: types.Kustomization{Resources: []string{"../" + dir}}}
+		return t.repository.differs(from, nil, k.File, without)
+	})
 	t.effects[key] = effect
 	return effect
+}
+
+// differs says whether a kustomization with other content changes what is
+// rendered; full is the rendering with its own, or nil.
+func (r *Repository) differs(from source, full []byte, file string, other types.Kustomization) bool {
+	content, err := yaml.Marshal(other)
+	if err != nil {
+		return true
+	}
+	changed, err := r.buildOuter(from, map[string][]byte{file: content})
+	if err == nil && full == nil {
+		full, err = r.buildOuter(from, nil)
+	}
+	return err != nil || !bytes.Equal(full, changed) // what cannot even be rendered without it needs it
 }
 
 // checkImagesOnce wants one place to set an image's version, and no image with
@@ -139,7 +176,7 @@ func checkImagesOnce(t *tree, wrong reportFile) {
 				wrong(k.File, "", "image %s would keep the digest that %s sets for %s", name, before.file, image.Name)
 			}
 			if image.NewTag != "" || image.Digest != "" {
-				if at, ok := set[name]; ok {
+				if at, ok := set[name]; ok && at.file != k.File { // a component may be there twice
 					wrong(k.File, "", "image %s: its version is set in %s already", name, at.file)
 				}
 				set[name] = place{k.File, image.Digest}

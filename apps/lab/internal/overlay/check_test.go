@@ -34,6 +34,7 @@ func BenchmarkCheck(b *testing.B) {
 
 // Each rule refuses a rendering in which one thing is wrong.
 func TestCheckRejects(t *testing.T) {
+	server, serverNow := released(t, "echo-server")
 	tests := []struct {
 		rule    string
 		name    string
@@ -58,7 +59,7 @@ func TestCheckRejects(t *testing.T) {
 		{rule: "selector", name: "selector_of_nothing", overlay: "l4", old: "  selector:\n    app.kubernetes.io/name: echo-server", new: "  selector:\n    app.kubernetes.io/name: echo", want: "Service/echo-server: selector map[app.kubernetes.io/name:echo] matches no pod"},
 		{rule: "selector", name: "budget_of_nothing", overlay: "l4", old: "maxUnavailable: 1\n  selector:\n    matchLabels:\n      app.kubernetes.io/name: echo-server", new: "maxUnavailable: 1\n  selector:\n    matchLabels:\n      app.kubernetes.io/name: echo", want: "PodDisruptionBudget/echo-server: selector map[app.kubernetes.io/name:echo] matches no pod"},
 		{rule: "selector", name: "spread_of_others", overlay: "l4", old: "- labelSelector:\n          matchLabels:\n            app.kubernetes.io/name: echo-client", new: "- labelSelector:\n          matchLabels:\n            app.kubernetes.io/name: echo-server", want: "Deployment/echo-client: topology spread"},
-		{rule: "image-pinned", name: "latest", overlay: "l4", old: released(t, "ghcr.io/grpc-lb/echo-server"), new: "ghcr.io/grpc-lb/echo-server:latest", want: "expected a tag other than latest"},
+		{rule: "image-pinned", name: "latest", overlay: "l4", old: serverNow, new: server + ":latest", want: "expected a tag other than latest"},
 		{rule: "image-pinned", name: "no_tag", overlay: "linkerd", old: "kubectl:v1.37.2", new: "kubectl", want: `image "registry.k8s.io/kubectl"`},
 		{rule: "resource-requests", name: "no_request", overlay: "l4", old: "            cpu: 20m\n", new: "", want: "Deployment/echo-client: container echo-client: requests no cpu"},
 		{rule: "reference", name: "no_config_map", overlay: "linkerd", old: "- configMap:\n          name: l5d-", new: "- configMap:\n          name: l5d-x-", want: "DaemonSet/l5d: volume config: no ConfigMap"},

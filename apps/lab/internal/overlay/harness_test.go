@@ -3,9 +3,11 @@ package overlay_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
 )
 
@@ -19,24 +21,58 @@ func checkout(t *testing.T) *overlay.Repository {
 	return repository
 }
 
-// names returns the overlays on disk.
+// names returns the overlays of this repository's strategies. Whoever adds a
+// service of their own to overlays/ has its gate in `lab check`.
 func names(t *testing.T) []string {
 	t.Helper()
-	list, err := checkout(t).List()
-	if err != nil {
-		t.Fatal(err)
+	var list []string
+	for _, name := range all(t) {
+		if !slices.ContainsFunc(overlay.Variants, func(v overlay.Variant) bool { return v.Name == name }) {
+			list = append(list, name)
+		}
 	}
 	return list
 }
 
-// all returns the overlays on disk and the variants.
+// all returns names and the variants.
 func all(t *testing.T) []string {
 	t.Helper()
-	list, err := checkout(t).All()
+	var list []string
+	for _, s := range experiment.Strategies {
+		list = append(list, s.Name)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// released returns an image of this repository as base names it: without and with
+// what a release sets.
+func released(t *testing.T, program string) (name, reference string) {
+	t.Helper()
+	images, err := checkout(t).Released()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return list
+	for _, i := range images {
+		if i.Name != program {
+			continue
+		}
+		reference = i.NewName + ":" + i.NewTag
+		if i.Digest != "" {
+			reference += "@" + i.Digest
+		}
+		return i.NewName, reference
+	}
+	t.Fatalf("base releases no %s", program)
+	return "", ""
+}
+
+// tag returns the tag of the release.
+func tag(t *testing.T) string {
+	t.Helper()
+	_, reference := released(t, "echo-server")
+	_, tag, _ := overlay.SplitReference(reference)
+	return tag
 }
 
 // render returns an overlay or a variant of the checkout as bytes.

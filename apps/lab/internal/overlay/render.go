@@ -68,7 +68,7 @@ func (r *Repository) RenderWithImages(name string, images map[string]string) ([]
 		return nil, err
 	}
 	for _, old := range slices.Sorted(maps.Keys(images)) {
-		repository, tag, digest := splitReference(images[old])
+		repository, tag, digest := SplitReference(images[old])
 		if tag == "" && digest == "" {
 			return nil, fmt.Errorf("overlay: image %q has neither tag nor digest", images[old])
 		}
@@ -136,7 +136,7 @@ func replaced(plain, out []byte, images map[string]string) error {
 	for _, from := range slices.Sorted(maps.Keys(images)) {
 		found := false
 		for i, image := range before {
-			if repository, _, _ := splitReference(image); repository != from {
+			if repository, _, _ := SplitReference(image); repository != from {
 				continue
 			}
 			found = true
@@ -177,8 +177,8 @@ func imagesOf(rendered []byte) ([]string, error) {
 	return images, nil
 }
 
-// splitReference cuts name[:tag][@digest] into its parts.
-func splitReference(reference string) (name, tag, digest string) {
+// SplitReference cuts name[:tag][@digest] into its parts.
+func SplitReference(reference string) (name, tag, digest string) {
 	name, digest, _ = strings.Cut(reference, "@")
 	if colon := strings.LastIndex(name, ":"); colon > strings.LastIndex(name, "/") {
 		name, tag = name[:colon], name[colon+1:]

@@ -3,10 +3,9 @@ package overlay_test
 import (
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
 )
@@ -36,10 +35,12 @@ func TestUnknown(t *testing.T) {
 		if !errors.As(err, &unknown) {
 			t.Fatalf("Render(%q): got error %v, expected an UnknownError", name, err)
 		}
-		if diff := cmp.Diff(all(t), unknown.Known); diff != "" {
-			t.Errorf("known overlays (-want +got):\n%s", diff)
+		for _, known := range all(t) {
+			if !slices.Contains(unknown.Known, known) {
+				t.Errorf("known overlays %v lack %s", unknown.Known, known)
+			}
 		}
-		rejected(t, err, "dns, envoy, istio, k8s-api, l4, linkerd, xds, l4-max-age, dns-max-age")
+		rejected(t, err, strings.Join(unknown.Known, ", "))
 	}
 }
 

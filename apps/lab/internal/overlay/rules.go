@@ -46,7 +46,8 @@ var Rules = []Rule{
 	{Name: "kustomize-field", Remedy: "use a patch by name, or labels: with includeTemplates", tree: checkFields},
 	{Name: "patch-form", Remedy: "name it <name>.patch.yaml, begin with a comment that says why, and keep it to 15 lines", tree: checkPatches},
 	{Name: "entry-effect", Remedy: "name what is rendered, or drop the entry", tree: checkEffects},
-	{Name: "image-once", Remedy: "set tag and digest in base/kustomization.yaml only; a renamed image needs a digest of its own", tree: checkImagesOnce},
+	{Name: "image-once", Remedy: "set tag and digest in base's component release only; a renamed image needs a digest of its own", tree: checkImagesOnce},
+	{Name: "release", Remedy: "let `lab release` set the tag and the digests of all programs; give an image of your own its own digest, or none", tree: checkRelease},
 	{Name: "strict-fields", Remedy: "use a kind and fields that Kubernetes has, spelt as it does", tree: checkStrict},
 
 	{Name: "namespace", Remedy: "set namespace: grpc-lb-<directory> in the overlay's kustomization, and in no other place", objects: checkNamespace},

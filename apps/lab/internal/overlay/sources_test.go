@@ -78,6 +78,7 @@ func TestSourceRules(t *testing.T) {
 		{name: "long_patch", kustomization: "patches: [{path: a.patch.yaml}]\n", file: "a.patch.yaml", content: patch + strings.Repeat("#\n", 15), rule: "patch-form"},
 		{name: "idle_patch", kustomization: "patches: [{path: a.patch.yaml}]\n", file: "a.patch.yaml", content: strings.Replace(patch, "replicas: 1", "replicas: 3", 1), rule: "entry-effect"},
 		{name: "idle_image", kustomization: "images: [{name: nope, newTag: v1}]\n", rule: "entry-effect"},
+		{name: "release_twice", kustomization: "components: [../../base/components/release]\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			files := map[string]string{"overlays/x/kustomization.yaml": "namespace: grpc-lb-x\nresources: [../../base]\n" + test.kustomization}

@@ -95,16 +95,29 @@ func TestMaxConnectionAge(t *testing.T) {
 	}
 }
 
-// List has only what is on disk; All has the variants after it.
+// List has only what is on disk, an overlay of each strategy at least; All has the
+// variants after it.
 func TestAll(t *testing.T) {
-	want := names(t)
+	want, err := checkout(t).List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names(t) {
+		if !slices.Contains(want, name) {
+			t.Errorf("there is no overlays/%s", name)
+		}
+	}
 	for _, v := range overlay.Variants {
 		if slices.Contains(want, v.Name) {
 			t.Errorf("%s is a variant and an overlay", v.Name)
 		}
 		want = append(want, v.Name)
 	}
-	if diff := cmp.Diff(want, all(t)); diff != "" {
+	got, err := checkout(t).All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("All (-want +got):\n%s", diff)
 	}
 }

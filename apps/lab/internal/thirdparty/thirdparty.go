@@ -12,23 +12,25 @@ import (
 	"slices"
 	"strings"
 
+	"sigs.k8s.io/kustomize/api/types"
+
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/debian"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
 )
 
-// released is how the images of this repository begin.
-const released = "ghcr.io/grpc-lb/"
-
-// Named returns the images that an overlay's rendering names and this
-// repository does not release, sorted.
-func Named(rendered []byte) ([]string, error) {
+// Named returns the images that an overlay's rendering names and that are none of
+// the released ones, which this repository builds, sorted.
+func Named(rendered []byte, released []types.Image) ([]string, error) {
 	refs, err := overlay.Images(rendered)
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(refs, func(ref string) bool { return strings.HasPrefix(ref, released) }), nil
+	return slices.DeleteFunc(refs, func(ref string) bool {
+		name, _, _ := overlay.SplitReference(ref)
+		return slices.ContainsFunc(released, func(i types.Image) bool { return i.NewName == name })
+	}), nil
 }
 
 // recipe says how the lab packs an image from programs that it has.

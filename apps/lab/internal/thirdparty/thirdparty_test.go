@@ -25,8 +25,10 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"go.uber.org/goleak"
+	"sigs.k8s.io/kustomize/api/types"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/thirdparty"
@@ -85,6 +87,8 @@ func TestNamed(t *testing.T) {
 		wantErr        bool
 	}{
 		{name: "released", rendered: begin + "{name: a, image: 'ghcr.io/grpc-lb/echo-server:v1'}" + end},
+		{name: "released_by_digest", rendered: begin + "{name: a, image: 'ghcr.io/grpc-lb/echo-server:v1@sha256:00'}" + end},
+		{name: "another_program", rendered: begin + "{name: a, image: 'ghcr.io/grpc-lb/shop:v1'}" + end, want: []string{"ghcr.io/grpc-lb/shop:v1"}},
 		{
 			name: "others", want: []string{linkerd, kubectl},
 			rendered: begin + "{name: a, image: '" + kubectl + "'}, {name: b, image: 'ghcr.io/grpc-lb/echo-server:v1'}, {name: c, image: '" + linkerd + "'}, {name: d, image: '" + kubectl + "'}" + end,
@@ -94,7 +98,7 @@ func TestNamed(t *testing.T) {
 		{name: "no_object", rendered: "kind: Nothing\n", wantErr: true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := thirdparty.Named([]byte(test.rendered))
+			got, err := thirdparty.Named([]byte(test.rendered), []types.Image{{Name: "echo-server", NewName: "ghcr.io/grpc-lb/echo-server"}})
 			if (err != nil) != test.wantErr {
 				t.Fatalf("error %v, want one: %v", err, test.wantErr)
 			}
@@ -112,18 +116,19 @@ func TestOverlaysNameWhatTheLabPacks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names, err := repository.All()
+	released, err := repository.Released()
 	if err != nil {
 		t.Fatal(err)
 	}
 	images := thirdparty.Images{Builder: component.Builder{Root: repository.Root()}}
 	pulled := map[string][]string{}
-	for _, overlay := range names {
+	for _, strategy := range experiment.Strategies {
+		overlay := strategy.Name
 		rendered, err := repository.Render(overlay)
 		if err != nil {
 			t.Fatal(err)
 		}
-		refs, err := thirdparty.Named(rendered)
+		refs, err := thirdparty.Named(rendered, released)
 		if err != nil {
 			t.Fatal(err)
 		}

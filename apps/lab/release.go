@@ -1,0 +1,82 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/release"
+)
+
+func newRelease() *cobra.Command {
+	var registry string
+	cmd := &cobra.Command{
+		Use:   "release TAG PROGRAM=DIGEST...",
+		Short: "Make the manifests deploy a release: its tag and each program's digest",
+		Long: `release sets the tag and the digest of every program in
+` + release.Component + `,
+records them in ` + release.Digests + `, and changes nothing else. Commit
+both: that promotes the release, and git revert rolls it back. It may be run again.
+
+The digests are those that ko printed when it pushed the images, or that the
+registry shows.
+
+Exit codes: 0 done; 2 wrong usage, and nothing is changed.`,
+		Example: `  go run ./apps/lab release v0.2.0 echo-server=sha256:... echo-client=sha256:... echo-client-xds=sha256:...`,
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			c, err := findCheckout()
+			if err != nil {
+				return err
+			}
+			digests, err := release.ParseDigests(args[1:])
+			if err == nil && registry != "" {
+				registry, err = release.ParseRegistry(registry)
+			}
+			if err == nil {
+				err = release.Set(c.repository.Root(), release.Release{Registry: registry, Tag: args[0], Digests: digests})
+			}
+			if err != nil {
+				return exitError{exitUsage, err}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&registry, "registry", "", "`HOST/OWNER` of the images (default the one that is set); capitals become small, as registries want")
+	return cmd
+}
+
+func newFork() *cobra.Command {
+	var registry, branch string
+	cmd := &cobra.Command{
+		Use:   "fork URL --registry HOST/OWNER",
+		Short: "Make the manifests those of a fork: its repository and its registry",
+		Long: `fork sets the repository that Argo CD reads in argocd/repository.yaml and
+argocd/root.yaml, and the registry of the images in
+` + release.Component + `. It changes
+nothing else and may be run again.
+
+Exit codes: 0 done; 2 wrong usage.`,
+		Example: `  go run ./apps/lab fork https://github.com/me/grpc-lb.git --registry ghcr.io/me`,
+		Args:    cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			c, err := findCheckout()
+			if err != nil {
+				return err
+			}
+			owner, err := release.ParseRegistry(registry)
+			if err == nil {
+				err = release.SetRepository(c.repository.Root(), release.Repository{URL: args[0], Branch: branch})
+			}
+			if err == nil {
+				err = release.SetRegistry(c.repository.Root(), owner)
+			}
+			if err != nil {
+				return exitError{exitUsage, err}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&registry, "registry", "", "`HOST/OWNER` of the images; capitals become small, as registries want")
+	cmd.Flags().StringVar(&branch, "branch", "", "the `branch` that Argo CD deploys (default the one that is set)")
+	_ = cmd.MarkFlagRequired("registry")
+	return cmd
+}
