@@ -100,6 +100,6 @@ func warmed(f *Facts, p *Phase) report.Finding {
 	}
 	return report.Finding{
 		Text: "the proxies answer from their first call on", Holds: failed == 0,
-		Measured: fmt.Sprintf("%d of the first %d calls failed, none in the last three seconds of %s", failed, all, seconds(p.End.Sub(f.Started).Round(100_000_000))),
+		Measured: fmt.Sprintf("%d of the first %d calls failed in %s, none of each client's last %d", failed, all, seconds(p.End.Sub(f.Started).Round(100_000_000)), warmCalls),
 	}
 }

@@ -1,4 +1,10 @@
 package experiment
 
-// Outcome is what tests of node proxies reach for.
-var Outcome = outcome
+// What tests of node proxies reach for.
+var (
+	Outcome = outcome
+	Cold    = cold
+)
+
+// WarmCalls is how many answers in a row tests come up to.
+const WarmCalls = warmCalls

@@ -26,7 +26,11 @@ const (
 	// to the servers: its label, and the name that it gave to the gRPC service.
 	linkerdRequests = "rt/grpc/service/svc/com.example.grpc.EchoService/requests"
 
-	warmTimeout = 90 * time.Second
+	// warmCalls is how many calls of each client must be answered in a row.
+	warmCalls = 60
+	// warmTimeout bounds the wait on a machine that is busy: a JVM with half a core
+	// takes minutes, one with a core to itself 20 s.
+	warmTimeout = 5 * time.Minute
 )
 
 // Reach is one node's port as a client in the cluster found it.
@@ -47,25 +51,12 @@ type NodeProxy struct {
 	Counted map[string]int64
 }
 
-// warmUp waits until no call fails any more: the first ones of a JVM are slow.
-// Where calls do not end to fail no other experiment finds its steady state, so
-// that it is now that each node's port is called.
+// warmUp waits until every client has had its answers for a while: the first
+// calls of a JVM are slow. Where calls go on failing no other experiment finds its
+// steady state, so each node's port is called now.
 func warmUp(ctx context.Context, a *arena, _ *Phase) error {
 	err := a.await(ctx, warmTimeout, "the proxies to be warm", func(f *Facts) string {
-		for _, name := range f.running() {
-			windows := f.Clients[name].Windows
-			last := windows[max(0, len(windows)-3):]
-			if len(last) < 3 {
-				return name + " has not logged three windows"
-			}
-			if n := failures(last); n > 0 || calls(last).Total() == 0 {
-				return fmt.Sprintf("%d calls of %s failed in its last three windows: %s", n, name, strings.Join(codes(last), ", "))
-			}
-		}
-		if got, want := len(f.running()), int(*a.clients.Spec.Replicas); got != want {
-			return fmt.Sprintf("%d of %d clients run", got, want)
-		}
-		return ""
+		return cold(f, int(*a.clients.Spec.Replicas))
 	})
 	if err == nil || ctx.Err() != nil {
 		return err
@@ -74,6 +65,30 @@ func warmUp(ctx context.Context, a *arena, _ *Phase) error {
 		a.note("%v", reachErr)
 	}
 	return err
+}
+
+// cold says which client has not had warmCalls answers in a row up to its last
+// window, or "".
+func cold(f *Facts, clients int) string {
+	running := f.running()
+	for _, name := range running {
+		windows := f.Clients[name].Windows
+		since := len(windows) // where the last windows without a failure begin
+		for since > 0 && failures(windows[since-1:since]) == 0 {
+			since--
+		}
+		if n := calls(windows[since:]).Total(); n < warmCalls {
+			text := fmt.Sprintf("the last %d calls of %s were answered, want %d", n, name, warmCalls)
+			if since > 0 {
+				text += ", the ones before failed: " + strings.Join(codes(windows[since-1:since]), ", ")
+			}
+			return text
+		}
+	}
+	if len(running) != clients {
+		return fmt.Sprintf("%d of %d clients run", len(running), clients)
+	}
+	return ""
 }
 
 // codes returns those of the windows' failed calls, sorted.

@@ -93,6 +93,39 @@ func TestNodesReached(t *testing.T) {
 	}
 }
 
+// The proxies are warm once each client has had enough answers in a row, however
+// many of its earlier calls failed and however long that takes.
+func TestCold(t *testing.T) {
+	answered := func(n int64) callerlog.Window { return callerlog.Window{Servers: map[string]int64{"s1": n}} }
+	failed := callerlog.Window{Servers: map[string]int64{"s1": 19}, Failures: map[string]int64{"Unavailable": 1}}
+	const most = experiment.WarmCalls - 1
+	for _, test := range []struct {
+		name    string
+		clients map[string][]callerlog.Window
+		ended   string // a client
+		want    string // or "" where they are warm
+	}{
+		{name: "warm", clients: map[string][]callerlog.Window{"c1": {answered(most), answered(1)}, "c2": {answered(most + 1)}}},
+		{name: "warm_at_last", clients: map[string][]callerlog.Window{"c1": {failed, failed, answered(20), failed, answered(most), answered(0), answered(1)}, "c2": {answered(most + 1)}}},
+		{name: "no_window", clients: map[string][]callerlog.Window{"c1": nil, "c2": {answered(most + 1)}}, want: "the last 0 calls of c1 were answered, want 60"},
+		{name: "too_few", clients: map[string][]callerlog.Window{"c1": {answered(most + 1)}, "c2": {answered(most)}}, want: "the last 59 calls of c2 were answered, want 60"},
+		{name: "too_few_in_a_row", clients: map[string][]callerlog.Window{"c1": {answered(most + 1), failed, answered(most)}, "c2": {answered(most + 1)}}, want: "the last 59 calls of c1 were answered, want 60, the ones before failed: Unavailable"},
+		{name: "fails_still", clients: map[string][]callerlog.Window{"c1": {answered(most + 1)}, "c2": {answered(most + 1), failed}}, want: "the last 0 calls of c2 were answered, want 60, the ones before failed: Unavailable"},
+		{name: "one_client_lacks", clients: map[string][]callerlog.Window{"c1": {answered(most + 1)}}, want: "1 of 2 clients run"},
+		{name: "one_client_ended", clients: map[string][]callerlog.Window{"c1": {answered(most + 1)}, "c2": {answered(most + 1)}}, ended: "c2", want: "1 of 2 clients run"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f := &experiment.Facts{Clients: map[string]*experiment.Client{}}
+			for name, windows := range test.clients {
+				f.Clients[name] = &experiment.Client{Windows: windows, Ended: name == test.ended}
+			}
+			if got := experiment.Cold(f, 2); got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
 // The log of a client that nobody answered ends in words, and has a summary all
 // the same; the last failure is told in one line. A log without a summary is not
 // one of a client that called.

@@ -149,10 +149,10 @@ func TestFindings(t *testing.T) {
 			return f
 		}, want: []string{"no: " + startsLate + "c9 got no answer", "yes: no call fails: 0 of 1900 failed"}},
 		{name: "warm_from_the_first_call", experiment: experiment.WarmUp, scene: warm(nil), want: []string{
-			"yes: the proxies answer from their first call on: 0 of the first 900 calls failed, none in the last three seconds of 10 s",
+			"yes: the proxies answer from their first call on: 0 of the first 900 calls failed in 10 s, none of each client's last 60",
 		}},
 		{name: "cold_at_first", experiment: experiment.WarmUp, scene: warm(map[string]int64{"DeadlineExceeded": 3, "Unavailable": 2}), want: []string{
-			"no: the proxies answer from their first call on: 5 of the first 900 calls failed, none in the last three seconds of 10 s",
+			"no: the proxies answer from their first call on: 5 of the first 900 calls failed in 10 s, none of each client's last 60",
 		}},
 		{name: "steady", experiment: experiment.Steady, scene: pinned, want: []string{"yes: no call fails: 0 of 1500 failed"}},
 		{name: "scale_out_seen", experiment: experiment.ScaleOut, scene: watching, want: []string{
