@@ -25,7 +25,8 @@ import (
 )
 
 const (
-	linkerd = "buoyantio/linkerd:1.7.5"
+	linkerd = "docker.io/buoyantio/linkerd:1.7.5" // as overlays/linkerd names it
+	short   = "buoyantio/linkerd:1.7.5"
 	standIn = "apps/lab/testdata/l5d-stand-in, not Linkerd"
 )
 
@@ -88,7 +89,7 @@ func TestImageRefused(t *testing.T) {
 		{"another_name", []string{"--image", linkerd + "=" + older}, []string{"does not hold " + linkerd, "docker.io/buoyantio/linkerd:1.7.4"}},
 		{"image_that_no_overlay_names", []string{"--image", "buoyantio/linkerd:1.7.4=" + older}, []string{"buoyantio/linkerd:1.7.4", "expected one of " + linkerd}},
 		{"image_that_no_overlay_of_the_run_names", []string{"--only", "l4", "--image", linkerd + "=" + good}, []string{linkerd, "no overlay of this run has that image"}},
-		{"image_given_twice", []string{"--image", linkerd + "=" + good, "--image", "docker.io/" + linkerd + "=" + good}, []string{"twice"}},
+		{"image_given_twice", []string{"--image", short + "=" + good, "--image", linkerd + "=" + good}, []string{"twice"}},
 		{"no_reference", []string{"--image", good}, []string{good, "want REF=FILE"}},
 		{"no_value", []string{"--image", linkerd + "="}, []string{linkerd + "=", "want REF=FILE"}},
 		{"no_tag", []string{"--image", "buoyantio/linkerd=" + good}, []string{"want REF=FILE", "tag"}},
@@ -154,7 +155,7 @@ func TestImageGiven(t *testing.T) {
 	archive, checkout := packStandIn(t, "1.7.5"), copyCheckout(t)
 	dirs := takenDown(t, cache, checkout)
 	code, stdout, stderr := call{dir: checkout, cache: cache, args: []string{
-		"run", "--only", "linkerd", "--image", linkerd + "=" + archive, "--require", "linkerd", "-o", "json",
+		"run", "--only", "linkerd", "--image", short + "=" + archive, "--require", "linkerd", "-o", "json",
 	}}.run(t)
 	if code != 0 {
 		t.Errorf("exit code %d, want 0", code)
@@ -185,7 +186,7 @@ func TestImageGiven(t *testing.T) {
 		}
 	}
 
-	want := linkerd + " from " + archive + " (sha256:"
+	want := short + " from " + archive + " (sha256:"
 	if len(result.Strategies) != 1 || !strings.Contains(result.Strategies[0].Note, want) || !strings.Contains(result.Strategies[0].Note, "a stand-in: "+standIn) {
 		t.Errorf("strategies %+v, want linkerd alone with a note that has %q and calls it a stand-in", result.Strategies, want)
 	}

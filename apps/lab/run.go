@@ -48,7 +48,7 @@ without a strategy's name is measured as the strategy that its rendering follows
   go run ./apps/lab run --only dns,k8s-api   # two strategies
   go run ./apps/lab run -o json >result.json # for a program
   go run ./apps/lab run --deploy argocd      # synced by Argo CD, which is judged too
-  go run ./apps/lab run --image buoyantio/linkerd:1.7.5=linkerd.tar
+  go run ./apps/lab run --image docker.io/buoyantio/linkerd:1.7.5=linkerd.tar
   go run ./apps/lab run --context staging --registry ghcr.io/me/lab --push
   go run ./apps/lab up && go run ./apps/lab run --keep && go run ./apps/lab kubectl get pods -A`,
 		Args: cobra.NoArgs,

@@ -66,7 +66,7 @@ func TestRename(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := &plan{
-		registry: &registry, named: map[string][]string{"linkerd": {"buoyantio/linkerd:1.7.5"}},
+		registry: &registry, named: map[string][]string{"linkerd": {"docker.io/buoyantio/linkerd:1.7.5"}},
 		images: map[string]string{"ghcr.io/grpc-lb/echo-server": "lab.local/echo-server:1"},
 	}
 	if err := p.rename(); err != nil {
@@ -74,7 +74,7 @@ func TestRename(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"ghcr.io/grpc-lb/echo-server": "localhost:5000/lab/echo-server:1",
-		"buoyantio/linkerd":           "localhost:5000/lab/buoyantio/linkerd:1.7.5",
+		"docker.io/buoyantio/linkerd": "localhost:5000/lab/buoyantio/linkerd:1.7.5",
 	} {
 		if p.images[name] != want {
 			t.Errorf("%s becomes %s, want %s", name, p.images[name], want)

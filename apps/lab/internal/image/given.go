@@ -23,7 +23,7 @@ type Given struct {
 func ParseGiven(flag string) (Given, error) {
 	ref, file, ok := strings.Cut(flag, "=") // no reference has one
 	if !ok || ref == "" || file == "" {
-		return Given{}, fmt.Errorf("image: %q: want REF=FILE, such as buoyantio/linkerd:1.7.5=linkerd.tar: write the file with `docker save -o FILE REF`", flag)
+		return Given{}, fmt.Errorf("image: %q: want REF=FILE, such as docker.io/buoyantio/linkerd:1.7.5=linkerd.tar: write the file with `docker save -o FILE REF`", flag)
 	}
 	if _, err := parseRef(ref); err != nil {
 		return Given{}, fmt.Errorf("image: %q: want REF=FILE: %w", flag, err)

@@ -30,7 +30,7 @@ type Origin struct {
 }
 
 // String returns such as
-// "buoyantio/linkerd:1.7.5 from linkerd.tar (sha256:0123456789ab…), a stand-in: TEXT".
+// "docker.io/buoyantio/linkerd:1.7.5 from linkerd.tar (sha256:0123456789ab…), a stand-in: TEXT".
 func (o Origin) String() string {
 	algorithm, digits, _ := strings.Cut(o.Digest, ":")
 	text := fmt.Sprintf("%s from %s (%s:%.12s…)", o.Ref, o.From, algorithm, digits)

@@ -37,7 +37,7 @@ func parseRef(ref string) (name.Reference, error) {
 		err = errors.New("it has neither")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reference %q: want a name with a tag or a digest, such as buoyantio/linkerd:1.7.5: %w", ref, err)
+		return nil, fmt.Errorf("reference %q: want a name with a tag or a digest, such as docker.io/buoyantio/linkerd:1.7.5: %w", ref, err)
 	}
 	return parsed, nil
 }

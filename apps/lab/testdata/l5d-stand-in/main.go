@@ -1,4 +1,4 @@
-// Command l5d-stand-in is a STAND-IN for the image buoyantio/linkerd:1.7.5 where
+// Command l5d-stand-in is a STAND-IN for the image docker.io/buoyantio/linkerd:1.7.5 where
 // that cannot be had. It reads the same configuration and does the one thing
 // that overlays/linkerd wants of Linkerd 1: take gRPC over HTTP/2 without TLS
 // and balance each call over a Service's Endpoints. It picks any of them where
@@ -30,7 +30,7 @@ import (
 )
 
 // name is what it calls itself in its log and on its page.
-const name = "l5d-stand-in: a STAND-IN for buoyantio/linkerd:1.7.5, not Linkerd"
+const name = "l5d-stand-in: a STAND-IN for docker.io/buoyantio/linkerd:1.7.5, not Linkerd"
 
 func main() {
 	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stdout, nil)))
