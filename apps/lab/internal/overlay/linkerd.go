@@ -12,7 +12,10 @@ import (
 
 // linkerdConfig is the part of Linkerd 1's configuration that is used here.
 type linkerdConfig struct {
-	Admin listener `json:"admin"`
+	Admin struct {
+		listener `json:",inline"`
+		Security linkerdSecurity `json:"security"`
+	} `json:"admin"`
 	Usage struct {
 		Enabled *bool `json:"enabled"`
 	} `json:"usage"`
@@ -65,9 +68,10 @@ func checkLinkerd(r rendering, report reportObject) {
 		wrong("%s", oneLine(err))
 		return
 	}
-	if config.Admin.IP != "0.0.0.0" {
+	if !unspecified(config.Admin.IP) {
 		wrong("admin.ip %q, expected 0.0.0.0: probes come from outside the pod", config.Admin.IP)
 	}
+	checkLinkerdAdmin(pods, config, wrong)
 	if config.Usage.Enabled == nil || *config.Usage.Enabled {
 		wrong("usage.enabled must be false: else it reports to its makers")
 	}
@@ -90,6 +94,9 @@ func checkLinkerd(r rendering, report reportObject) {
 	for _, server := range router.Servers {
 		if !pods.hasHostPort(server.Port) {
 			wrong("server port %d is no hostPort of DaemonSet/l5d", server.Port)
+		}
+		if !unspecified(server.IP) {
+			wrong("server ip %q, expected 0.0.0.0: clients come from outside the pod", server.IP)
 		}
 	}
 	checkDtab(r, router.Dtab, wrong)
