@@ -277,10 +277,10 @@ func TestChangeOfEveryOverlay(t *testing.T) {
 		"k8s-api": {
 			Args: []string{"--target=k8s:///echo-server:grpc", "--lb-policy=round_robin"}, Code: "apps/k8sresolver", Rights: []string{"list, watch endpointslices"},
 		},
-		"linkerd": {Args: []string{"--target=passthrough:///$(HOST_IP):4140", "--authority=echo-server:8080"}, Rights: none},
+		"linkerd": {Args: []string{"--target=passthrough:///[$(HOST_IP)]:4140", "--authority=echo-server:8080"}, Rights: none},
 		"envoy":   {Args: []string{"--target=dns:///envoy:8080"}, Rights: none},
 		"istio":   {Args: none, Rights: none},
-		"xds":     {Args: []string{"--target=xds:///echo-server.grpc-lb-xds.svc.cluster.local:8080"}, Code: "google.golang.org/grpc/xds", Rights: none},
+		"xds":     {Args: []string{"--target=xds:///echo-server:8080"}, Code: "google.golang.org/grpc/xds", Rights: none},
 	}
 	got := map[string]report.Change{}
 	for _, s := range experiment.Strategies {

@@ -2,6 +2,8 @@ package overlay
 
 import (
 	"fmt"
+	"net"
+	"net/netip"
 	"path"
 	"regexp"
 	"slices"
@@ -56,7 +58,20 @@ type envoyAddress struct {
 }
 
 func (a envoyAddress) String() string {
-	return fmt.Sprintf("%s:%d", a.SocketAddress.Address, a.SocketAddress.PortValue)
+	return net.JoinHostPort(a.SocketAddress.Address, strconv.Itoa(int(a.SocketAddress.PortValue)))
+}
+
+// unspecified says whether who listens there is reached from everywhere, by IPv4
+// or by IPv6.
+func unspecified(address string) bool {
+	ip, err := netip.ParseAddr(address)
+	return err == nil && ip.IsUnspecified()
+}
+
+// loopback says whether who listens there is reached from the pod alone.
+func loopback(address string) bool {
+	ip, err := netip.ParseAddr(address)
+	return err == nil && ip.IsLoopback()
 }
 
 // envoy is what runs Envoy, as describe names it.
@@ -82,14 +97,14 @@ func checkEnvoy(r rendering, report reportObject) {
 		return
 	}
 	admin := config.Admin.Address
-	if admin.SocketAddress.Address != "127.0.0.1" {
-		wrong("admin listens on %v, expected 127.0.0.1: it can end the process", admin)
+	if !loopback(admin.SocketAddress.Address) {
+		wrong("admin listens on %v, expected 127.0.0.1 or ::1: it can end the process", admin)
 	}
 	var ports []int32
 	for _, l := range config.StaticResources.Listeners {
 		ports = append(ports, l.Address.SocketAddress.PortValue)
-		if !pods.hasPort(intstr.FromInt32(l.Address.SocketAddress.PortValue)) || l.Address.SocketAddress.Address != "0.0.0.0" {
-			wrong("listener %s at %v, expected 0.0.0.0 and a port of the pod", l.Name, l.Address)
+		if !pods.hasPort(intstr.FromInt32(l.Address.SocketAddress.PortValue)) || !unspecified(l.Address.SocketAddress.Address) {
+			wrong("listener %s at %v, expected ::, or 0.0.0.0, and a port of the pod", l.Name, l.Address)
 		}
 	}
 	for _, p := range first(*pods.template).Ports {
@@ -122,9 +137,9 @@ func (c envoyCluster) addresses() []envoyAddress {
 
 // leadsToPods says why an address is not that of a headless Service's pods, or "".
 func leadsToPods(r rendering, to envoyAddress) string {
-	service, ok := find[*corev1.Service](r.objects, to.SocketAddress.Address)
+	service, ok := find[*corev1.Service](r.objects, shortName(r, to.SocketAddress.Address))
 	if !ok {
-		return "no Service has that short name"
+		return "no Service of the overlay has that name"
 	}
 	if !headless(service) {
 		return "the Service is not headless: Envoy would see one address"

@@ -1,8 +1,11 @@
 package overlay
 
 import (
+	"errors"
 	"fmt"
+	"net"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -58,7 +61,7 @@ func checkProbes(r rendering, wrong reportObject) {
 func checkProbePorts(r rendering, wrong reportObject) {
 	for _, w := range workloads(r.objects) {
 		for _, c := range w.containers() {
-			for kind, probe := range map[string]*corev1.Probe{"readiness": c.ReadinessProbe, "liveness": c.LivenessProbe, "startup": c.StartupProbe} {
+			for kind, probe := range probes(c) {
 				if probe == nil {
 					continue
 				}
@@ -81,6 +84,10 @@ func checkProbePorts(r rendering, wrong reportObject) {
 	}
 }
 
+func probes(c corev1.Container) map[string]*corev1.Probe {
+	return map[string]*corev1.Probe{"readiness": c.ReadinessProbe, "liveness": c.LivenessProbe, "startup": c.StartupProbe}
+}
+
 func (w workload) hasPort(port intstr.IntOrString) bool {
 	for _, c := range w.containers() {
 		for _, p := range c.Ports {
@@ -97,7 +104,7 @@ type dialed struct {
 	client       *appsv1.Deployment
 	container    corev1.Container
 	target       string
-	scheme, host string // the host without the suffix that xDS needs
+	scheme, host string // a Service's host is its short name
 	port         string
 }
 
@@ -114,20 +121,33 @@ func dialedBy(r rendering) (d dialed, problem string) {
 		return d, err.Error()
 	}
 	d.scheme = parsed.Scheme
-	if d.host, d.port, ok = strings.Cut(strings.TrimPrefix(parsed.Path, "/"), ":"); !ok {
-		return d, "no port"
-	}
-	if d.scheme == "xds" {
-		suffix := "." + Namespace(r.name) + ".svc.cluster.local"
-		if d.host, ok = strings.CutSuffix(d.host, suffix); !ok {
-			return d, fmt.Sprintf("expected <service>%s, as istiod names a Service", suffix)
+	if d.host, d.port, err = net.SplitHostPort(strings.TrimPrefix(parsed.Path, "/")); err != nil {
+		if address, ok := errors.AsType[*net.AddrError](err); ok {
+			return d, address.Err
 		}
+		return d, err.Error()
+	}
+	if d.scheme == "xds" && !strings.HasSuffix(d.host, ".") { // istiod completes a name, and takes no last dot
+		d.host = shortName(r, d.host)
 	}
 	return d, ""
 }
 
+// longName is what DNS and istiod know a Service by, beside its name alone: with
+// its namespace, with "svc" and with the cluster's domain, whatever that is.
+var longName = regexp.MustCompile(`^([a-z0-9-]+)\.([a-z0-9-]+)(\.svc((\.[a-z0-9-]+)+\.?)?)?$`)
+
+// shortName returns the name of the overlay's Service that a host stands for; a
+// host that is none stays as it is.
+func shortName(r rendering, host string) string {
+	if match := longName.FindStringSubmatch(host); match != nil && match[2] == Namespace(r.name) {
+		return match[1]
+	}
+	return host
+}
+
 // checkTarget wants the client's target to lead to something that the overlay
-// renders, by a short name, or by the whole one where xDS knows no other.
+// renders.
 func checkTarget(r rendering, wrong reportObject) {
 	d, problem := dialedBy(r)
 	if d.client == nil {

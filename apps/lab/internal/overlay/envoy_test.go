@@ -1,13 +1,18 @@
 package overlay_test
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -36,12 +41,80 @@ func TestEnvoyValidates(t *testing.T) {
 	}
 }
 
+// Envoy as the overlay configures it answers by IPv4 and by IPv6 alike, so that it
+// does on a cluster that has either alone.
+func TestEnvoyListens(t *testing.T) {
+	const five = 5 * time.Second
+	ports := map[string]string{"8080": "", "8081": "", "9901": ""}
+	for port := range ports {
+		listener, err := net.Listen("tcp", ":0") // of both families
+		if err != nil {
+			t.Fatal(err)
+		}
+		host, free, _ := net.SplitHostPort(listener.Addr().String())
+		_ = listener.Close()
+		if host != "::" {
+			t.Skip("this machine has no IPv6")
+		}
+		ports[port] = free
+	}
+	program, rendered := envoy(t), render(t, "envoy")
+	for port, free := range ports {
+		rendered = mutate(t, rendered, "port_value: "+port, "port_value: "+free)
+	}
+	rendered = mutate(t, rendered, "address: echo-server,", "address: localhost,") // nothing has to be there
+	ctx, stop := context.WithCancel(t.Context())
+	command, log := exec.CommandContext(ctx, program, envoyArgs(t, decode(t, rendered))...), &bytes.Buffer{}
+	command.Stdout, command.Stderr = log, log
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		stop()
+		if err := command.Wait(); t.Failed() {
+			t.Logf("envoy: %v\n%s", err, log)
+		}
+	}()
+	client := http.Client{Timeout: five}
+	defer client.CloseIdleConnections()
+	for _, host := range []string{"127.0.0.1", "::1"} {
+		answer := "none"
+		for begin := time.Now(); answer != "200 OK" && time.Since(begin) < 6*five; time.Sleep(five / 50) {
+			response, err := client.Get("http://" + net.JoinHostPort(host, ports["8081"]) + "/ready")
+			if err != nil {
+				answer = err.Error()
+				continue
+			}
+			_ = response.Body.Close()
+			answer = response.Status
+		}
+		if answer != "200 OK" {
+			t.Errorf("/ready at %s: %s", host, answer)
+		}
+		conn, err := net.DialTimeout("tcp", net.JoinHostPort(host, ports["8080"]), five)
+		if err != nil {
+			t.Errorf("the port for calls: %v", err)
+			continue
+		}
+		_ = conn.Close()
+	}
+}
+
 // validate runs Envoy as the Deployment does, on a copy of its configuration,
 // in the mode that validates and exits.
 func validate(t *testing.T, program string, objects []overlay.Object) error {
 	t.Helper()
+	out, err := exec.Command(program, append(envoyArgs(t, objects), "--mode", "validate")...).CombinedOutput()
+	if err != nil || strings.Contains(string(out), "[warning]") {
+		return fmt.Errorf("%w\n%s", errors.Join(errors.New("envoy --mode validate"), err), out)
+	}
+	return nil
+}
+
+// envoyArgs returns the Deployment's arguments, with a copy of its configuration.
+func envoyArgs(t *testing.T, objects []overlay.Object) (args []string) {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "envoy.yaml")
-	args := []string{"--mode", "validate"}
 	for _, o := range objects {
 		switch typed := o.(type) {
 		case *corev1.ConfigMap:
@@ -55,11 +128,7 @@ func validate(t *testing.T, program string, objects []overlay.Object) error {
 			}
 		}
 	}
-	out, err := exec.Command(program, args...).CombinedOutput()
-	if err != nil || strings.Contains(string(out), "[warning]") {
-		return fmt.Errorf("%w\n%s", errors.Join(errors.New("envoy --mode validate"), err), out)
-	}
-	return nil
+	return args
 }
 
 // envoy returns an Envoy: the machine's, else LAB_ENVOY, else the pinned one,
