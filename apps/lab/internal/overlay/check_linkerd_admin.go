@@ -70,7 +70,7 @@ func checkLinkerdAdmin(pods workload, config linkerdConfig, wrong func(format st
 			wrong("admin.security keeps the admin port from answering at %s: %s", path, why)
 		}
 	}
-	// Linkerd chooses the category before it makes one of several slashes.
+	// Linkerd judges a path as it was sent, but takes several slashes in it for one.
 	for _, path := range []string{"/admin/shutdown", "/admin//shutdown"} {
 		ask(path, false, "anybody could end the process")
 	}
