@@ -65,6 +65,7 @@ var Rules = []Rule{
 	{Name: "client-target", Remedy: "name a Service, or a hostPort, that the overlay renders", objects: checkTarget},
 	{Name: "service-kind", Remedy: "add the component headless for a client that balances itself, and for no other", objects: checkServiceKind},
 	{Name: "drain-grace", Remedy: "let terminationGracePeriodSeconds exceed --drain-delay plus --drain-timeout", objects: checkDrain},
+	{Name: "progress-deadline", Remedy: "set progressDeadlineSeconds: 60, or what the slowest start takes", objects: checkDeadline},
 	{Name: "pod-security", Remedy: "keep to restricted, and label the Namespace with the least level that admits the pods", objects: checkPodSecurity},
 	{Name: "rbac", Remedy: "grant what the strategy uses, to the one workload that uses it", objects: checkTokens},
 	{Name: "linkerd-config", Remedy: "let l5d/config.yaml fit the DaemonSet and the Service", objects: checkLinkerd},
@@ -72,9 +73,11 @@ var Rules = []Rule{
 	{Name: "envoy-drain", Remedy: "drain gracefully in preStop, sleep longer than --drain-time-s, and grant more than that", objects: checkEnvoyDrain},
 	{Name: "xds-injection", Remedy: "inject the gRPC agent into clients with an xds target, and into nothing else", objects: checkProxyless},
 
+	{Name: "prune-confirm", Remedy: "annotate the Namespace with argocd.argoproj.io/sync-options: Prune=confirm", objects: checkPruning},
 	{Name: "argocd-strict", Remedy: "use Applications and one AppProject, with fields spelt as Argo CD does", argocd: checkArgoStrict},
 	{Name: "argocd-applications", Remedy: "keep one Application grpc-lb-<directory> for each overlay", argocd: checkCorrespondence},
 	{Name: "argocd-application", Remedy: "give the Application what all of them have", argocd: checkApplications},
 	{Name: "argocd-project", Remedy: "allow this repository to reach the namespaces grpc-lb-*, and no other", argocd: checkProject},
+	{Name: "argocd-root", Remedy: "let root.yaml have an AppProject of its own, for Applications and AppProjects of this repository in Argo CD's namespace", argocd: checkRoot},
 	{Name: "argocd-kinds", Remedy: "list exactly the kinds that the overlays render", argocd: checkKinds},
 }
