@@ -24,6 +24,8 @@ type checked struct {
 	Overlays   []string            `json:"overlays"`
 	Rules      int                 `json:"rules"`
 	Violations []overlay.Violation `json:"violations"`
+	// Notes are about what is right, and does less than it seems to.
+	Notes []overlay.Violation `json:"notes,omitempty"`
 	// Follows holds, by overlay, the strategy of another name that it follows.
 	Follows map[string]string `json:"follows,omitempty"`
 	// NotRun says why --live judged none, or not all.
@@ -38,7 +40,8 @@ func newCheck() *cobra.Command {
 		Short: "Judge the manifests by every rule, and say what to do",
 		Long: `check renders overlays and judges them by every rule; without names all of
 them, their variants and Argo CD's files. It needs no cluster, shows all
-violations, and changes nothing.
+violations, and changes nothing. A note is no violation: it tells of a field that
+is committed and that Argo CD ignores.
 
 Exit codes: 0 no violation; 1 violations; 2 wrong usage; 3 --live could not
 judge everything.`,
@@ -62,6 +65,9 @@ judge everything.`,
 				}
 			}
 			found.Follows = c.follows(found.Overlays)
+			if found.Notes, err = c.repository.IgnoredFields(found.Overlays...); err != nil {
+				return exitError{exitUsage, err}
+			}
 			if live {
 				if err := c.checkLive(cmd.Context(), &found); err != nil {
 					return err
@@ -104,6 +110,11 @@ func (c checked) write(w io.Writer, output string) error {
 			in = "in " + strings.Join(v.Overlays, ", ") + ": "
 		}
 		if _, err := fmt.Fprintf(w, "%s\n    %s%s\n", v, in, v.Remedy); err != nil {
+			return err
+		}
+	}
+	for _, n := range c.Notes {
+		if _, err := fmt.Fprintf(w, "note: %s: %s: %s: %s\n", n.File, n.Object, n.Text, n.Remedy); err != nil {
 			return err
 		}
 	}

@@ -46,6 +46,7 @@ Flags mark what hurts:
   immutable  the API server refuses the change, or ignores it, until the object
              is deleted
   pruned     an object is no longer rendered: Argo CD deletes it
+  ignored    Argo CD does not set the field that changes, such as replicas
 
 Exit codes: 0 nothing differs; 1 something does; 2 an error, also where --live
 finds no cluster. With --gate: 0 whatever differs, but 3 if one of these flags is
@@ -183,6 +184,7 @@ func (c checkout) diffLive(ctx context.Context, _ string, overlays []string) (di
 		return diff.Result{}, err
 	}
 	var units []diff.Unit
+	ignored := c.repository.Ignored()
 	for _, name := range names {
 		rendered, exists, err := diff.Render(c.repository, name)
 		if err != nil {
@@ -198,6 +200,7 @@ func (c checkout) diffLive(ctx context.Context, _ string, overlays []string) (di
 		if u.Change == diff.Skipped && slices.Contains(overlays, name) {
 			return diff.Result{}, fmt.Errorf("%s cannot be compared: %s", name, u.Reason)
 		}
+		u.Ignored = ignored[name]
 		units = append(units, u)
 	}
 	return diff.Compare("the cluster at "+cluster.API(), "the working tree", units...)

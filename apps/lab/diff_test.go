@@ -92,6 +92,13 @@ func releaseOf(t *testing.T, dir string) []types.Image {
 func TestDiff(t *testing.T) {
 	clean, released := repository(t), repository(t)
 	retag("v7.0.0")(t, released)
+	scaled, unignored := repository(t), repository(t)
+	for _, dir := range []string{scaled, unignored} {
+		for _, app := range []string{"server", "client"} {
+			edit(t, filepath.Join(dir, "base/echo-"+app+"/deployment.yaml"), "replicas: 3", "replicas: 5")
+		}
+	}
+	edit(t, filepath.Join(unignored, "argocd/l4.yaml"), "      - RespectIgnoreDifferences=true\n", "")
 	tests := []struct {
 		name   string
 		dir    string
@@ -107,6 +114,11 @@ func TestDiff(t *testing.T) {
 		{name: "variant", dir: released, args: []string{"diff", "dns-max-age"}, code: 1, stdout: "Deployment grpc-lb-dns-max-age/echo-server is changed"},
 		{name: "gate_that_holds", dir: released, args: []string{"diff", "--gate", "immutable,pruned"}, stdout: "; flags: image "},
 		{name: "gate", dir: released, args: []string{"diff", "l4", "--gate", "pruned,image"}, code: 3, stdout: "; flags: image 2.", stderr: "lab: image: l4: Deployment grpc-lb-l4/echo-client: container echo-client: "},
+		// Of the two only echo-server's is ignored, and only where a sync ignores it too.
+		{name: "ignored", dir: scaled, args: []string{"diff", "l4"}, code: 1, stdout: "ignored: spec.replicas stays what it is in the cluster: Argo CD ignores that 3 becomes 5\n"},
+		{name: "ignored_once", dir: scaled, args: []string{"diff", "l4"}, code: 1, stdout: "; flags: ignored 1."},
+		{name: "ignored_by_none", dir: scaled, args: []string{"diff", "l4-max-age"}, code: 1, stdout: "2 changed, 0 added, 0 removed."},
+		{name: "not_ignored", dir: unignored, args: []string{"diff", "l4"}, code: 1, stdout: "2 changed, 0 added, 0 removed."},
 		{name: "markdown", dir: released, args: []string{"diff", "l4", "-o", "markdown"}, code: 1, stdout: "\n<details><summary>l4: Deployment grpc-lb-l4/echo-client is changed (image)</summary>\n"},
 	}
 	for _, tt := range tests {

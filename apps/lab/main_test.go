@@ -435,6 +435,15 @@ func TestCheck(t *testing.T) {
 	if code != 0 || stderr != "" || !strings.HasSuffix(stdout, "dns-max-age: 0 violations\n") {
 		t.Errorf("exit code %d, want 0; output:\n%s%s", code, stdout, stderr)
 	}
+	const note = "note: base/echo-server/deployment.yaml: Deployment/echo-server: Argo CD sets spec.replicas when it makes the object, and ignores it from then on: "
+	if strings.Count(stdout, "note: ") != 1 || !strings.Contains(stdout, note) {
+		t.Errorf("want one note for all overlays, %q; output:\n%s", note, stdout)
+	}
+	obeyed := copyOfManifests(t)
+	edit(t, filepath.Join(obeyed, "base/echo-server/deployment.yaml"), "  replicas: 3\n", "")
+	if code, stdout, _ := (call{dir: obeyed, args: []string{"check", "l4", "-o", "json"}}).run(t); code != 0 || strings.Contains(stdout, "notes") {
+		t.Errorf("without replicas: exit code %d, want 0 and no note; output:\n%s", code, stdout)
+	}
 	code, stdout, stderr = call{args: []string{"check", "l4", "--live"}}.run(t)
 	if code != 3 || !strings.Contains(stdout, "l4: 0 violations") || !strings.HasPrefix(stderr, "lab: live: not run: no cluster") {
 		t.Errorf("check --live without a cluster: exit code %d, want 3; output:\n%s%s", code, stdout, stderr)

@@ -9,6 +9,8 @@ import (
 	"github.com/pmezard/go-difflib/difflib"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
 )
 
 // Change is what became of an overlay or of an object.
@@ -35,6 +37,8 @@ type Unit struct {
 	Reason string
 	// Refused holds, for objects of After, why the API server takes them not.
 	Refused map[*unstructured.Unstructured]string
+	// Ignored is what Argo CD leaves alone of objects that are there.
+	Ignored overlay.Ignored
 }
 
 // Result is what differs. It is what `lab diff -o json` prints.
@@ -203,7 +207,7 @@ func (p pair) compare(u Unit, stems map[string]bool) (Object, bool, error) {
 		o.Change, shown = Removed, p.before
 	}
 	o.APIVersion, o.Kind, o.Namespace, o.Name = shown.GetAPIVersion(), shown.GetKind(), shown.GetNamespace(), shown.GetName()
-	o.Flags = p.flags(old, current, o.Refused)
+	o.Flags = p.flags(old, current, o.Refused, u.Ignored)
 	if kind := shown.GroupVersionKind().GroupKind(); kind == (schema.GroupKind{Kind: "Secret"}) {
 		mask(old, current)
 	}

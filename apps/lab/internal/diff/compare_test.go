@@ -378,6 +378,11 @@ func TestCompare(t *testing.T) {
 		{name: "pruned_namespace", before: []string{namespace}, want: []string{"removed Namespace ns", fmt.Sprintf(prunes, " with all that is in it")}},
 		{name: "pruned_application", before: []string{application}, want: []string{"removed Application argocd/ns", fmt.Sprintf(prunes, " with all that it deployed")}},
 		{
+			name:   "pruned_once_confirmed",
+			before: []string{edit(t, namespace, "name: ns", "name: ns, annotations: {argocd.argoproj.io/sync-options: 'Prune=confirm'}")},
+			want:   []string{"removed Namespace ns", fmt.Sprintf(prunes, " with all that is in it once that is confirmed")},
+		},
+		{
 			name:   "pruned_but_kept",
 			before: []string{edit(t, service, "namespace: ns", "namespace: ns, annotations: {argocd.argoproj.io/sync-options: 'Prune=false'}")},
 			want:   []string{"removed Service ns/web"},

@@ -24,13 +24,14 @@ const (
 	FlagRBAC      = "rbac"      // who may do what changes
 	FlagImmutable = "immutable" // the API server refuses the change, or ignores it
 	FlagPruned    = "pruned"    // an object is no longer rendered
+	FlagIgnored   = "ignored"   // Argo CD does not set the field that changes
 )
 
 // Flags are the names of all flags.
-var Flags = []string{FlagImage, FlagRBAC, FlagImmutable, FlagPruned}
+var Flags = []string{FlagImage, FlagRBAC, FlagImmutable, FlagPruned, FlagIgnored}
 
 // flags returns what hurts in the change of a pair with the given contents.
-func (p pair) flags(before, after map[string]any, refused string) []Flag {
+func (p pair) flags(before, after map[string]any, refused string, ignored overlay.Ignored) []Flag {
 	var all []Flag
 	flag := func(name string, texts []string) {
 		for _, t := range texts {
@@ -47,6 +48,11 @@ func (p pair) flags(before, after map[string]any, refused string) []Flag {
 		return all
 	}
 	flag(FlagImage, images(before, after))
+	for _, path := range ignored.Of(p.after) {
+		if from, to := at(before, path), at(after, path); !reflect.DeepEqual(from, to) {
+			flag(FlagIgnored, []string{fmt.Sprintf("%s stays what it is in the cluster: Argo CD ignores that %v becomes %v", path, from, to)})
+		}
+	}
 	fields := immutable(kind, before, after)
 	if immutableBy.MatchString(refused) && len(fields) == 0 {
 		fields = []string{"the API server refuses it: " + refused}
@@ -60,17 +66,21 @@ func (p pair) flags(before, after map[string]any, refused string) []Flag {
 
 // pruned says who deletes an object that is no longer rendered.
 func pruned(p pair) []string {
-	if strings.Contains(p.before.GetAnnotations()["argocd.argoproj.io/sync-options"], "Prune=false") {
+	options := p.before.GetAnnotations()["argocd.argoproj.io/sync-options"]
+	if strings.Contains(options, "Prune=false") {
 		return nil
 	}
-	what := ""
+	what, once := "", ""
+	if strings.Contains(options, "Prune=confirm") {
+		once = " once that is confirmed"
+	}
 	switch kind := p.before.GroupVersionKind().GroupKind(); {
 	case kind == schema.GroupKind{Kind: "Namespace"}:
 		what = " with all that is in it"
 	case kind == schema.GroupKind{Group: "argoproj.io", Kind: "Application"} && len(p.before.GetFinalizers()) > 0:
 		what = " with all that it deployed"
 	}
-	return []string{"it is no longer rendered: Argo CD deletes it" + what + ", kubectl apply leaves it behind"}
+	return []string{"it is no longer rendered: Argo CD deletes it" + what + once + ", kubectl apply leaves it behind"}
 }
 
 // images says which containers get another image.

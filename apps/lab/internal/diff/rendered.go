@@ -59,6 +59,7 @@ func Choose(asked []string, checkouts ...*overlay.Repository) ([]string, error) 
 // Rendered renders the named units of two checkouts.
 func Rendered(before, after *overlay.Repository, names []string) ([]Unit, error) {
 	var units []Unit
+	ignored := after.Ignored()
 	for _, name := range names {
 		old, was, err := Render(before, name)
 		if err != nil {
@@ -68,7 +69,7 @@ func Rendered(before, after *overlay.Repository, names []string) ([]Unit, error)
 		if err != nil {
 			return nil, err
 		}
-		u := Unit{Name: name, Before: old, After: current}
+		u := Unit{Name: name, Before: old, After: current, Ignored: ignored[name]}
 		switch {
 		case is && !was:
 			u.Change = Added
