@@ -126,6 +126,10 @@ func application(name string) *unstructured.Unstructured {
 	return Resource{Group: "argoproj.io", Version: "v1alpha1", Kind: "Application", Namespace: Namespace, Name: name}.object()
 }
 
+func appProject(name string) *unstructured.Unstructured {
+	return Resource{Group: "argoproj.io", Version: "v1alpha1", Kind: "AppProject", Namespace: Namespace, Name: name}.object()
+}
+
 // app reads an Application; one that is not there is nil.
 func (s *site) app(ctx context.Context, name string) (*App, error) {
 	resource, err := applications(s.kube)

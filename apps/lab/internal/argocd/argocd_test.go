@@ -218,6 +218,33 @@ func TestCopySetsImages(t *testing.T) {
 	}
 }
 
+// Argo CD's namespace becomes the lab's, whatever the checkout has.
+func TestCopySetsNamespace(t *testing.T) {
+	root, dir := checkout(t), t.TempDir()
+	edit := func(file, old, replacement string) {
+		t.Helper()
+		content, err := os.ReadFile(filepath.Join(root, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(content), old) {
+			t.Fatalf("%s has no %q", file, old)
+		}
+		write(t, filepath.Join(root, file), strings.ReplaceAll(string(content), old, replacement))
+	}
+	for _, file := range []string{"argocd/kustomization.yaml", "argocd/root.yaml"} {
+		edit(file, "namespace: argocd\n", "namespace: openshift-gitops\n")
+	}
+	if err := argocd.Copy(t.Context(), dir, root, nil, func(string, ...any) {}); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{"argocd/kustomization.yaml", "argocd/root.yaml"} {
+		if content, err := os.ReadFile(filepath.Join(dir, file)); err != nil || strings.Contains(string(content), "openshift") {
+			t.Errorf("%s of the copy is still of another namespace: %v\n%s", file, err, content)
+		}
+	}
+}
+
 // An image that is not released, and one without a tag, are
 // refused by name.
 func TestCopyRefusesImages(t *testing.T) {

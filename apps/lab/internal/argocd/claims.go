@@ -67,7 +67,7 @@ var Claims = []Claim{
 		Limit: healLimit, Goal: 10 * time.Second, try: deletedReturns,
 	},
 	{
-		ID: 25, Text: "kubectl scale of echo-server is not undone", Change: "scale echo-server of l4 to 4, refresh",
+		ID: 25, Text: "kubectl scale of echo-server is not undone, not even by a commit", Change: "scale echo-server of l4 to 4, commit 2 replicas, refresh",
 		Limit: healLimit, Wanted: fmt.Sprintf("4 replicas and Synced for %s", scaledTime), try: scaleStays, undo: scaleBack,
 	},
 	{
@@ -79,8 +79,16 @@ var Claims = []Claim{
 		Limit: healLimit, Wanted: "its message in the conditions, its pods the same, the others Synced and Healthy", try: brokenFailsAlone, undo: revertCommit,
 	},
 	{
-		ID: 29, Text: "the AppProject refuses another repository, another namespace and a ClusterRole", Change: "apply an Application of each kind",
-		Limit: healLimit, Wanted: "three messages, nothing made", try: projectRefuses, undo: deleteRefused,
+		ID: 41, Text: "after a bad image git revert is in place again, and what ran runs on", Change: "commit an image that is not there to overlays/l4, and git revert while its sync waits",
+		Limit: 2 * rollbackLimit, Wanted: fmt.Sprintf("Synced and Healthy within %s of the revert, the same pods, no call lost", rollbackLimit), Goal: 75 * time.Second, try: revertIsQuick, undo: undoBadImage,
+	},
+	{
+		ID: 29, Text: "each AppProject refuses other repositories, namespaces and kinds", Change: "apply an Application of each",
+		Limit: healLimit, Wanted: fmt.Sprintf("%d messages, nothing made", len(refused)), try: projectsRefuse, undo: deleteRefused,
+	},
+	{
+		ID: 42, Text: "what a commit drops is deleted once that is confirmed, and no sooner", Change: "commit argocd/ without l4 and overlays/dns without its Namespace, wait, confirm the first, revert",
+		Limit: 2 * time.Minute, Wanted: fmt.Sprintf("both syncs ask, all is the same for %s, l4 is gone once confirmed", keptTime), try: droppedStays, undo: takeBack,
 	},
 	{
 		ID: 28, Text: "deleting an Application removes what it made and nothing else", Change: "delete the Application of l4",

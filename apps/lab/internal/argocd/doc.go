@@ -8,6 +8,6 @@
 //	source.go    the copy of the checkout and its commits
 //	apps.go      what Argo CD says of its Applications
 //	claims.go    a sentence, its limit, and the function that tries it
-//	try_*.go     those functions: syncs, changes, and what must not happen
+//	try_*.go     those functions: syncs, changes, a rollback, and what must not happen
 //	look.go      how a person reaches it
 package argocd

@@ -29,7 +29,7 @@ const (
 	gitPort   = 9418
 )
 
-//go:embed kustomization.yaml git.yaml
+//go:embed kustomization.yaml git.yaml default.yaml
 var files embed.FS
 
 // ArgoCD is one build of Argo CD.
@@ -134,7 +134,7 @@ func (a *ArgoCD) manifests() ([]*unstructured.Unstructured, error) {
 		"install.yaml":   install,
 		"namespace.yaml": []byte("apiVersion: v1\nkind: Namespace\nmetadata: {name: " + Namespace + ", annotations: {" + kube.MadeByLab + ": argocd}}\n"),
 	}
-	for _, name := range []string{"kustomization.yaml", "git.yaml"} {
+	for _, name := range []string{"kustomization.yaml", "git.yaml", "default.yaml"} {
 		if content[name], err = files.ReadFile(name); err != nil {
 			return nil, fmt.Errorf("argocd: %w", err)
 		}

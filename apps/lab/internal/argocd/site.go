@@ -123,7 +123,7 @@ func (s *site) automate(ctx context.Context, name string, on bool) error {
 	return s.patch(ctx, application(name), `{"spec":{"syncPolicy":{"automated":`+policy+`}}}`)
 }
 
-// deleteApp deletes an Application and waits until it and its namespace are gone.
+// deleteApps deletes Applications and waits until they and their namespaces are gone.
 func (s *site) deleteApps(ctx context.Context, names ...string) error {
 	resource, err := applications(s.kube)
 	if err != nil {
@@ -135,15 +135,34 @@ func (s *site) deleteApps(ctx context.Context, names ...string) error {
 			return fmt.Errorf("deleting Application %s: %w", name, err)
 		}
 		// The deletion would wait for a sync that waits for what never comes.
-		if a, err := s.app(ctx, name); err != nil {
+		if err := s.endSync(ctx, name); err != nil {
 			return err
-		} else if a != nil && a.Status.OperationState.Phase == "Running" {
-			s.note("end the sync of %s", name)
-			if err := s.patch(ctx, application(name), `{"status":{"operationState":{"phase":"Terminating"}}}`); err != nil && !apierrors.IsNotFound(err) {
-				return fmt.Errorf("ending the sync of Application %s: %w", name, err)
-			}
 		}
 	}
+	return s.gone(ctx, names...)
+}
+
+// endSync does what `argocd app terminate-op` does to an Application that syncs.
+func (s *site) endSync(ctx context.Context, name string) error {
+	a, err := s.app(ctx, name)
+	if err != nil || a == nil || a.Status.OperationState.Phase != "Running" {
+		return err
+	}
+	s.note("argocd app terminate-op %s", name)
+	if err := s.patch(ctx, application(name), `{"status":{"operationState":{"phase":"Terminating"}}}`); err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("ending the sync of Application %s: %w", name, err)
+	}
+	return nil
+}
+
+// confirm does what `argocd app confirm-deletion` does to an Application.
+func (s *site) confirm(ctx context.Context, name string) error {
+	s.note("argocd app confirm-deletion %s", name)
+	return s.patch(ctx, application(name), fmt.Sprintf(`{"metadata":{"annotations":{"argocd.argoproj.io/deletion-approved":%q}}}`, time.Now().UTC().Format(time.RFC3339)))
+}
+
+// gone waits until Applications and their namespaces are.
+func (s *site) gone(ctx context.Context, names ...string) error {
 	return s.await(ctx, func(ctx context.Context) (string, error) {
 		var left []string
 		for _, name := range names {
@@ -196,7 +215,29 @@ func (s *site) deleteAll(ctx context.Context) error {
 			return err
 		}
 	}
-	return s.deleteApps(ctx, names...)
+	if err := s.deleteApps(ctx, names...); err != nil {
+		return err
+	}
+	return s.releaseProjects(ctx)
+}
+
+// releaseProjects lets AppProjects be deleted without Argo CD, which is about to
+// be deleted itself.
+func (s *site) releaseProjects(ctx context.Context) error {
+	resource, err := s.kube.Resource(appProject(""))
+	if err != nil {
+		return err
+	}
+	list, err := resource.List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	for _, o := range list.Items {
+		if err := s.patch(ctx, appProject(o.GetName()), `{"metadata":{"finalizers":null}}`); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Deployer lets strategies be deployed by Argo CD, an Application each. It

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"sigs.k8s.io/kustomize/api/types"
+	"sigs.k8s.io/yaml"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
@@ -103,7 +104,7 @@ func copyFile(from, to string) error {
 }
 
 // pointAtItself makes the only changes that a fork makes: the repository, where
-// argocd/ names it, and the images of the release.
+// argocd/ names it, Argo CD's namespace, and the images of the release.
 func (s *source) pointAtItself(images map[string]string) error {
 	was, err := release.ReadRepository(s.dir)
 	if err == nil {
@@ -111,10 +112,28 @@ func (s *source) pointAtItself(images map[string]string) error {
 		err = release.SetRepository(s.dir, release.Repository{URL: repoURL, Branch: branch})
 	}
 	if err == nil {
+		err = s.setNamespace()
+	}
+	if err == nil {
 		err = s.setImages(images)
 	}
 	if err != nil {
 		return fmt.Errorf("argocd: %w", err)
+	}
+	return nil
+}
+
+// setNamespace puts the namespace in which the lab installs Argo CD in place of the
+// checkout's.
+func (s *source) setNamespace() error {
+	namespace, err := s.value("argocd/kustomization.yaml", "namespace: ")
+	if err != nil || namespace == Namespace {
+		return err
+	}
+	for _, file := range []string{"argocd/kustomization.yaml", "argocd/root.yaml"} {
+		if err := s.edit(file, "namespace: "+namespace+"\n", "namespace: "+Namespace+"\n"); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -147,6 +166,41 @@ func (s *source) setImages(images map[string]string) error {
 		return fmt.Errorf("%s names no image %s", release.Component, strings.Join(slices.Sorted(maps.Keys(left)), ", "))
 	}
 	return os.WriteFile(path, content, 0o644)
+}
+
+// addImage gives an overlay another tag of an image that it renders.
+func (s *source) addImage(name, ref string) error {
+	image, tag, _ := overlay.SplitReference(ref)
+	file := filepath.Join("overlays", name, "kustomization.yaml")
+	path := filepath.Join(s.dir, file)
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("argocd: %w", err)
+	}
+	var k types.Kustomization
+	if err := k.Unmarshal(content); err != nil {
+		return fmt.Errorf("argocd: %s: %w", file, err)
+	}
+	k.Images = append(k.Images, types.Image{Name: image, NewTag: tag})
+	s.note("in the copy alone: image %s in %s", ref, file)
+	if content, err = yaml.Marshal(k); err != nil {
+		return fmt.Errorf("argocd: %s: %w", file, err)
+	}
+	return os.WriteFile(path, content, 0o644)
+}
+
+// value reads what a file of the copy gives in a line.
+func (s *source) value(file, field string) (string, error) {
+	content, err := os.ReadFile(filepath.Join(s.dir, file))
+	if err != nil {
+		return "", fmt.Errorf("argocd: %w", err)
+	}
+	for line := range strings.Lines(string(content)) {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), field); ok {
+			return value, nil
+		}
+	}
+	return "", fmt.Errorf("argocd: %s has no line with %q", file, field)
 }
 
 // edit replaces a text in a file of the copy. That it is not there is an error.

@@ -14,30 +14,36 @@ import (
 )
 
 const (
-	forbidden     = "forbidden" // the branch, the path and the ClusterRole
-	forbiddenRole = `apiVersion: rbac.authorization.k8s.io/v1
+	forbidden        = "forbidden" // the branch and the path
+	forbiddenObjects = `apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: {name: grpc-lb-forbidden}
 rules: [{apiGroups: [""], resources: [secrets], verbs: [get]}]
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: grpc-lb-forbidden}
 `
 )
 
-// refused are Applications of the project grpc-lb that it must refuse, and what
-// Argo CD's message names.
-var refused = []struct{ name, repo, path, revision, namespace, says string }{
-	{"refused-repository", "git://git.argocd.svc:9418/another.git", "overlays/l4", "main", "grpc-lb-refused", "another.git is not permitted in project"},
-	{"refused-namespace", repoURL, "overlays/l4", "main", "default", "do not match any of the allowed destinations in project"},
-	{"refused-clusterrole", repoURL, forbidden, forbidden, "grpc-lb-refused", "ClusterRole is not permitted in project"},
+// refused are Applications that their project must refuse, and what Argo CD's
+// message names.
+var refused = []struct{ name, project, repo, path, revision, namespace, says string }{
+	{"refused-repository", "grpc-lb", "git://git.argocd.svc:9418/another.git", "overlays/l4", "main", "grpc-lb-refused", "another.git is not permitted in project"},
+	{"refused-namespace", "grpc-lb", repoURL, "overlays/l4", "main", "default", "do not match any of the allowed destinations in project"},
+	{"refused-clusterrole", "grpc-lb", repoURL, forbidden, forbidden, "grpc-lb-refused", "ClusterRole is not permitted in project"},
+	{"refused-root-namespace", "grpc-lb-root", repoURL, "overlays/l4", "main", "grpc-lb-refused", "do not match any of the allowed destinations in project"},
+	{"refused-root-secret", "grpc-lb-root", repoURL, forbidden, forbidden, Namespace, "Secret is not permitted in project"},
 }
 
-func projectRefuses(ctx context.Context, s *site) (string, error) {
-	if err := s.source.write(forbidden+"/kustomization.yaml", "resources: [clusterrole.yaml]\n"); err != nil {
+func projectsRefuse(ctx context.Context, s *site) (string, error) {
+	if err := s.source.write(forbidden+"/kustomization.yaml", "resources: [objects.yaml]\n"); err != nil {
 		return "", err
 	}
-	if err := s.source.write(forbidden+"/clusterrole.yaml", forbiddenRole); err != nil {
+	if err := s.source.write(forbidden+"/objects.yaml", forbiddenObjects); err != nil {
 		return "", err
 	}
-	if err := s.source.commit(ctx, "a ClusterRole"); err != nil {
+	if err := s.source.commit(ctx, "a ClusterRole and a Secret"); err != nil {
 		return "", err
 	}
 	if _, err := s.source.publish(ctx, forbidden); err != nil {
@@ -48,7 +54,7 @@ func projectRefuses(ctx context.Context, s *site) (string, error) {
 	for _, r := range refused {
 		a := application(r.name)
 		a.Object["spec"] = map[string]any{
-			"project":     "grpc-lb",
+			"project":     r.project,
 			"source":      map[string]any{"repoURL": r.repo, "path": r.path, "targetRevision": r.revision},
 			"destination": map[string]any{"server": "https://kubernetes.default.svc", "namespace": r.namespace},
 			"syncPolicy":  map[string]any{"automated": map[string]any{}},
@@ -70,6 +76,7 @@ func projectRefuses(ctx context.Context, s *site) (string, error) {
 	}
 	for _, r := range []Resource{
 		{Group: "rbac.authorization.k8s.io", Version: "v1", Kind: "ClusterRole", Name: "grpc-lb-forbidden"},
+		{Version: "v1", Kind: "Secret", Namespace: Namespace, Name: "grpc-lb-forbidden"},
 		deploymentOf("default", "echo-server"),
 		{Version: "v1", Kind: "Namespace", Name: "grpc-lb-refused"},
 	} {
@@ -126,16 +133,96 @@ func deletionIsExact(ctx context.Context, s *site) (string, error) {
 		return "", err
 	}
 	gone := since(begin)
-	after, err := s.identities(ctx, others)
+	return fmt.Sprintf("its namespace with all in it was gone after %s; %d objects of the %d others are the same", gone, len(before), len(others)), s.same(ctx, before)
+}
+
+// dropped says how a commit drops an Application from argocd/, and an overlay's
+// Namespace from what is rendered.
+var dropped = []struct{ file, from, to string }{
+	{"argocd/kustomization.yaml", "- l4.yaml", ""},
+	{"overlays/dns/kustomization.yaml", "patches:", "patches:\n  - patch: '{apiVersion: v1, kind: Namespace, metadata: {name: grpc-lb}, $patch: delete}'"},
+}
+
+// droppedStays commits what would delete two namespaces, waits, and then confirms
+// one deletion; undoing takes the other back.
+func droppedStays(ctx context.Context, s *site) (string, error) {
+	before, err := s.identities(ctx, []string{l4App, dnsApp})
 	if err != nil {
 		return "", err
 	}
-	for r, uid := range before {
-		if after[r] != uid {
-			return "", refuted("%s %s/%s is not the same any more", r.Kind, r.Namespace, r.Name)
+	for _, d := range dropped {
+		if err := s.source.edit(d.file, d.from, d.to); err != nil {
+			return "", err
 		}
 	}
-	return fmt.Sprintf("its namespace with all in it was gone after %s; %d objects of the %d others are the same", gone, len(before), len(others)), nil
+	if _, err := s.source.push(ctx, "no Application of l4, no Namespace of dns"); err != nil {
+		return "", err
+	}
+	begin := time.Now()
+	if err := s.refresh(ctx, "normal", rootName, dnsApp); err != nil {
+		return "", err
+	}
+	asked := map[string]string{rootName: "Waiting for pruning confirmation of argoproj.io/v1alpha1/Application/" + l4App, dnsApp: "Waiting for pruning confirmation of v1/Namespace/" + dnsApp}
+	if err := s.until(ctx, []string{rootName, dnsApp}, func(a *App) string {
+		if strings.Contains(a.Status.OperationState.Message, asked[a.Metadata.Name]) {
+			return ""
+		}
+		return a.problem()
+	}); err != nil {
+		return "", err
+	}
+	measured := "both syncs ask after " + since(begin)
+	select {
+	case <-time.After(keptTime):
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
+	if err := s.same(ctx, before); err != nil {
+		return "", err
+	}
+	if err := s.confirm(ctx, rootName); err != nil {
+		return "", err
+	}
+	confirmed := time.Now()
+	if err := s.gone(ctx, l4App); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s, %d objects are the same %s later; once root's is confirmed, l4 is gone after %s", measured, len(before), keptTime, since(confirmed)), nil
+}
+
+// takeBack reverts a commit that syncs wait on, ends these, since none takes a
+// newer commit before, and waits until all is as it was.
+func takeBack(ctx context.Context, s *site) error {
+	commit, err := s.source.back(ctx)
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{rootName, dnsApp} {
+		if err := s.endSync(ctx, name); err != nil {
+			return err
+		}
+	}
+	if err := s.refresh(ctx, "normal", rootName); err != nil {
+		return err
+	}
+	if err := s.until(ctx, s.able(), func(*App) string { return "" }); err != nil { // all are there
+		return err
+	}
+	return s.settled(ctx, commit, append(s.able(), rootName)...)
+}
+
+// same refutes unless objects are those that they were.
+func (s *site) same(ctx context.Context, before map[Resource]string) error {
+	for r, uid := range before {
+		o, err := s.get(ctx, r)
+		if err != nil {
+			return err
+		}
+		if uidOf(o) != uid || o.GetDeletionTimestamp() != nil {
+			return refuted("%s %s/%s is not the same any more", r.Kind, r.Namespace, r.Name)
+		}
+	}
+	return nil
 }
 
 // identities returns the UIDs of what Applications made.

@@ -18,6 +18,8 @@ const (
 
 	// scaledTime is how long a change must stay: Argo CD heals others within 5 s.
 	scaledTime = 15 * time.Second
+	// keptTime is how long what was dropped must stay: unasked, it is gone in less.
+	keptTime = 20 * time.Second
 )
 
 func deploymentOf(app, name string) Resource {
@@ -144,9 +146,20 @@ func deletedReturns(ctx context.Context, s *site) (string, error) {
 	return "it returned after " + returned, err
 }
 
+// scaleStays scales, and commits yet another number.
 func scaleStays(ctx context.Context, s *site) (string, error) {
 	s.note("kubectl -n %s scale deployment echo-server --replicas=4", l4App)
 	if err := s.patch(ctx, deploymentOf(l4App, "echo-server").object(), `{"spec":{"replicas":4}}`); err != nil {
+		return "", err
+	}
+	if err := s.source.edit("base/echo-server/deployment.yaml", "replicas: 3", "replicas: 2"); err != nil {
+		return "", err
+	}
+	commit, err := s.source.push(ctx, "base: 2 servers")
+	if err != nil {
+		return "", err
+	}
+	if err := s.settled(ctx, commit, l4App); err != nil {
 		return "", err
 	}
 	begin := time.Now()
@@ -174,14 +187,14 @@ func scaleStays(ctx context.Context, s *site) (string, error) {
 			return "", context.Cause(ctx)
 		}
 	}
-	return fmt.Sprintf("4 replicas and Synced for %s", since(begin)), nil
+	return fmt.Sprintf("4 replicas and Synced for %s at a commit with 2", since(begin)), nil
 }
 
 func scaleBack(ctx context.Context, s *site) error {
 	if err := s.patch(ctx, deploymentOf(l4App, "echo-server").object(), `{"spec":{"replicas":3}}`); err != nil {
 		return err
 	}
-	return s.until(ctx, []string{l4App}, (*App).fine)
+	return revertCommit(ctx, s)
 }
 
 func removedIsPruned(ctx context.Context, s *site) (string, error) {
