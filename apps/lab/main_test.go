@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -435,7 +436,7 @@ func TestCheck(t *testing.T) {
 	if code != 0 || stderr != "" || !strings.HasSuffix(stdout, "dns-max-age: 0 violations\n") {
 		t.Errorf("exit code %d, want 0; output:\n%s%s", code, stdout, stderr)
 	}
-	const note = "note: base/echo-server/deployment.yaml: Deployment/echo-server: Argo CD sets spec.replicas when it makes the object, and ignores it from then on: "
+	const note = "note: base/echo-server/deployment.yaml: Deployment/echo-server: Argo CD sets spec.replicas when it makes the object and ignores later commits of it: "
 	if strings.Count(stdout, "note: ") != 1 || !strings.Contains(stdout, note) {
 		t.Errorf("want one note for all overlays, %q; output:\n%s", note, stdout)
 	}
@@ -512,5 +513,35 @@ func TestCheck(t *testing.T) {
 				t.Errorf("%d violations as JSON, %d as text", got, want)
 			}
 		})
+	}
+}
+
+// The line by which README moves Argo CD's files into another namespace leaves
+// nothing for check to find; a file that it forgot would be.
+func TestReadmeNamespace(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := regexp.MustCompile("`(sed -i '[^']*' [^`]*argocd/root\\.yaml)`").FindStringSubmatch(string(text))
+	if line == nil {
+		t.Fatal("README has no sed for argocd/root.yaml")
+	}
+	for _, test := range []struct {
+		command string
+		code    int
+	}{{line[1], 0}, {strings.TrimSuffix(line[1], " argocd/root.yaml"), 1}} {
+		dir := copyOfManifests(t)
+		cmd := exec.CommandContext(t.Context(), "bash", "-c", test.command)
+		cmd.Dir = dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v: %s", test.command, err, out)
+		}
+		if content, err := os.ReadFile(filepath.Join(dir, "argocd/kustomization.yaml")); err != nil || strings.Contains(string(content), "namespace: argocd\n") {
+			t.Errorf("%s changed nothing: %v", test.command, err)
+		}
+		if code, stdout, stderr := (call{dir: dir, args: []string{"check"}}).run(t); code != test.code {
+			t.Errorf("check after %s: exit code %d, want %d:\n%s%s", test.command, code, test.code, stdout, stderr)
+		}
 	}
 }

@@ -264,7 +264,7 @@ func brokenFailsAlone(ctx context.Context, s *site) (string, error) {
 	return fmt.Sprintf("%s; its %d pods run on; %d others are Synced and Healthy", measured, len(after), len(others)), nil
 }
 
-// pods names the pods that run.
+// pods names the pods that run, and go on.
 func (s *site) pods(ctx context.Context, namespace string) ([]string, error) {
 	pods, err := s.kube.Typed.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{FieldSelector: "status.phase=Running"})
 	if err != nil {
@@ -272,7 +272,9 @@ func (s *site) pods(ctx context.Context, namespace string) ([]string, error) {
 	}
 	var names []string
 	for _, p := range pods.Items {
-		names = append(names, p.Name)
+		if p.DeletionTimestamp == nil {
+			names = append(names, p.Name)
+		}
 	}
 	slices.Sort(names)
 	return names, nil

@@ -59,7 +59,7 @@ func (all Ignored) Of(o *unstructured.Unstructured) []string {
 }
 
 // ignoredField is no rule, since what it reports is right.
-var ignoredField = Rule{Name: "ignored-field", Remedy: "change it in the cluster (kubectl scale), or drop it from ignoreDifferences"}
+var ignoredField = Rule{Name: "ignored-field", Remedy: "change it in the cluster, as kubectl scale does"}
 
 // IgnoredFields returns, for overlays and variants, which fields are committed and
 // do less than it seems: Argo CD sets them once.
@@ -69,7 +69,7 @@ func (r *Repository) IgnoredFields(names ...string) ([]Violation, error) {
 	for _, name := range names {
 		its, err := r.CheckWith(ignoredField, name, func(o *unstructured.Unstructured) error {
 			if paths := ignored[name].Of(o); paths != nil {
-				return fmt.Errorf("Argo CD sets %s when it makes the object, and ignores it from then on", strings.Join(paths, ", "))
+				return fmt.Errorf("Argo CD sets %s when it makes the object and ignores later commits of it", strings.Join(paths, ", "))
 			}
 			return nil
 		})
