@@ -179,13 +179,13 @@ func (a *argoCD) readRoot(root []byte) {
 			return
 		}
 		for _, u := range objects {
-			switch u.GetKind() {
-			case "Application":
+			switch kind := u.GetKind(); {
+			case kind == "Application" && a.root.Name == "":
 				err = decodeArgo(u, &a.root)
-			case "AppProject":
+			case kind == "AppProject" && a.rootProject.Name == "":
 				err = decodeArgo(u, &a.rootProject)
 			default:
-				err = errors.New("is neither an Application nor an AppProject")
+				err = errors.New("expected one Application and one AppProject")
 			}
 			if err != nil {
 				a.wrong = append(a.wrong, argoError{u, fmt.Errorf("root.yaml: %w", err)})

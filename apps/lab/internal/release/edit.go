@@ -63,6 +63,33 @@ func parse(content []byte) (*document, error) {
 	return &document{slices.Collect(strings.Lines(string(content))), root}, nil
 }
 
+// editKind edits the one document of a file that has the kind.
+func editKind(content []byte, kind string, change func(*document) error) ([]byte, error) {
+	documents := strings.SplitAfter(string(content), "\n---\n")
+	found := -1
+	for i, text := range documents {
+		d, err := parse([]byte(strings.TrimSuffix(text, "---\n")))
+		if err != nil {
+			return nil, err
+		}
+		if d.root.GetKind() != kind {
+			continue
+		}
+		if found >= 0 {
+			return nil, fmt.Errorf("has two objects of kind %s, expected 1", kind)
+		}
+		found = i
+		if err := change(d); err != nil {
+			return nil, fmt.Errorf("%s: %w", kind, err)
+		}
+		documents[i] = string(d.bytes()) + text[len(strings.TrimSuffix(text, "---\n")):]
+	}
+	if found < 0 {
+		return nil, fmt.Errorf("has no object of kind %s, expected 1", kind)
+	}
+	return []byte(strings.Join(documents, "")), nil
+}
+
 func (d *document) bytes() []byte { return []byte(strings.Join(d.lines, "")) }
 
 // set gives the scalar at a path another value.

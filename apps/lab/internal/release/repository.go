@@ -16,35 +16,39 @@ type Repository struct {
 	Branch string
 }
 
-// places are the files that name the repository. The second repeats the first,
-// because it is applied before anything is rendered.
+// places are the fields that name the repository, in the only object of its kind of a
+// file. root.yaml repeats them, because it is applied before anything is rendered.
 var places = []struct {
-	file        string
-	url, branch []string
+	file, kind  string
+	url, branch []string // no branch is none to set
 }{
-	{"argocd/repository.yaml", []string{"data", "url"}, []string{"data", "revision"}},
-	{"argocd/root.yaml", []string{"spec", "source", "repoURL"}, []string{"spec", "source", "targetRevision"}},
+	{"argocd/repository.yaml", "ConfigMap", []string{"data", "url"}, []string{"data", "revision"}},
+	{"argocd/root.yaml", "AppProject", []string{"spec", "sourceRepos", "0"}, nil},
+	{"argocd/root.yaml", "Application", []string{"spec", "source", "repoURL"}, []string{"spec", "source", "targetRevision"}},
 }
 
 // ReadRepository returns the repository that the checkout's Applications name.
-func ReadRepository(root string) (Repository, error) {
+func ReadRepository(root string) (r Repository, err error) {
 	place := places[0]
 	content, err := os.ReadFile(filepath.Join(root, place.file))
 	if err != nil {
-		return Repository{}, err
+		return r, err
 	}
-	d, err := parse(content)
-	if err != nil {
-		return Repository{}, fmt.Errorf("%s: %w", place.file, err)
-	}
-	get := func(path []string) string {
-		node, err := d.root.Pipe(kyaml.Lookup(path...))
-		if err != nil || node.IsNil() {
-			return ""
+	_, err = editKind(content, place.kind, func(d *document) error {
+		get := func(path []string) string {
+			node, err := d.root.Pipe(kyaml.Lookup(path...))
+			if err != nil || node.IsNil() {
+				return ""
+			}
+			return node.YNode().Value
 		}
-		return node.YNode().Value
+		r = Repository{get(place.url), get(place.branch)}
+		return nil
+	})
+	if err != nil {
+		return r, fmt.Errorf("%s: %w", place.file, err)
 	}
-	return Repository{get(place.url), get(place.branch)}, nil
+	return r, nil
 }
 
 // urlForm is what git takes: scheme://host/path or user@host:path.
@@ -56,21 +60,28 @@ func SetRepository(root string, r Repository) error {
 	if !urlForm.MatchString(r.URL) {
 		return fmt.Errorf("repository %q: expected a URL that git takes, such as https://github.com/me/grpc-lb.git", r.URL)
 	}
+	edited := map[string][]byte{} // all of it, before any of it is written
 	for _, place := range places {
-		err := edit(root, place.file, func(content []byte) ([]byte, error) {
-			d, err := parse(content)
-			if err != nil {
-				return nil, err
-			}
-			if err := d.set(d.root, r.URL, place.url...); err != nil {
-				return nil, err
-			}
-			if r.Branch != "" {
+		content, err := edited[place.file], error(nil)
+		if content == nil {
+			content, err = os.ReadFile(filepath.Join(root, place.file))
+		}
+		if err != nil {
+			return err
+		}
+		edited[place.file], err = editKind(content, place.kind, func(d *document) error {
+			err := d.set(d.root, r.URL, place.url...)
+			if err == nil && r.Branch != "" && place.branch != nil {
 				err = d.set(d.root, r.Branch, place.branch...)
 			}
-			return d.bytes(), err
+			return err
 		})
 		if err != nil {
+			return fmt.Errorf("%s: %w", place.file, err)
+		}
+	}
+	for file, content := range edited {
+		if err := os.WriteFile(filepath.Join(root, file), content, 0o644); err != nil {
 			return err
 		}
 	}
