@@ -12,21 +12,13 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/diff"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/release"
 )
 
 // repository is a git repository of its own with this checkout's manifests.
 func repository(t *testing.T) string {
 	t.Helper()
-	dir := t.TempDir()
-	for _, tree := range []string{"argocd", "base", "overlays"} {
-		if err := os.CopyFS(filepath.Join(dir, tree), os.DirFS(filepath.Join(root, tree))); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write(t, filepath.Join(dir, "go.mod"), "module github.com/grpc-lb/grpc-lb\n")
+	dir := copyOfManifests(t)
 	git(t, dir, "init", "--quiet", "--initial-branch=main")
 	commit(t, dir)
 	return dir
@@ -150,10 +142,10 @@ func TestDiffJSON(t *testing.T) {
 	if err := json.Unmarshal([]byte(stdout), &r); err != nil || code != 1 || stderr != "" {
 		t.Fatalf("exit code %d, stderr %q, %v:\n%s", code, stderr, err, stdout)
 	}
-	if want := len(overlays(t, root)) + 1; len(r.Overlays) != want || r.After != "the working tree" {
+	if want := len(strategies()) + 1; len(r.Overlays) != want || r.After != "the working tree" {
 		t.Errorf("%d overlays, after %q, want %d with argocd", len(r.Overlays), r.After, want)
 	}
-	if len(r.Flagged(diff.FlagImage)) < 2*len(experiment.Strategies)-2*len(overlay.Variants) || len(r.Flagged()) != len(r.Flagged(diff.FlagImage)) {
+	if len(r.Flagged(diff.FlagImage)) < 2*len(strategies()) || len(r.Flagged()) != len(r.Flagged(diff.FlagImage)) {
 		t.Errorf("flags: %v", r.Flagged())
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -223,13 +224,19 @@ func TestCacheCannotBeWritten(t *testing.T) {
 	call{cache: file, args: []string{"up"}}.wantFailure(t, 3, file, "cache")
 }
 
-// copyOfManifests returns a checkout of nothing but the manifests.
+// copyOfManifests returns a checkout of nothing but this repository's manifests:
+// what a fork deploys beside them is not there.
 func copyOfManifests(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, name := range []string{"base", "overlays", "argocd"} {
 		if err := os.CopyFS(filepath.Join(dir, name), os.DirFS(filepath.Join(root, name))); err != nil {
 			t.Fatal(err)
+		}
+	}
+	for _, name := range overlays(t, dir) {
+		if !slices.Contains(strategies(), name) {
+			withoutOverlay(t, dir, name)
 		}
 	}
 	gomod, err := os.ReadFile(filepath.Join(root, "go.mod"))
@@ -240,6 +247,35 @@ func copyOfManifests(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return dir
+}
+
+// withoutOverlay removes an overlay, and its Application in whichever file.
+func withoutOverlay(t *testing.T, dir, name string) {
+	t.Helper()
+	if err := os.RemoveAll(filepath.Join(dir, "overlays", name)); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "argocd/*.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(content), "path: overlays/"+name+"\n") {
+			continue
+		}
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+		kustomization := filepath.Join(dir, "argocd/kustomization.yaml")
+		if content, err = os.ReadFile(kustomization); err != nil {
+			t.Fatal(err)
+		}
+		write(t, kustomization, strings.Replace(string(content), "  - "+filepath.Base(file)+"\n", "", 1))
+	}
 }
 
 func TestBrokenKustomization(t *testing.T) {

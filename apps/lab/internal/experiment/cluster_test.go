@@ -189,12 +189,10 @@ func TestNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	root := t.TempDir()
-	for _, dir := range []string{"base", "overlays"} {
-		if err := os.CopyFS(filepath.Join(root, dir), os.DirFS(filepath.Join(from.Root(), dir))); err != nil {
-			t.Fatal(err)
-		}
+	if err := os.CopyFS(filepath.Join(root, "base"), os.DirFS(filepath.Join(from.Root(), "base"))); err != nil {
+		t.Fatal(err)
 	}
-	for name, like := range map[string]string{"shop": "istio", "till": "k8s-api"} {
+	for name, like := range map[string]string{"l4": "l4", "istio": "istio", "shop": "istio", "till": "k8s-api"} {
 		if err := os.CopyFS(filepath.Join(root, "overlays", name), os.DirFS(filepath.Join(from.Root(), "overlays", like))); err != nil {
 			t.Fatal(err)
 		}

@@ -1,8 +1,10 @@
 package release
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -31,9 +33,11 @@ func SetImages(content []byte, change func(types.Image) types.Image) ([]byte, er
 	if err != nil {
 		return nil, err
 	}
-	entries, err := d.root.Pipe(kyaml.Lookup("images"))
-	if err != nil {
-		return nil, err
+	var entries *kyaml.RNode
+	if len(images) > 0 {
+		if entries, err = d.roots[0].Pipe(kyaml.Lookup("images")); err != nil {
+			return nil, err
+		}
 	}
 	// From the last to the first, so that the lines of those before stay where they are.
 	for i, image := range slices.Backward(images) {
@@ -44,7 +48,7 @@ func SetImages(content []byte, change func(types.Image) types.Image) ([]byte, er
 	}
 	edited := d.bytes()
 	if got, err := Images(edited); err != nil || !slices.Equal(got, images) {
-		return nil, fmt.Errorf("images: cannot be edited as they are written: %w", errors.Join(err, fmt.Errorf("%v became %v", images, got)))
+		return nil, fmt.Errorf("images: cannot be edited as they are written: expected %v, got %v %v", images, got, err)
 	}
 	return edited, nil
 }
@@ -52,57 +56,26 @@ func SetImages(content []byte, change func(types.Image) types.Image) ([]byte, er
 // document is a file of YAML, as lines and as nodes that know their places.
 type document struct {
 	lines []string // with their ends
-	root  *kyaml.RNode
+	roots []*kyaml.RNode
 }
 
 func parse(content []byte) (*document, error) {
-	root, err := kyaml.Parse(string(content))
-	if err != nil {
-		return nil, errors.New(strings.Join(strings.Fields(err.Error()), " "))
+	d := &document{lines: slices.Collect(strings.Lines(string(content)))}
+	for in := kyaml.NewDecoder(bytes.NewReader(content)); ; {
+		var node kyaml.Node
+		if err := in.Decode(&node); errors.Is(err, io.EOF) {
+			return d, nil
+		} else if err != nil {
+			return nil, errors.New(strings.Join(strings.Fields(err.Error()), " "))
+		}
+		d.roots = append(d.roots, kyaml.NewRNode(&node))
 	}
-	return &document{slices.Collect(strings.Lines(string(content))), root}, nil
-}
-
-// editKind edits the one document of a file that has the kind.
-func editKind(content []byte, kind string, change func(*document) error) ([]byte, error) {
-	documents := strings.SplitAfter(string(content), "\n---\n")
-	found := -1
-	for i, text := range documents {
-		d, err := parse([]byte(strings.TrimSuffix(text, "---\n")))
-		if err != nil {
-			return nil, err
-		}
-		if d.root.GetKind() != kind {
-			continue
-		}
-		if found >= 0 {
-			return nil, fmt.Errorf("has two objects of kind %s, expected 1", kind)
-		}
-		found = i
-		if err := change(d); err != nil {
-			return nil, fmt.Errorf("%s: %w", kind, err)
-		}
-		documents[i] = string(d.bytes()) + text[len(strings.TrimSuffix(text, "---\n")):]
-	}
-	if found < 0 {
-		return nil, fmt.Errorf("has no object of kind %s, expected 1", kind)
-	}
-	return []byte(strings.Join(documents, "")), nil
 }
 
 func (d *document) bytes() []byte { return []byte(strings.Join(d.lines, "")) }
 
-// set gives the scalar at a path another value.
-func (d *document) set(at *kyaml.RNode, value string, path ...string) error {
-	field := strings.Join(path, ".")
-	found, err := at.Pipe(kyaml.Lookup(path...))
-	if err != nil {
-		return err
-	}
-	if found.IsNil() {
-		return fmt.Errorf("has no %s: add it", field)
-	}
-	node := found.YNode()
+// set gives the scalar of a field another value.
+func (d *document) set(field string, node *kyaml.Node, value string) error {
 	old := node.Value
 	switch node.Style {
 	case kyaml.SingleQuotedStyle:
@@ -131,15 +104,19 @@ func (d *document) setImage(entry *kyaml.RNode, image types.Image) error {
 		return errors.New("is written in braces: write one field a line")
 	}
 	for field, value := range map[string]string{"newName": image.NewName, "newTag": image.NewTag} {
-		if err := d.set(entry, value, field); err != nil {
+		found := entry.Field(field)
+		if found.IsNilOrEmpty() {
+			return fmt.Errorf("has no %s: add it", field)
+		}
+		if err := d.set(field, found.Value.YNode(), value); err != nil {
 			return err
 		}
 	}
-	switch digest, tag := entry.Field("digest"), entry.Field("newTag"); {
+	switch digest := entry.Field("digest"); {
 	case digest.IsNilOrEmpty() && image.Digest == "":
 		return nil
 	case digest.IsNilOrEmpty():
-		key := tag.Key.YNode()
+		key := entry.Field("newTag").Key.YNode()
 		line := strings.Repeat(" ", key.Column-1) + "digest: " + image.Digest + "\n"
 		d.lines = slices.Insert(d.lines, key.Line, line)
 		return nil
@@ -147,6 +124,7 @@ func (d *document) setImage(entry *kyaml.RNode, image types.Image) error {
 		line := digest.Key.YNode().Line
 		d.lines = slices.Delete(d.lines, line-1, line)
 		return nil
+	default:
+		return d.set("digest", digest.Value.YNode(), image.Digest)
 	}
-	return d.set(entry, image.Digest, "digest")
 }

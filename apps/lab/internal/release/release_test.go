@@ -36,8 +36,8 @@ func checkout(t *testing.T, content string) string {
 	root := t.TempDir()
 	for file, text := range map[string]string{
 		release.Component:        content,
-		"argocd/repository.yaml": "kind: ConfigMap\ndata: # of a fork\n  url: https://example.com/a.git # here\n  revision: main\n",
-		"argocd/root.yaml":       "# Root.\nkind: AppProject\nspec:\n  sourceRepos:\n  - https://example.com/a.git # alone\n---\nkind: Application\nspec:\n  source:\n    repoURL: https://example.com/a.git\n    path: argocd\n    targetRevision: main\n",
+		"argocd/repository.yaml": "data: # of a fork\n  url: https://example.com/a.git # here\n  revision: main\n",
+		"argocd/root.yaml":       "# Root.\nspec: # of main\n  sourceRepos:\n    - https://example.com/a.git\n---\nspec:\n  source:\n    repoURL: https://example.com/a.git\n    path: argocd\n    targetRevision: main\n",
 	} {
 		path := filepath.Join(root, file)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -223,11 +223,11 @@ func TestFork(t *testing.T) {
 		if r.Branch == "" {
 			r.Branch = "main"
 		}
-		want := "kind: ConfigMap\ndata: # of a fork\n  url: " + r.URL + " # here\n  revision: " + r.Branch + "\n"
+		want := "data: # of a fork\n  url: " + r.URL + " # here\n  revision: " + r.Branch + "\n"
 		if diff := cmp.Diff(want, read(t, root, "argocd/repository.yaml")); diff != "" {
 			t.Errorf("repository.yaml (-want +got):\n%s", diff)
 		}
-		want = "# Root.\nkind: AppProject\nspec:\n  sourceRepos:\n  - " + r.URL + " # alone\n---\nkind: Application\nspec:\n  source:\n    repoURL: " + r.URL + "\n    path: argocd\n    targetRevision: " + r.Branch + "\n"
+		want = "# Root.\nspec: # of main\n  sourceRepos:\n    - " + r.URL + "\n---\nspec:\n  source:\n    repoURL: " + r.URL + "\n    path: argocd\n    targetRevision: " + r.Branch + "\n"
 		if diff := cmp.Diff(want, read(t, root, "argocd/root.yaml")); diff != "" {
 			t.Errorf("root.yaml (-want +got):\n%s", diff)
 		}
@@ -235,19 +235,17 @@ func TestFork(t *testing.T) {
 			t.Errorf("read %v, %v, want %v", got, err, r)
 		}
 	}
+	apart := checkout(t, component)
+	if err := os.WriteFile(filepath.Join(apart, "argocd/root.yaml"), []byte("spec: {source: {repoURL: 'https://example.com/other.git'}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := release.SetRepository(apart, release.Repository{URL: "https://example.com/B/c.git"}); err == nil || !strings.Contains(err.Error(), "argocd/root.yaml: does not name https://example.com/a.git") {
+		t.Errorf("root.yaml of another repository: error %v", err)
+	}
 	for _, url := range []string{"", "github.com/me/grpc-lb", "https://example.com", "a b://c/d", "https://example.com/a b"} {
 		if err := release.SetRepository(root, release.Repository{URL: url}); err == nil || !strings.Contains(err.Error(), "expected a URL that git takes") {
 			t.Errorf("%q: error %v", url, err)
 		}
-	}
-	// A file that lacks a field is told, and none is changed.
-	before := read(t, root, "argocd/repository.yaml")
-	if err := os.WriteFile(filepath.Join(root, "argocd/root.yaml"), []byte("kind: AppProject\nspec: {}\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	err := release.SetRepository(root, release.Repository{URL: "https://example.com/other.git"})
-	if want := "argocd/root.yaml: AppProject: has no spec.sourceRepos.0: add it"; err == nil || err.Error() != want || read(t, root, "argocd/repository.yaml") != before {
-		t.Errorf("error %v, want %q and repository.yaml as it was", err, want)
 	}
 	if err := release.SetRegistry(root, "ghcr.io/y"); err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 
 	"sigs.k8s.io/kustomize/api/types"
 	kyaml "sigs.k8s.io/kustomize/kyaml/yaml"
+	"sigs.k8s.io/yaml"
 )
 
 // Repository is what Argo CD reads.
@@ -16,39 +17,29 @@ type Repository struct {
 	Branch string
 }
 
-// places are the fields that name the repository, in the only object of its kind of a
-// file. root.yaml repeats them, because it is applied before anything is rendered.
-var places = []struct {
-	file, kind  string
-	url, branch []string // no branch is none to set
-}{
-	{"argocd/repository.yaml", "ConfigMap", []string{"data", "url"}, []string{"data", "revision"}},
-	{"argocd/root.yaml", "AppProject", []string{"spec", "sourceRepos", "0"}, nil},
-	{"argocd/root.yaml", "Application", []string{"spec", "source", "repoURL"}, []string{"spec", "source", "targetRevision"}},
-}
+// ofRepository names the repository, and atRoot repeats it, because it is applied
+// before anything is rendered.
+const (
+	ofRepository = "argocd/repository.yaml"
+	atRoot       = "argocd/root.yaml"
+)
 
 // ReadRepository returns the repository that the checkout's Applications name.
-func ReadRepository(root string) (r Repository, err error) {
-	place := places[0]
-	content, err := os.ReadFile(filepath.Join(root, place.file))
+func ReadRepository(root string) (Repository, error) {
+	content, err := os.ReadFile(filepath.Join(root, ofRepository))
 	if err != nil {
-		return r, err
+		return Repository{}, err
 	}
-	_, err = editKind(content, place.kind, func(d *document) error {
-		get := func(path []string) string {
-			node, err := d.root.Pipe(kyaml.Lookup(path...))
-			if err != nil || node.IsNil() {
-				return ""
-			}
-			return node.YNode().Value
-		}
-		r = Repository{get(place.url), get(place.branch)}
-		return nil
-	})
-	if err != nil {
-		return r, fmt.Errorf("%s: %w", place.file, err)
+	var named struct {
+		Data struct{ URL, Revision string }
 	}
-	return r, nil
+	if err := yaml.Unmarshal(content, &named); err != nil {
+		return Repository{}, fmt.Errorf("%s: %w", ofRepository, err)
+	}
+	if named.Data.URL == "" || named.Data.Revision == "" {
+		return Repository{}, fmt.Errorf("%s: expected data.url and data.revision, and found %+v", ofRepository, named.Data)
+	}
+	return Repository{named.Data.URL, named.Data.Revision}, nil
 }
 
 // urlForm is what git takes: scheme://host/path or user@host:path.
@@ -60,32 +51,57 @@ func SetRepository(root string, r Repository) error {
 	if !urlForm.MatchString(r.URL) {
 		return fmt.Errorf("repository %q: expected a URL that git takes, such as https://github.com/me/grpc-lb.git", r.URL)
 	}
-	edited := map[string][]byte{} // all of it, before any of it is written
-	for _, place := range places {
-		content, err := edited[place.file], error(nil)
-		if content == nil {
-			content, err = os.ReadFile(filepath.Join(root, place.file))
-		}
-		if err != nil {
-			return err
-		}
-		edited[place.file], err = editKind(content, place.kind, func(d *document) error {
-			err := d.set(d.root, r.URL, place.url...)
-			if err == nil && r.Branch != "" && place.branch != nil {
-				err = d.set(d.root, r.Branch, place.branch...)
-			}
-			return err
-		})
-		if err != nil {
-			return fmt.Errorf("%s: %w", place.file, err)
-		}
+	was, err := ReadRepository(root)
+	if err != nil {
+		return err
 	}
-	for file, content := range edited {
-		if err := os.WriteFile(filepath.Join(root, file), content, 0o644); err != nil {
+	if r.Branch == "" {
+		r.Branch = was.Branch
+	}
+	for _, file := range []string{atRoot, ofRepository} { // last what says how it was
+		if err := edit(root, file, func(content []byte) ([]byte, error) { return r.replace(content, was) }); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// replace puts the repository in place of another, wherever a document names that.
+func (r Repository) replace(content []byte, was Repository) ([]byte, error) {
+	d, err := parse(content)
+	if err != nil {
+		return nil, err
+	}
+	named := false
+	var visit func(field string, node *kyaml.Node) error
+	visit = func(field string, node *kyaml.Node) error {
+		switch {
+		case node.Kind == kyaml.ScalarNode && node.Value == was.URL:
+			named = true
+			return d.set(field, node, r.URL)
+		case node.Kind == kyaml.ScalarNode && node.Value == was.Branch && (field == "revision" || field == "targetRevision"):
+			return d.set(field, node, r.Branch)
+		}
+		for i, below := range node.Content {
+			of := field
+			if node.Kind == kyaml.MappingNode && i%2 == 1 {
+				of = node.Content[i-1].Value
+			}
+			if err := visit(of, below); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for _, document := range d.roots {
+		if err := visit("", document.YNode()); err != nil {
+			return nil, err
+		}
+	}
+	if !named {
+		return nil, fmt.Errorf("does not name %s, as %s does: let both name the same", was.URL, ofRepository)
+	}
+	return d.bytes(), nil
 }
 
 // SetRegistry has the images come from another registry, with tag and digests as
