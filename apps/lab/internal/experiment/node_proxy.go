@@ -28,8 +28,8 @@ const (
 
 	// warmCalls is how many calls of each client must be answered in a row.
 	warmCalls = 60
-	// warmTimeout bounds the wait on a machine that is busy: a JVM with half a core
-	// takes minutes, one with a core to itself 20 s.
+	// warmTimeout bounds the wait: a JVM is warm after about 20 s, on a busy machine
+	// after minutes.
 	warmTimeout = 5 * time.Minute
 )
 
