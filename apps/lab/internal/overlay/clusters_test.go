@@ -14,13 +14,6 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
 )
 
-// withComponent returns an overlay's kustomization with a component of base added
-// by hand.
-func withComponent(t *testing.T, name, component string) map[string]string {
-	t.Helper()
-	return byHand(t, overlay.Variant{Overlay: name, Components: []string{component}})
-}
-
 // podsOf returns the pod specs of an overlay's workloads by their names.
 func podsOf(objects []overlay.Object) map[string]corev1.PodSpec {
 	pods := map[string]corev1.PodSpec{}
@@ -48,7 +41,7 @@ func TestOpenShift(t *testing.T) {
 	}
 	for _, overlayName := range names(t) {
 		t.Run(overlayName, func(t *testing.T) {
-			repository := clone(t, withComponent(t, overlayName, "openshift"))
+			repository := clone(t, byHand(t, overlay.Variant{Overlay: overlayName, Components: []string{"openshift"}}))
 			violations, err := repository.Check(overlayName)
 			if err != nil {
 				t.Fatal(err)
