@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -40,6 +41,10 @@ type apiServer struct {
 	abort    bool
 	watches  int // that are open
 	requests []string
+
+	// What is wrong with its lists.
+	endless bool                               // streamed ones lack their end
+	midway  func(verb string, r *http.Request) // called within them, after each slice or 100 bytes, and as a watch begins
 }
 
 type loggedEvent struct {
@@ -177,14 +182,14 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if verb == "list" {
-		s.list(w, mine)
+		s.list(w, r, mine)
 		return
 	}
 	since, _ := strconv.Atoi(query.Get("resourceVersion"))
 	s.watch(w, r, mine, since, verb == "stream")
 }
 
-func (s *apiServer) list(w http.ResponseWriter, mine func(*discoveryv1.EndpointSlice) bool) {
+func (s *apiServer) list(w http.ResponseWriter, r *http.Request, mine func(*discoveryv1.EndpointSlice) bool) {
 	s.mu.Lock()
 	list := &discoveryv1.EndpointSliceList{ListMeta: metav1.ListMeta{ResourceVersion: strconv.Itoa(s.version)}}
 	for _, es := range s.slices {
@@ -192,8 +197,21 @@ func (s *apiServer) list(w http.ResponseWriter, mine func(*discoveryv1.EndpointS
 			list.Items = append(list.Items, *es)
 		}
 	}
+	midway := s.midway
 	s.mu.Unlock()
-	send(w, http.StatusOK, list)
+	if midway == nil {
+		send(w, http.StatusOK, list)
+		return
+	}
+	whole := httptest.NewRecorder()
+	send(whole, http.StatusOK, list)
+	w.Header().Set("Content-Type", runtime.ContentTypeProtobuf)
+	w.WriteHeader(http.StatusOK)
+	for part := range slices.Chunk(whole.Body.Bytes(), 100) {
+		_, _ = w.Write(part)
+		_ = http.NewResponseController(w).Flush()
+		midway("list", r)
+	}
 }
 
 func (s *apiServer) watch(w http.ResponseWriter, r *http.Request, mine func(*discoveryv1.EndpointSlice) bool, since int, stream bool) {
@@ -221,13 +239,22 @@ func (s *apiServer) watch(w http.ResponseWriter, r *http.Request, mine func(*dis
 			if mine(es) {
 				encoder.send(watch.Event{Type: watch.Added, Object: es})
 			}
+			if s.midway != nil {
+				encoder.flush()
+				s.unlocked(func() { s.midway("stream", r) })
+			}
 		}
+	}
+	if stream && !s.endless {
 		encoder.send(watch.Event{Type: watch.Bookmark, Object: &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{
 			ResourceVersion: strconv.Itoa(since),
 			Annotations:     map[string]string{metav1.InitialEventsAnnotationKey: "true"},
 		}}})
 	}
 	encoder.flush()
+	if !stream && s.midway != nil {
+		s.unlocked(func() { s.midway("watch", r) })
+	}
 	for began := s.cuts; ; s.changed.Wait() {
 		if gone {
 			return
@@ -246,6 +273,13 @@ func (s *apiServer) watch(w http.ResponseWriter, r *http.Request, mine func(*dis
 		since = s.version
 		encoder.flush()
 	}
+}
+
+// unlocked does something without mu, which the caller holds.
+func (s *apiServer) unlocked(do func()) {
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	do()
 }
 
 // protobuf returns how the API server writes objects and streams.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"sync"
 	"time"
 
@@ -25,7 +26,10 @@ const linger = 5 * time.Minute
 // and a process needs one for each API server.
 type Client struct {
 	api      rest.Interface
+	decoder  runtime.Decoder
+	plain    plainLists
 	identity func() string // who the client is, empty when that is not known
+	proxy    proxyFunc     // before the API server
 
 	mu      sync.Mutex
 	closed  bool               // mu; set by Close
@@ -60,7 +64,8 @@ func NewClient(cfg *rest.Config) (*Client, error) {
 	own := rest.CopyConfig(cfg)
 	own.APIPath = "/apis"
 	own.GroupVersion = &discoveryv1.SchemeGroupVersion
-	own.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	codecs := serializer.NewCodecFactory(scheme)
+	own.NegotiatedSerializer = codecs.WithoutConversion()
 	own.ContentType = runtime.ContentTypeProtobuf
 	own.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
 	own.Timeout = 0
@@ -75,7 +80,13 @@ func NewClient(cfg *rest.Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("k8sresolver: building a client for the API server %q: %w", cfg.Host, err)
 	}
-	return &Client{api: api, identity: identityOf(cfg), watches: make(map[service]*watch)}, nil
+	return &Client{
+		api:      api,
+		decoder:  codecs.UniversalDeserializer(),
+		identity: identityOf(cfg),
+		proxy:    proxyOf(cfg),
+		watches:  make(map[service]*watch),
+	}, nil
 }
 
 // refreshRefused makes requests read the token file again after the token was
@@ -91,6 +102,18 @@ func refreshRefused(cfg *rest.Config) error {
 	cfg.BearerToken, cfg.BearerTokenFile = "", ""
 	cfg.Wrap(transport.ResettableTokenSourceWrapTransport(file))
 	return nil
+}
+
+// proxyOf returns what the REST client asks for its proxy.
+func proxyOf(cfg *rest.Config) proxyFunc {
+	switch {
+	case cfg.Transport != nil:
+		return nil
+	case cfg.Proxy != nil:
+		return cfg.Proxy
+	default:
+		return http.ProxyFromEnvironment
+	}
 }
 
 // Close ends all watches, also those that are kept for channels to come, and waits
@@ -122,7 +145,7 @@ func (c *Client) acquire(svc service, log *slog.Logger) (*watch, error) {
 	}
 	w := c.watches[svc]
 	if w == nil {
-		w = newWatch(c.api, svc, c.identity, log)
+		w = newWatch(c, svc, log)
 		c.watches[svc] = w
 		w.start()
 	}

@@ -8,7 +8,8 @@
 //		grpc.WithResolvers(k8sresolver.NewBuilder(client)), grpc.WithNoProxy(), ...)
 //
 // grpc.WithNoProxy keeps an HTTPS_PROXY of the environment from tunnelling calls to
-// pods. Outside a pod, package kubeconfig makes the client.
+// pods. Requests to the API server obey HTTPS_PROXY and NO_PROXY. Outside a pod, package
+// kubeconfig makes the client.
 //
 // # Target
 //
@@ -46,8 +47,9 @@
 // # Errors
 //
 // Until the first answer of the API server, each failure (forbidden, unreachable,
-// no answer within a second) reaches the callers. After it, the last known
-// endpoints stay in use through every failure, and the watch reconnects.
+// no answer within a second, a list that does not end) reaches the callers. After it,
+// the last known endpoints stay in use through every failure, and the watch reconnects.
+// A streamed list that does not end gives way to a plain one.
 //
 // # Permissions
 //

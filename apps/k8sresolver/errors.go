@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -20,7 +21,11 @@ type requestError struct {
 	svc   service
 	as    string // who asked, empty when that is not known
 	cause error
+	proxy proxyFunc // may be nil
 }
+
+// proxyFunc returns the proxy that a request goes through, nil for none.
+type proxyFunc func(*http.Request) (*url.URL, error)
 
 // Error says which request failed, who made it, why, and what to do where that is
 // known.
@@ -40,6 +45,11 @@ func (e *requestError) Error() string {
 		host := call.URL
 		if u, err := url.Parse(call.URL); err == nil {
 			host = u.Host
+			if e.proxy != nil {
+				if proxy, err := e.proxy(&http.Request{URL: u}); err == nil && proxy != nil {
+					hint += fmt.Sprintf("; the way there is the proxy %s, of HTTPS_PROXY or the kubeconfig's proxy-url", proxy.Host)
+				}
+			}
 		}
 		cause = fmt.Errorf("no connection to the API server %s: %w", host, call.Err)
 	}
@@ -72,7 +82,7 @@ func (e *requestError) Unwrap() error {
 
 // silenceError says that the API server has neither answered nor refused.
 func silenceError(svc service, as string, after time.Duration) error {
-	return fmt.Errorf("k8sresolver: %s: no answer from the API server within %v", doing("watch", svc, as), after)
+	return &requestError{verb: "watch", svc: svc, as: as, cause: noAnswer(after)}
 }
 
 // emptyError says why a Service has no usable endpoint.

@@ -32,7 +32,7 @@ func (m inMemory) RoundTrip(r *http.Request) (*http.Response, error) {
 		m.handler.ServeHTTP(w, r)
 	}()
 	// The transport's contract: the body ends with the request's context.
-	context.AfterFunc(r.Context(), func() { _ = body.CloseWithError(r.Context().Err()) })
+	context.AfterFunc(r.Context(), func() { _ = pipe.CloseWithError(r.Context().Err()) })
 	select {
 	case <-r.Context().Done():
 		return nil, r.Context().Err()

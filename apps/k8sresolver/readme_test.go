@@ -2,11 +2,14 @@ package k8sresolver_test
 
 import (
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc"
@@ -56,6 +59,9 @@ func failures(t *testing.T) []string {
 	down := newAPIServer().start(t)
 	down.Host = "https://127.0.0.1:1"
 	told(down)
+	proxied := newAPIServer().start(t)
+	proxied.Proxy = refusingProxy(t)
+	told(proxied)
 	untrusted := newAPIServer().start(t)
 	untrusted.CAData = nil
 	told(untrusted)
@@ -64,6 +70,17 @@ func failures(t *testing.T) []string {
 	time.AfterFunc(2*time.Second, func() { close(answer) })
 	silent.refuseIf(func(*http.Request) *apierrors.StatusError { <-answer; return forbidden("list") })
 	told(silent.start(t))
+
+	for _, u := range unended {
+		synctest.Test(t, func(t *testing.T) {
+			api, cfg := twoSlices()
+			u.spoil(api)
+			cfg.BearerToken = token("shop:client", "1")
+			cc, _ := build(t, cfg, "k8s:///echo-server")
+			cc.wantError(t, silence)
+			texts = append(texts, cc.nextWithin(t, u.after+time.Second).err)
+		})
+	}
 
 	client := newClient(t, down)
 	client.Close()
@@ -78,6 +95,20 @@ func failures(t *testing.T) []string {
 	defer func() { _ = conn.Close() }()
 	_, err = call(t, conn)
 	return append(texts, status.Convert(err).Message())
+}
+
+// refusingProxy starts a proxy that lets nobody through.
+func refusingProxy(t *testing.T) func(*http.Request) (*url.URL, error) {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusForbidden)
+	}))
+	t.Cleanup(server.Close)
+	at, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return http.ProxyURL(at)
 }
 
 // Tests that the README's table of failures has every text as it is, and no other.

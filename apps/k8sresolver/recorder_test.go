@@ -1,7 +1,6 @@
 package k8sresolver_test
 
 import (
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -95,7 +94,7 @@ func (r *recorder) wantTold(t *testing.T, want ...string) {
 func (r *recorder) wantError(t *testing.T, parts ...string) {
 	t.Helper()
 	got := told{}
-	if slices.Contains(parts, silence) {
+	if strings.HasPrefix(parts[0], silence) {
 		got = r.next(t)
 	} else {
 		got = r.nextHeard(t)

@@ -163,7 +163,7 @@ func (r *k8sResolver) run() {
 			return
 		case <-silence.C:
 			if !r.heard {
-				r.report(silenceError(r.watch.svc, r.watch.identity(), silenceLimit))
+				r.report(silenceError(r.watch.svc, r.client.identity(), silenceLimit))
 			}
 			continue
 		case <-r.reader.changed:

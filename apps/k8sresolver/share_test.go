@@ -115,8 +115,8 @@ func TestShare_KeptForFiveMinutes(t *testing.T) {
 		<-time.After(time.Minute)
 		cc, r = open(t, builder, "k8s:///echo-server.shop")
 		cc.wantTold(t, "10.0.0.2:8080 p2")
-		if diff := cmp.Diff([]string{"stream"}, api.taken()); diff != "" {
-			t.Errorf("requests of the kept watch (-want +got):\n%s", diff)
+		if diff := cmp.Diff([]string{"stream"}, lists(api.taken())); diff != "" {
+			t.Errorf("lists of the kept watch (-want +got):\n%s", diff)
 		}
 
 		r.Close()
@@ -127,8 +127,8 @@ func TestShare_KeptForFiveMinutes(t *testing.T) {
 		cc, r = open(t, builder, "k8s:///echo-server.shop")
 		defer r.Close()
 		cc.wantEndpoints(t, "10.0.0.2:8080 p2")
-		if diff := cmp.Diff([]string{"stream"}, api.taken()); diff != "" {
-			t.Errorf("requests after the watch ended (-want +got):\n%s", diff)
+		if diff := cmp.Diff([]string{"stream"}, lists(api.taken())); diff != "" {
+			t.Errorf("lists after the watch ended (-want +got):\n%s", diff)
 		}
 	})
 }

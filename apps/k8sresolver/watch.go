@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -39,16 +40,17 @@ const (
 // watch keeps a store equal to what the API server has of one Service, for the channels
 // that read its feed.
 type watch struct {
-	api      rest.Interface
-	svc      service
-	identity func() string
-	store    *store
-	feed     *feed
-	views    views
-	log      *slog.Logger
-	wake     chan struct{}      // holds one token when a waiting watch shall try at once
-	cancel   context.CancelFunc // ends what is running; written by start
-	running  sync.WaitGroup
+	client  *Client
+	svc     service
+	store   *store
+	feed    *feed
+	views   views
+	log     *slog.Logger
+	wake    chan struct{}      // holds one token when a waiting watch shall try at once
+	cancel  context.CancelFunc // ends what is running; written by start
+	running sync.WaitGroup
+
+	unended atomic.Bool // the last streamed list has not ended
 
 	logged string // failure that was logged last, empty when its end was logged; of run's goroutine
 
@@ -60,13 +62,12 @@ type watch struct {
 
 // newWatch returns a watch that is not started. The channels of several builders
 // share it, and it logs to the logger of the first.
-func newWatch(api rest.Interface, svc service, identity func() string, log *slog.Logger) *watch {
+func newWatch(c *Client, svc service, log *slog.Logger) *watch {
 	w := &watch{
-		api:      api,
-		svc:      svc,
-		identity: identity,
-		log:      log.With("service", svc.name, "namespace", svc.namespace),
-		wake:     make(chan struct{}, 1),
+		client: c,
+		svc:    svc,
+		log:    log.With("service", svc.name, "namespace", svc.namespace),
+		wake:   make(chan struct{}, 1),
 	}
 	w.store = newStore(w.synced)
 	w.feed = newFeed(w.store)
@@ -180,9 +181,14 @@ func (w *watch) pause(ctx context.Context, began time.Time, d time.Duration) {
 
 func (w *watch) list(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
 	w.store.setUp(false)
-	list, err := w.request(&opts).Do(ctx).Get()
+	list, err := w.readList(ctx, opts)
 	if err != nil {
 		return nil, w.failed("list", err)
+	}
+	// A plain list that works shows that it is not the API server that is silent.
+	if w.unended.CompareAndSwap(true, false) {
+		w.client.plain.begin()
+		w.log.Warn("the API server does not end its streamed lists, asking for plain ones", "for", plainFor)
 	}
 	return list, nil
 }
@@ -190,23 +196,38 @@ func (w *watch) list(ctx context.Context, opts metav1.ListOptions) (runtime.Obje
 func (w *watch) watch(ctx context.Context, opts metav1.ListOptions) (apiwatch.Interface, error) {
 	w.store.setUp(false)
 	opts.Watch = true
-	stream, err := w.request(&opts).Watch(ctx)
+	if opts.SendInitialEvents != nil {
+		return w.streamList(ctx, opts)
+	}
+	opened, err := w.open(ctx, opts, watchLimit)
 	if err != nil {
 		return nil, w.failed("watch", err)
 	}
-	if opts.SendInitialEvents == nil {
-		w.store.setUp(true) // what was missed follows
+	w.store.setUp(true) // what was missed follows
+	return opened, nil
+}
+
+// streamList returns a streamed list. An error makes the Reflector ask for a plain one.
+func (w *watch) streamList(ctx context.Context, opts metav1.ListOptions) (apiwatch.Interface, error) {
+	if w.client.plain.on() {
+		return nil, errPlain
 	}
-	return stream, nil
+	opened, err := w.open(ctx, opts, stallLimit)
+	_, silent := errors.AsType[noAnswer](err)
+	w.unended.Store(silent)
+	if err != nil {
+		return nil, w.failed("watch", err)
+	}
+	return newStreamedList(opened, func() { w.unended.Store(true) }), nil
 }
 
 func (w *watch) failed(verb string, cause error) error {
-	return &requestError{verb: verb, svc: w.svc, as: w.identity(), cause: cause}
+	return &requestError{verb: verb, svc: w.svc, as: w.client.identity(), cause: cause, proxy: w.client.proxy}
 }
 
 func (w *watch) request(opts *metav1.ListOptions) *rest.Request {
 	opts.LabelSelector = labels.Set{discoveryv1.LabelServiceName: w.svc.name}.String()
-	return w.api.Get().
+	return w.client.api.Get().
 		Namespace(w.svc.namespace).
 		Resource("endpointslices").
 		VersionedParams(opts, metav1.ParameterCodec).
