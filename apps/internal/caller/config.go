@@ -146,6 +146,10 @@ func (c *Config) dial(opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultServiceConfig(c.serviceConfig()),
 		grpc.WithResolvers(c.Resolvers...),
+		// A proxy of the environment leads out of the cluster, where no target of this
+		// client is: it cannot reach a pod, and for dns:/// gRPC would leave the look-up to
+		// it and have one connection, whatever the policy.
+		grpc.WithNoProxy(),
 	)
 	if c.Authority != "" {
 		opts = append(opts, grpc.WithAuthority(c.Authority))
