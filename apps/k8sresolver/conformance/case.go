@@ -20,7 +20,7 @@ type Case struct {
 func Cases() []Case {
 	all := slices.Concat(
 		joinCases, conditionCases, portCases, hintCases, targetCases,
-		startCases, failureCases, lossCases, streamCases, updateCases, stateCases,
+		startCases, failureCases, endlessCases, lossCases, streamCases, updateCases, stateCases,
 		shareCases, closeCases, callCases,
 	)
 	for _, c := range slices.Concat(joinCases, conditionCases, clusterCases, faultCases) {

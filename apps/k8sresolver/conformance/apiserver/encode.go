@@ -51,13 +51,20 @@ func newEncoder(w http.ResponseWriter, r *http.Request, onlyJSON bool) *encoder 
 
 // object answers with one object. An error means that the client has gone.
 func (e *encoder) object(code int, obj runtime.Object) {
+	e.w.Header().Set("Content-Type", e.format.MediaType)
+	e.w.WriteHeader(code)
+	_, _ = e.w.Write(e.encode(obj))
+}
+
+// encode returns an object as it goes over the wire.
+func (e *encoder) encode(obj runtime.Object) []byte {
 	group := e.group
 	if _, ok := obj.(*metav1.Status); ok {
 		group = metav1.Unversioned
 	}
-	e.w.Header().Set("Content-Type", e.format.MediaType)
-	e.w.WriteHeader(code)
-	_ = codecs.EncoderForVersion(e.format.Serializer, group).Encode(obj, e.w)
+	var b bytes.Buffer
+	_ = codecs.EncoderForVersion(e.format.Serializer, group).Encode(obj, &b)
+	return b.Bytes()
 }
 
 // begin answers that events follow.

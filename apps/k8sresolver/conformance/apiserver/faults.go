@@ -3,8 +3,10 @@ package apiserver
 import (
 	"io"
 	"log"
+	"math"
 	"net/http"
 	"strconv"
+	"time"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -118,6 +120,33 @@ func (s *Server) Stall() { s.do(func() { s.stalled = true }) }
 
 // Resume ends Stall.
 func (s *Server) Resume() { s.do(func() { s.stalled = false }) }
+
+// WithoutEnd makes streamed lists lack the bookmark that ends them. News follow.
+func (s *Server) WithoutEnd() { s.do(func() { s.endless = true }) }
+
+// Lose makes the next request with one of the verbs never be answered.
+func (s *Server) Lose(verbs ...string) { s.do(func() { s.lose = verbs }) }
+
+// CutShort makes the next plain list stop in the middle and never go on.
+func (s *Server) CutShort() { s.do(func() { s.cutShort = true }) }
+
+// Trickle makes lists pause after each object, if they are streamed, or each eighth.
+func (s *Server) Trickle(pause time.Duration) { s.do(func() { s.trickle = pause }) }
+
+// wait waits, without mu, which the caller holds, for a time or for the client to go.
+func (s *Server) wait(r *http.Request, d time.Duration) {
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-r.Context().Done():
+	}
+}
+
+// never waits for the client to go.
+func (s *Server) never(r *http.Request) { s.wait(r, math.MaxInt64) }
 
 // SpeakJSON makes the server know no protobuf.
 func (s *Server) SpeakJSON() { s.do(func() { s.jsonOnly = true }) }

@@ -5,7 +5,9 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -70,6 +72,10 @@ func (s *Server) admit(r *http.Request, req Request) *metav1.Status {
 	s.requests = append(s.requests, req)
 	for s.silent && r.Context().Err() == nil {
 		s.changed.Wait()
+	}
+	if slices.Contains(s.lose, req.Verb) {
+		s.lose = nil
+		s.never(r)
 	}
 	resource := schema.GroupResource{Group: discoveryv1.GroupName, Resource: req.Resource}
 	_, err := labels.Parse(req.Selector)
@@ -143,8 +149,31 @@ func (s *Server) list(answer *encoder, r *http.Request, req Request) {
 		s.changed.Wait()
 	}
 	list := newList(req.Resource, s.version, s.matching(req))
+	pause, half := s.trickle, s.cutShort
+	s.cutShort = false
 	s.mu.Unlock()
-	answer.object(http.StatusOK, list)
+	if pause == 0 && !half {
+		answer.object(http.StatusOK, list)
+		return
+	}
+	s.listInParts(answer, r, list, pause, half)
+}
+
+// listInParts pauses after each eighth of the list, and for ever after half of it.
+func (s *Server) listInParts(answer *encoder, r *http.Request, list runtime.Object, pause time.Duration, half bool) {
+	body := answer.encode(list)
+	answer.w.Header().Set("Content-Type", answer.format.MediaType)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, part := range slices.Collect(slices.Chunk(body, len(body)/8+1)) {
+		if half && i == 4 {
+			s.never(r)
+			return
+		}
+		_, _ = answer.w.Write(part)
+		_ = http.NewResponseController(answer.w).Flush()
+		s.wait(r, pause)
+	}
 }
 
 func newList(resource string, version int, objs []runtime.Object) runtime.Object {

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -40,7 +41,11 @@ type Server struct {
 	refuse      func(Request) *metav1.Status
 	tokens      map[string]bool // accepted ones; nil accepts everything
 	silent      bool
-	stalled     bool // lists stop after the first object
+	stalled     bool     // lists stop after the first object
+	endless     bool     // streamed lists lack their end
+	lose        []string // the next request with one of these verbs is not answered
+	cutShort    bool     // the next plain list stops in the middle
+	trickle     time.Duration
 	jsonOnly    bool
 	noWatchList bool
 }

@@ -95,8 +95,12 @@ func (s *Server) sendAll(w *stream, r *http.Request, req Request) {
 			s.flush(w)
 			s.changed.Wait()
 		}
+		if s.trickle > 0 {
+			s.flush(w)
+			s.wait(r, s.trickle)
+		}
 	}
-	if req.Verb == "stream" {
+	if req.Verb == "stream" && !s.endless {
 		meta := metav1.ObjectMeta{
 			ResourceVersion: strconv.Itoa(w.at),
 			Annotations:     map[string]string{metav1.InitialEventsAnnotationKey: "true"},
