@@ -44,7 +44,7 @@ type apiServer struct {
 
 	// What is wrong with its lists.
 	endless bool                               // streamed ones lack their end
-	midway  func(verb string, r *http.Request) // called within them, after each slice or 100 bytes, and as a watch begins
+	midway  func(verb string, r *http.Request) // called within them, after each slice, or the header and each 100 bytes, and as a watch begins
 }
 
 type loggedEvent struct {
@@ -207,6 +207,7 @@ func (s *apiServer) list(w http.ResponseWriter, r *http.Request, mine func(*disc
 	send(whole, http.StatusOK, list)
 	w.Header().Set("Content-Type", runtime.ContentTypeProtobuf)
 	w.WriteHeader(http.StatusOK)
+	midway("header", r)
 	for part := range slices.Chunk(whole.Body.Bytes(), 100) {
 		_, _ = w.Write(part)
 		_ = http.NewResponseController(w).Flush()

@@ -273,6 +273,10 @@ var unended = []struct {
 		s.withoutStreams()
 		s.midway = first(2, "list", never)
 	}, "the API server's answer stopped after 100 bytes, and nothing more came within 5s", stall},
+	{"stalls_at_once", func(s *apiServer) {
+		s.withoutStreams()
+		s.midway = first(2, "header", never)
+	}, "the API server's answer stopped after 0 bytes, and nothing more came within 5s", stall},
 	{"unanswered", func(s *apiServer) {
 		streams, lists := first(2, "stream", never), first(2, "list", never)
 		s.unanswered(func(verb string, r *http.Request) {
@@ -370,10 +374,13 @@ func TestList_SilentWatch(t *testing.T) {
 		api.midway = first(1, "watch", never)
 		cc, _ := build(t, cfg, "k8s:///echo-server:grpc")
 		cc.wantEndpoints(t, "10.0.0.1:8080 p1", "10.0.0.2:8080 p2")
-		<-time.After(time.Second)
+		<-time.After(whole)
+		if diff := cmp.Diff([]string{"stream"}, api.taken()); diff != "" {
+			t.Errorf("requests within %v of silence (-want +got):\n%s", whole, diff)
+		}
 		api.cut(false)
 		<-time.After(whole)
-		if diff := cmp.Diff([]string{"stream", "watch"}, api.taken()); diff != "" {
+		if diff := cmp.Diff([]string{"watch"}, api.taken()); diff != "" {
 			t.Errorf("requests within %v of silence (-want +got):\n%s", whole, diff)
 		}
 		api.set(newSlice("b"))
