@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"time"
+
+	"github.com/grpc-lb/grpc-lb/apps/k8sresolver/conformance/apiserver"
 )
 
 const (
@@ -108,4 +110,43 @@ func outage(r *rig) error {
 		}
 	}
 	return r.count(outageFailed)
+}
+
+// cutShort makes an API server without streamed lists stop in the middle of the next one.
+func cutShort(s *apiserver.Server) {
+	s.WithoutWatchList()
+	s.CutShort()
+}
+
+// lose makes an API server never answer the next list, streamed or plain.
+func lose(s *apiserver.Server) { s.Lose("list", "stream") }
+
+// startWith returns an experiment that times a program's start, up to its first call,
+// with an API server that is spoilt.
+func startWith(q quantity, spoil func(*apiserver.Server)) func(*rig) error {
+	return func(r *rig) error {
+		const patience = 30 * time.Second
+		if r.notes[q] != "" { // another number would not count
+			return nil
+		}
+		p := &pods{}
+		defer p.stop()
+		if err := p.start(1); err != nil {
+			return err
+		}
+		r.api.Set(p.slice())
+		spoil(r.api)
+		began := time.Now()
+		if err := r.call("Begin", fmt.Sprint(p.port), nil); err != nil {
+			return err
+		}
+		select {
+		case <-p.all[0].called:
+			r.add(q, time.Since(began).Seconds())
+		case <-time.After(patience):
+			r.note(q, "> %.0f", patience.Seconds())
+		case <-r.ctx.Done():
+		}
+		return nil
+	}
 }

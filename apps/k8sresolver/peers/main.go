@@ -3,7 +3,10 @@
 //
 //	go -C apps/k8sresolver/peers run .
 //
-// It prints a table and writes the JSON from which the suite's README is generated.
+// It prints a table and writes the JSON from which the suite's README is generated. Flags
+// choose a part of it; what was run before of the rest stays in the JSON with -keep:
+//
+//	go -C apps/k8sresolver/peers run . -run endless -experiments list -keep
 package main
 
 import (
@@ -59,7 +62,9 @@ type options struct {
 	peers    *regexp.Regexp
 	parallel int
 	figures  bool
+	chosen   *regexp.Regexp // names of experiments
 	rounds   int
+	keep     bool
 }
 
 func parse(args []string, stderr io.Writer) (options, error) {
@@ -71,6 +76,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	named := flags.String("peers", "", "run the resolvers whose name matches the expression")
 	flags.IntVar(&o.parallel, "parallel", 6*runtime.NumCPU(), "cases at a time; they wait more than they compute")
 	flags.BoolVar(&o.figures, "figures", true, "measure as well")
+	experiments := flags.String("experiments", "", "measure by the experiments whose name matches the expression: "+strings.Join(experimentNames(), ", "))
+	flags.BoolVar(&o.keep, "keep", false, "keep what the file of -o has of what does not run now")
 	flags.IntVar(&o.rounds, "rounds", 5, "how often each figure is measured, of which the median counts")
 	if err := flags.Parse(args); err != nil {
 		return o, err
@@ -78,6 +85,12 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	var err error
 	if o.only, err = regexp.Compile(*only); err == nil {
 		o.peers, err = regexp.Compile(*named)
+	}
+	if err == nil {
+		o.chosen, err = regexp.Compile(*experiments)
+	}
+	if err == nil && o.keep && o.output == "" {
+		err = errors.New("peers: -keep needs the file of -o, which is empty; expected both or none")
 	}
 	if err == nil && flags.NArg() > 0 {
 		err = fmt.Errorf("peers: %q is no flag; expected none but flags", flags.Arg(0))
@@ -102,10 +115,21 @@ func compare(ctx context.Context, o options, stdout io.Writer) error {
 		}
 	}
 	r := report.Report{Machine: report.Machine()}
-	for _, p := range chosen {
-		r.Subjects = append(r.Subjects, report.Subject{Name: p.Name, Version: p.version()})
+	for _, p := range peers() {
+		if o.keep || o.peers.MatchString(p.Name) {
+			r.Subjects = append(r.Subjects, report.Subject{Name: p.Name, Version: p.version()})
+		}
 	}
 	r.Subjects = append(r.Subjects, absent...)
+	var kept report.Report
+	if o.keep {
+		if kept, err = report.Read(o.output); err != nil {
+			return err
+		}
+		if err := r.Comparable(kept); err != nil { // before the work
+			return fmt.Errorf("peers: -keep: %s: %w", o.output, err)
+		}
+	}
 	if r.Cases, err = runCases(ctx, o, chosen, dir); err != nil {
 		return err
 	}
@@ -114,6 +138,7 @@ func compare(ctx context.Context, o options, stdout io.Writer) error {
 			return err
 		}
 	}
+	r.Keep(kept)
 	for _, c := range r.Cases {
 		for _, p := range chosen {
 			if result := c.Results[p.Name]; strings.HasPrefix(result, "failed") {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/grpc-lb/grpc-lb/apps/k8sresolver/conformance/apiserver"
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver/conformance/report"
 )
 
@@ -36,6 +37,10 @@ const (
 	idleCall    quantity = "idle"
 	closing     quantity = "close"
 
+	endlessStart  quantity = "endless start"
+	cutShortStart quantity = "cut short start"
+	lostStart     quantity = "lost start"
+
 	restartFailed   quantity = "restart failed"
 	outageFailed    quantity = "outage failed"
 	outageEnd       quantity = "outage end"
@@ -63,6 +68,9 @@ var figures = []figure{
 	{"calls that fail in an outage of the API server of about 3 s, worst round", "of 1,000", outageFailed, quantile(1)},
 	{"from the end of the outage to the first call of a new pod", "s", outageEnd, quantile(0.5)},
 	{"the same, worst round", "s", outageEnd, quantile(1)},
+	{"to the first call where the streamed list never ends", "s", endlessStart, quantile(0.5)},
+	{"to the first call after a plain list that stops in the middle", "s", cutShortStart, quantile(0.5)},
+	{"to the first call after a list that is never answered", "s", lostStart, quantile(0.5)},
 	{"stripped minimal client", "MiB", clientSize, quantile(0.5)},
 	{"its resident set after the first call", "MB", clientResident, quantile(0.5)},
 	{"of it anonymous memory, not the program's file", "MB", clientAnonymous, quantile(0.5)},
@@ -108,14 +116,28 @@ var experiments = []experiment{
 	{name: "idle", run: idle, of: []quantity{idleCall}},
 	{name: "restart", run: restart, of: []quantity{restartFailed}},
 	{name: "outage", run: outage, of: []quantity{outageFailed, outageEnd}, proxied: true},
+	{name: "endless-list", run: startWith(endlessStart, (*apiserver.Server).WithoutEnd), of: []quantity{endlessStart}},
+	{name: "cut-short-list", run: startWith(cutShortStart, cutShort), of: []quantity{cutShortStart}},
+	{name: "lost-list", run: startWith(lostStart, lose), of: []quantity{lostStart}},
 	{name: "client", run: least, of: clientQuantities},
 }
 
-// measure runs every experiment with each subject in turn, round after round.
+func experimentNames() []string {
+	var names []string
+	for _, e := range experiments {
+		names = append(names, e.name)
+	}
+	return names
+}
+
+// measure runs every chosen experiment with each subject in turn, round after round.
 func measure(ctx context.Context, o options, chosen []peer, dir string) ([]report.Figure, error) {
 	all := make(map[string]samples)
 	for _, p := range chosen {
 		all[p.Name] = samples{numbers: make(map[quantity][]float64), notes: make(map[quantity]string)}
+		if !o.chosen.MatchString("client") {
+			continue
+		}
 		fmt.Fprintf(os.Stderr, "building the client of %s\n", p.Name)
 		if err := buildClient(ctx, p, dir); err != nil {
 			all[p.Name].fill(clientQuantities, err)
@@ -128,6 +150,9 @@ func measure(ctx context.Context, o options, chosen []peer, dir string) ([]repor
 			fmt.Fprintf(os.Stderr, "about %v to go\n", left.Round(time.Second))
 		}
 		for _, e := range experiments {
+			if !o.chosen.MatchString(e.name) {
+				continue
+			}
 			for _, p := range chosen {
 				if ctx.Err() != nil {
 					return nil, ctx.Err()
@@ -143,11 +168,20 @@ func measure(ctx context.Context, o options, chosen []peer, dir string) ([]repor
 	for _, f := range figures {
 		row := report.Figure{Name: f.name, Unit: f.unit, Values: make(map[string]report.Value)}
 		for name, s := range all {
-			row.Values[name] = f.of(s)
+			if f.measured(o) {
+				row.Values[name] = f.of(s)
+			}
 		}
 		table = append(table, row)
 	}
 	return table, nil
+}
+
+// measured reports whether a chosen experiment takes samples of the figure's quantity.
+func (f figure) measured(o options) bool {
+	return slices.ContainsFunc(experiments, func(e experiment) bool {
+		return o.chosen.MatchString(e.name) && slices.Contains(e.of, f.quantity)
+	})
 }
 
 func (f figure) of(s samples) report.Value {

@@ -2,7 +2,9 @@ package main
 
 import (
 	"errors"
+	"io"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -96,6 +98,27 @@ func TestFigures_Measured(t *testing.T) {
 	for q := range taken {
 		if !shown[q] {
 			t.Errorf("quantity %q is in no figure", q)
+		}
+	}
+}
+
+// Tests which command lines are refused, and that a part can be chosen.
+func TestParse(t *testing.T) {
+	for line, ok := range map[string]bool{
+		"": true, "-run endless -experiments list -keep": true,
+		"-keep -o=": false, "-run (": false, "-experiments (": false, "-peers (": false, "endless": false,
+	} {
+		if _, err := parse(strings.Fields(line), io.Discard); (err == nil) != ok {
+			t.Errorf("parse(%q) = %v, want an error: %t", line, err, !ok)
+		}
+	}
+	o, err := parse([]string{"-experiments", "lost"}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range figures {
+		if got, want := f.measured(o), f.quantity == lostStart; got != want {
+			t.Errorf("%q is measured: %t, want %t", f.name, got, want)
 		}
 	}
 }

@@ -5,6 +5,7 @@ package report
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
@@ -94,6 +95,50 @@ func (r Report) Write(path string) error {
 	return os.WriteFile(path, append(b, '\n'), 0o644)
 }
 
+// Comparable reports why results of an older report cannot stand beside those of this one.
+func (r Report) Comparable(old Report) error {
+	if old.Machine != r.Machine {
+		return fmt.Errorf("it was measured on %q, expected %q: run all again", old.Machine, r.Machine)
+	}
+	for _, s := range old.Subjects {
+		i := slices.IndexFunc(r.Subjects, func(now Subject) bool { return now.Name == s.Name })
+		if i >= 0 && r.Subjects[i].Version != s.Version {
+			return fmt.Errorf("it has results of %s %s, expected %s: run all again", s.Name, s.Version, r.Subjects[i].Version)
+		}
+	}
+	return nil
+}
+
+// Keep takes what the report lacks from an older one, and drops what neither has.
+func (r *Report) Keep(old Report) {
+	if len(r.Figures) == 0 {
+		r.Figures = old.Figures
+	}
+	for i := range r.Cases {
+		c := &r.Cases[i]
+		j := slices.IndexFunc(old.Cases, func(o Case) bool { return o.Name == c.Name })
+		if j >= 0 {
+			c.Results = merged(old.Cases[j].Results, c.Results)
+		}
+	}
+	for i := range r.Figures {
+		f := &r.Figures[i]
+		j := slices.IndexFunc(old.Figures, func(o Figure) bool { return o.Name == f.Name && o.Unit == f.Unit })
+		if j >= 0 {
+			f.Values = merged(old.Figures[j].Values, f.Values)
+		}
+	}
+	r.Cases = slices.DeleteFunc(r.Cases, func(c Case) bool { return len(c.Results) == 0 })
+	r.Figures = slices.DeleteFunc(r.Figures, func(f Figure) bool { return len(f.Values) == 0 })
+}
+
+// merged returns both maps in one, of which the second wins.
+func merged[T any](old, now map[string]T) map[string]T {
+	all := maps.Clone(old)
+	maps.Copy(all, now)
+	return all
+}
+
 // Summary returns a table of the subjects in Markdown: cases that passed, and figures.
 func (r Report) Summary() string {
 	ran := r.ran()
@@ -131,7 +176,7 @@ func (r Report) passed(s Subject) string {
 	passed, ran := 0, 0
 	for _, c := range r.Cases {
 		result := c.Results[s.Name]
-		if strings.HasPrefix(result, "not run") {
+		if result == "" || strings.HasPrefix(result, "not run") {
 			continue
 		}
 		ran++

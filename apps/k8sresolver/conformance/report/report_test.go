@@ -95,6 +95,52 @@ Measured on 2 cores.
 	}
 }
 
+// Tests that a part of a comparison that ran again replaces what is older, and nothing
+// else; what is in neither is dropped.
+func TestReport_Keep(t *testing.T) {
+	old := report.Report{
+		Figures: []report.Figure{{Name: "delay", Values: map[string]report.Value{"mine": {Number: 1}, "other": {Number: 2}}}},
+		Cases: []report.Case{
+			{Name: "a", Results: map[string]string{"mine": "failed: x", "other": report.Passed}},
+			{Name: "gone", Results: map[string]string{"mine": report.Passed}},
+		},
+	}
+	r := report.Report{
+		Figures: []report.Figure{{Name: "delay", Values: map[string]report.Value{"mine": {Number: 3}}}, {Name: "unmeasured"}},
+		Cases:   []report.Case{{Name: "a", Results: map[string]string{"mine": report.Passed}}, {Name: "new"}, {Name: "b", Results: map[string]string{"mine": report.Passed}}},
+	}
+	r.Keep(old)
+	want := report.Report{
+		Figures: []report.Figure{{Name: "delay", Values: map[string]report.Value{"mine": {Number: 3}, "other": {Number: 2}}}},
+		Cases: []report.Case{
+			{Name: "a", Results: map[string]string{"mine": report.Passed, "other": report.Passed}},
+			{Name: "b", Results: map[string]string{"mine": report.Passed}},
+		},
+	}
+	if diff := cmp.Diff(want, r); diff != "" {
+		t.Errorf("Keep() (-want +got):\n%s", diff)
+	}
+}
+
+// Tests that results of another machine or another version do not get into one table.
+func TestReport_Comparable(t *testing.T) {
+	r := report.Report{Machine: "2 cores", Subjects: []report.Subject{{Name: "mine", Version: "v1"}}}
+	for _, test := range []struct {
+		name string
+		old  report.Report
+		ok   bool
+	}{
+		{"same", r, true},
+		{"without_a_subject", report.Report{Machine: "2 cores"}, true},
+		{"another_machine", report.Report{Machine: "4 cores", Subjects: r.Subjects}, false},
+		{"another_version", report.Report{Machine: "2 cores", Subjects: []report.Subject{{Name: "mine", Version: "v2"}}}, false},
+	} {
+		if err := r.Comparable(test.old); (err == nil) != test.ok {
+			t.Errorf("%s: Comparable() = %v, want an error: %t", test.name, err, !test.ok)
+		}
+	}
+}
+
 // Tests that a text is cut between characters.
 func TestCut(t *testing.T) {
 	for most, want := range map[int]string{2: "a…", 3: "aä…", 4: "aäb"} {
