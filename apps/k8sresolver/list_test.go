@@ -321,6 +321,44 @@ func TestList_PlainNeverEnds(t *testing.T) {
 	}
 }
 
+// Tests that a plain list is understood in JSON, too, and what callers are told of an
+// answer that is none.
+func TestList_Formats(t *testing.T) {
+	const list = `{"kind": "EndpointSliceList", "apiVersion": "discovery.k8s.io/v1", "metadata": {"resourceVersion": "7"}, "items": [{
+		"metadata": {"name": "a", "namespace": "shop"}, "addressType": "IPv4", "ports": [{"name": "grpc", "port": 8080, "protocol": "TCP"}],
+		"endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": true}, "targetRef": {"kind": "Pod", "name": "p1", "uid": "u1"}}]}]}`
+	for _, test := range []struct{ name, contentType, body, want string }{
+		{"json", "application/json", list, ""},
+		{"page", "text/html", "<html>welcome</html>", "decoding the API server's answer: "},
+		{"status", "application/json", `{"kind": "Status", "apiVersion": "v1", "status": "Success"}`, "the API server answered with a *v1.Status, expected an EndpointSliceList"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				api := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					switch verbOf(r) {
+					case "stream":
+						w.WriteHeader(http.StatusBadRequest)
+					case "list":
+						w.Header().Set("Content-Type", test.contentType)
+						w.WriteHeader(http.StatusOK)
+						_, _ = w.Write([]byte(test.body))
+					default:
+						<-r.Context().Done()
+					}
+				})
+				cc, _ := build(t, &rest.Config{Host: "http://api", Transport: inMemory{api}}, "k8s:///echo-server:grpc")
+				got := cc.next(t)
+				if ok := got.err == "" && slices.Equal(got.endpoints, []string{"10.0.0.1:8080 p1"}); test.want == "" && !ok {
+					t.Errorf("the resolver told %+v, want 10.0.0.1:8080", got)
+				}
+				if !strings.Contains(got.err, test.want) {
+					t.Errorf("the resolver told %+v, want an error with %q", got, test.want)
+				}
+			})
+		})
+	}
+}
+
 // Tests that endpoints stay through each kind of list that does not end, that callers
 // hear nothing of it, and that the news arrive after it.
 func TestList_KeepsEndpoints(t *testing.T) {

@@ -59,7 +59,7 @@ func (p Program) parse(args []string, stdout io.Writer) (options, error) {
 	fs.SetOutput(stdout)
 	fs.SortFlags = false
 	fs.Usage = func() { fmt.Fprintf(stdout, help+"Flags:\n%[2]s", p.Name, fs.FlagUsages()) }
-	targets := "whom to call: dns:///name:port, passthrough:///host:port, " + p.Target + "; HTTPS_PROXY is not used"
+	targets := "whom to call: dns:///name:port, passthrough:///host:port, " + p.Target + "; calls do not go through HTTPS_PROXY"
 	if len(args) > 0 && args[0] == "resolve" {
 		opts.resolve, args = true, args[1:]
 		opts.addResolveFlags(fs, targets)
