@@ -209,6 +209,9 @@ func (s *apiServer) list(w http.ResponseWriter, r *http.Request, mine func(*disc
 	w.WriteHeader(http.StatusOK)
 	midway("header", r)
 	for part := range slices.Chunk(whole.Body.Bytes(), 100) {
+		if r.Context().Err() != nil {
+			return
+		}
 		_, _ = w.Write(part)
 		_ = http.NewResponseController(w).Flush()
 		midway("list", r)

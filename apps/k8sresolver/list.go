@@ -23,7 +23,7 @@ const (
 	// listLimit is how long a plain list may take that never stands still. API servers
 	// end one after a minute.
 	listLimit = 5 * time.Minute
-	// plainFor is for how long lists are plain after a streamed one that did not end.
+	// plainFor is for how long lists are plain after a streamed one that stood still.
 	// To try again costs stallLimit without news, and a plain list costs the API server
 	// memory; an hour keeps both rare, and notices a proxy that was mended.
 	plainFor = time.Hour

@@ -202,7 +202,7 @@ func TestList_StreamNeverAnswered(t *testing.T) {
 }
 
 // Tests that a streamed list that is closed before its end gives way to a plain one, at
-// once.
+// once, and is tried again the next time.
 func TestList_StreamClosedBeforeItsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api, cfg := twoSlices()
@@ -212,8 +212,12 @@ func TestList_StreamClosedBeforeItsEnd(t *testing.T) {
 				panic(http.ErrAbortHandler)
 			}
 		}
-		startAfter(t, api, cfg, 2*time.Second, 3*time.Second)
-		if diff := cmp.Diff([]string{"stream", "list"}, lists(api.taken())); diff != "" {
+		cc := startAfter(t, api, cfg, 2*time.Second, 3*time.Second)
+		<-time.After(time.Minute)
+		api.expire()
+		api.set(newSlice("b"))
+		cc.wantEndpoints(t, "10.0.0.1:8080 p1")
+		if diff := cmp.Diff([]string{"stream", "list", "stream", "list"}, lists(api.taken())); diff != "" {
 			t.Errorf("lists (-want +got):\n%s", diff)
 		}
 	})

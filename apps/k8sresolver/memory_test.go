@@ -27,7 +27,7 @@ func (m inMemory) RoundTrip(r *http.Request) (*http.Response, error) {
 			if recover() != nil {
 				_ = pipe.CloseWithError(io.ErrUnexpectedEOF)
 			}
-			_ = pipe.Close()
+			_ = pipe.CloseWithError(r.Context().Err()) // the end, unless the client has gone
 		}()
 		m.handler.ServeHTTP(w, r)
 	}()

@@ -57,7 +57,7 @@ func (s *stream) Stop() {
 // before; here both end in an error, which makes it ask for a plain list.
 type streamedList struct {
 	*stream
-	unended func() // told when the list does not end
+	unended func() // told when the list stands still
 	events  chan apiwatch.Event
 	stopped chan struct{}
 	once    sync.Once
@@ -85,12 +85,13 @@ func (l *streamedList) run() {
 		case <-l.stopped:
 			return
 		case <-idle.C:
+			l.unended()
 			l.giveUp(fmt.Sprintf("neither a slice nor its end arrived within %v", stallLimit))
 			return
 		case event, open := <-l.Interface.ResultChan():
 			if !open {
 				if !ended {
-					l.giveUp("the watch was closed")
+					l.giveUp("the watch was closed") // which a lost connection does, too
 				}
 				return
 			}
@@ -115,7 +116,6 @@ func (l *streamedList) pass(event apiwatch.Event) {
 }
 
 func (l *streamedList) giveUp(why string) {
-	l.unended()
 	l.pass(apiwatch.Event{Type: apiwatch.Error, Object: &metav1.Status{
 		Status: metav1.StatusFailure, Message: "k8sresolver: the streamed list has not ended: " + why,
 	}})

@@ -50,7 +50,7 @@ type watch struct {
 	cancel  context.CancelFunc // ends what is running; written by start
 	running sync.WaitGroup
 
-	unended atomic.Bool // the last streamed list has not ended
+	unended atomic.Bool // the last streamed list stood still before its end
 
 	logged string // failure that was logged last, empty when its end was logged; of run's goroutine
 
