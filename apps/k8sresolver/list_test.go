@@ -79,7 +79,7 @@ func verbOf(r *http.Request) string {
 
 // startAfter builds a resolver, and wants the silence to be told, and then the endpoints
 // of a and b after a time between least and most.
-func startAfter(t *testing.T, api *apiServer, cfg *rest.Config, least, most time.Duration) *recorder {
+func startAfter(t *testing.T, cfg *rest.Config, least, most time.Duration) *recorder {
 	t.Helper()
 	began := time.Now()
 	cc, _ := build(t, cfg, "k8s:///echo-server:grpc")
@@ -110,7 +110,7 @@ func TestList_StreamWithoutEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api, cfg := twoSlices()
 		api.endless = true
-		cc := startAfter(t, api, cfg, stall, stall+time.Second)
+		cc := startAfter(t, cfg, stall, stall+time.Second)
 		synctest.Wait()
 		if diff := cmp.Diff([]string{"stream", "list", "watch"}, api.taken()); diff != "" {
 			t.Errorf("requests (-want +got):\n%s", diff)
@@ -176,7 +176,7 @@ func TestList_StreamWithNewsWithoutEnd(t *testing.T) {
 				}
 			}
 		}()
-		startAfter(t, api, cfg, stall, stall+time.Second)
+		startAfter(t, cfg, stall, stall+time.Second)
 	})
 }
 
@@ -190,7 +190,7 @@ func TestList_StreamNeverAnswered(t *testing.T) {
 				never(verb, r)
 			}
 		})
-		cc := startAfter(t, api, cfg, stall, stall+time.Second)
+		cc := startAfter(t, cfg, stall, stall+time.Second)
 		<-time.After(time.Minute)
 		api.expire()
 		api.set(newSlice("b"))
@@ -212,7 +212,7 @@ func TestList_StreamClosedBeforeItsEnd(t *testing.T) {
 				panic(http.ErrAbortHandler)
 			}
 		}
-		cc := startAfter(t, api, cfg, 2*time.Second, 3*time.Second)
+		cc := startAfter(t, cfg, 2*time.Second, 3*time.Second)
 		<-time.After(time.Minute)
 		api.expire()
 		api.set(newSlice("b"))
