@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io/fs"
@@ -41,9 +42,9 @@ func readAdoption(t *testing.T, names map[string]string) adoption {
 	}
 	_, section, _ := strings.Cut(string(content), "\n## Your own service in five steps\n")
 	section, _, _ = strings.Cut(section, "\n## ")
-	a := adoption{names: map[string]string{}, released: `sha256:|\b` + regexp.QuoteMeta(pinnedTag) + `\b`}
+	a := adoption{names: map[string]string{}, released: `sha256:|\b` + regexp.QuoteMeta(nextTag(t)) + `\b`}
 	for _, i := range releaseOf(t, root) {
-		a.released += "|" + regexp.QuoteMeta(path.Dir(i.NewName)+"/") + `|\b` + regexp.QuoteMeta(i.NewTag) + `\b`
+		a.released += "|" + regexp.QuoteMeta(path.Dir(i.NewName)+"/")
 	}
 	for step, text := range strings.Split(section, "\n**")[1:] {
 		if step >= len(a.steps) || text[0] != byte('1'+step) {
@@ -163,23 +164,28 @@ func strategies() []string {
 	return names
 }
 
-const pinnedTag = "v7.0.0"
+// nextTag is that of a release after the one that this checkout deploys.
+func nextTag(t *testing.T) string {
+	t.Helper()
+	return releaseOf(t, root)[0].NewTag + "-next"
+}
 
 // pinned is a repository that deploys a release with digests.
 func pinned(t *testing.T) string {
 	t.Helper()
 	dir := repository(t)
-	if code, _, stderr := (call{dir: dir, args: append([]string{"release", pinnedTag}, digests()...)}).run(t); code != 0 {
+	if code, _, stderr := (call{dir: dir, args: append([]string{"release", nextTag(t)}, digests(nextTag(t))...)}).run(t); code != 0 {
 		t.Fatalf("lab release: exit code %d: %s", code, stderr)
 	}
 	commit(t, dir)
 	return dir
 }
 
-// digests gives each program one, as `lab release` takes them.
-func digests() (all []string) {
-	for i, program := range image.Programs {
-		all = append(all, fmt.Sprintf("%s=sha256:%064x", program, i+1))
+// digests gives each program one that no other release has, as `lab release` takes
+// them.
+func digests(tag string) (all []string) {
+	for _, program := range image.Programs {
+		all = append(all, fmt.Sprintf("%s=sha256:%x", program, sha256.Sum256([]byte(program+tag))))
 	}
 	return all
 }
@@ -210,7 +216,7 @@ func TestAdopt(t *testing.T) {
 			}
 			namespace := "grpc-lb-" + a.names["name"]
 			for _, want := range []string{
-				"kind: Namespace\nmetadata:\n  labels:", "  name: " + namespace + "\n", "  name: " + a.names["server"] + "\n  namespace: " + namespace + "\n",
+				"kind: Namespace\n", "  name: " + namespace + "\n", "  name: " + a.names["server"] + "\n  namespace: " + namespace + "\n",
 				"image: " + a.names["registry"] + "/" + a.names["server"] + ":" + a.names["tag"] + "\n",
 				"image: " + a.names["registry"] + "/" + a.names["client"], "containerPort: " + a.names["port"] + "\n", "service: " + a.names["grpc"] + "\n",
 			} {
@@ -250,7 +256,7 @@ func TestAdoptLeavingOut(t *testing.T) {
 	}{
 		{name: "base", leave: without(1, "cp -r base"), want: "overlays/shop/base: no such file or directory"},
 		{name: "client_of_xds", leave: without(2, "echo-client-xds"), want: "image shop-client-xds changes nothing (entry-effect)"},
-		{name: "digests", leave: without(2, "digest:"), want: "has the digest of echo-server " + pinnedTag + " (release)"},
+		{name: "digests", leave: without(2, "digest:"), want: "has the digest of echo-server " + nextTag(t) + " (release)"},
 		{name: "names", leave: func(a *adoption) { a.steps[1] = nil }, want: `overlays/shop/kustomization.yaml: Namespace/grpc-lb-k8s-api: Namespace "grpc-lb-k8s-api", expected "grpc-lb-shop" (namespace)`},
 		{name: "name_of_the_server", leave: without(2, "echo-server"), want: "argocd/shop.yaml: Application/grpc-lb-shop: ignoreDifferences is [{apps Deployment shop-server"},
 		{name: "application", leave: func(a *adoption) { a.steps[3] = nil }, want: "no Application/grpc-lb-shop for overlays/shop (argocd-applications)"},

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"sigs.k8s.io/kustomize/api/types"
-	"sigs.k8s.io/yaml"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/diff"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/release"
@@ -27,7 +26,7 @@ func repository(t *testing.T) string {
 func commit(t *testing.T, dir string) {
 	t.Helper()
 	git(t, dir, "add", "--all")
-	git(t, dir, "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "--quiet", "--no-verify", "--message=m")
+	git(t, dir, "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "--quiet", "--no-verify", "--allow-empty", "--message=m")
 }
 
 func git(t *testing.T, dir string, args ...string) {
@@ -83,7 +82,7 @@ func releaseOf(t *testing.T, dir string) []types.Image {
 // its flags is raised; the difference goes to stdout alone.
 func TestDiff(t *testing.T) {
 	clean, released := repository(t), repository(t)
-	retag("v7.0.0")(t, released)
+	retag(nextTag(t))(t, released)
 	scaled, unignored := repository(t), repository(t)
 	for _, dir := range []string{scaled, unignored} {
 		for _, app := range []string{"server", "client"} {
@@ -136,7 +135,7 @@ func TestDiff(t *testing.T) {
 // The JSON holds every overlay and reads back.
 func TestDiffJSON(t *testing.T) {
 	dir := repository(t)
-	retag("v7.0.0")(t, dir)
+	retag(nextTag(t))(t, dir)
 	code, stdout, stderr := call{dir: dir, args: []string{"diff", "-o", "json"}}.run(t)
 	var r diff.Result
 	if err := json.Unmarshal([]byte(stdout), &r); err != nil || code != 1 || stderr != "" {
@@ -177,67 +176,6 @@ func TestDiffFailures(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			tt.call.wantFailure(t, 2, tt.want...)
-		})
-	}
-}
-
-// A pull request passes the gate of diff.yml with a new image, and not with what
-// wants a person's word.
-func TestWorkflowGate(t *testing.T) {
-	bash, err := exec.LookPath("bash")
-	if err != nil {
-		t.Skipf("runners have bash, this machine has not: %v", err)
-	}
-	content, err := os.ReadFile(filepath.Join(root, ".github/workflows/diff.yml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var workflow struct {
-		Jobs map[string]struct{ Steps []struct{ Name, Run string } }
-	}
-	if err := yaml.Unmarshal(content, &workflow); err != nil {
-		t.Fatal(err)
-	}
-	gate := ""
-	for _, s := range workflow.Jobs["diff"].Steps {
-		if s.Name == "gate" {
-			gate = s.Run
-		}
-	}
-	if gate == "" {
-		t.Fatal("diff.yml has no step gate")
-	}
-	for _, test := range []struct {
-		name   string
-		change func(t *testing.T, dir string)
-		want   string
-	}{
-		{name: "image", change: retag("v7.0.0")},
-		{name: "latest", change: retag("latest")}, // which check refuses
-		{name: "rights", want: "lab: rbac: k8s-api: Role grpc-lb-k8s-api/echo-client: ", change: func(t *testing.T, dir string) {
-			t.Helper()
-			edit(t, filepath.Join(dir, "overlays/k8s-api/role.yaml"), "      - watch\n", "      - watch\n      - delete\n")
-		}},
-		{name: "selector", want: "lab: immutable: ", change: func(t *testing.T, dir string) {
-			t.Helper()
-			edit(t, filepath.Join(dir, "base/echo-server/deployment.yaml"), "app.kubernetes.io/name: echo-server", "app.kubernetes.io/name: echo")
-		}},
-		{name: "renamed_overlay", want: "lab: pruned: dns: ", change: func(t *testing.T, dir string) {
-			t.Helper()
-			git(t, dir, "mv", "overlays/dns", "overlays/names")
-		}},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			dir := repository(t)
-			test.change(t, dir)
-			commit(t, dir)
-			step := exec.CommandContext(t.Context(), bash, "--noprofile", "--norc", "-eo", "pipefail", "-c", gate)
-			step.Dir, step.Env = dir, append(os.Environ(), "RUNNER_TEMP="+filepath.Dir(lab), "XDG_CACHE_HOME="+t.TempDir())
-			out, err := step.CombinedOutput()
-			if (err != nil) != (test.want != "") || !strings.HasPrefix(string(out), test.want) {
-				t.Errorf("the gate says %q, %v, want %q and to fail if that is something", out, err, test.want)
-			}
 		})
 	}
 }

@@ -13,6 +13,45 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
+// A pull request passes the gate of diff.yml with a new image, and not with what
+// wants a person's word.
+func TestWorkflowGate(t *testing.T) {
+	if _, err := exec.LookPath("bash"); err != nil {
+		t.Skipf("runners have bash, this machine has not: %v", err)
+	}
+	for _, test := range []struct {
+		name   string
+		change func(t *testing.T, dir string)
+		want   string
+	}{
+		{name: "image", change: retag(nextTag(t))},
+		{name: "latest", change: retag("latest")}, // which check refuses
+		{name: "rights", want: "lab: rbac: k8s-api: Role grpc-lb-k8s-api/echo-client: ", change: func(t *testing.T, dir string) {
+			t.Helper()
+			edit(t, filepath.Join(dir, "overlays/k8s-api/role.yaml"), "      - watch\n", "      - watch\n      - delete\n")
+		}},
+		{name: "selector", want: "lab: immutable: ", change: func(t *testing.T, dir string) {
+			t.Helper()
+			edit(t, filepath.Join(dir, "base/echo-server/deployment.yaml"), "app.kubernetes.io/name: echo-server", "app.kubernetes.io/name: echo")
+		}},
+		{name: "renamed_overlay", want: "lab: pruned: dns: ", change: func(t *testing.T, dir string) {
+			t.Helper()
+			git(t, dir, "mv", "overlays/dns", "overlays/names")
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			dir := repository(t)
+			test.change(t, dir)
+			commit(t, dir)
+			code, out := diffStep(t, "gate", dir, filepath.Dir(lab))
+			if (code != 0) != (test.want != "") || !strings.HasPrefix(out, test.want) {
+				t.Errorf("the gate says %q and ends with %d, want %q and to fail if that is something", out, code, test.want)
+			}
+		})
+	}
+}
+
 // review is one of a pull request's, as GitHub's REST API tells it.
 type review struct {
 	CommitID          string `json:"commit_id"`

@@ -20,7 +20,7 @@ func TestRelease(t *testing.T) {
 	for owner, small := range map[string]string{"grpc-lb": "grpc-lb", "MyOrg": "myorg"} {
 		t.Run(owner, func(t *testing.T) {
 			t.Parallel()
-			dir := repository(t)
+			dir, tag := repository(t), nextTag(t)
 			lab := func(args ...string) string {
 				t.Helper()
 				code, stdout, stderr := call{dir: dir, args: args}.run(t)
@@ -44,26 +44,26 @@ func TestRelease(t *testing.T) {
 			commit(t, dir)
 			lab(fork...)
 			changed()
-			args := append([]string{"release", pinnedTag, "--registry", "ghcr.io/" + owner}, digests()...)
+			args := append([]string{"release", tag, "--registry", "ghcr.io/" + owner}, digests(tag)...)
 			lab(args...)
 			changed(release.Digests, release.Component)
 			lab("check")
 			for _, i := range releaseOf(t, dir) {
-				if want := "ghcr.io/" + small + "/" + i.Name; i.NewName != want || i.NewTag != pinnedTag || i.Digest == "" {
+				if want := "ghcr.io/" + small + "/" + i.Name; i.NewName != want || i.NewTag != tag || i.Digest == "" {
 					t.Errorf("%+v is released, want %s with tag and digest", i, want)
 				}
 			}
-			if out := lab("diff", "--gate", "pruned"); !strings.Contains(out, " becomes ghcr.io/"+small+"/echo-server:"+pinnedTag+"@sha256:") {
+			if out := lab("diff", "--gate", "pruned"); !strings.Contains(out, " becomes ghcr.io/"+small+"/echo-server:"+tag+"@sha256:") {
 				t.Errorf("diff names no image of the release:\n%s", out)
 			}
 			commit(t, dir)
 			lab(args...)
 			changed()
-			retag("v7.1.0")(t, dir)
+			retag(tag+".1")(t, dir)
 			if out := lab("diff", "--gate", "pruned"); !strings.Contains(out, "another tag and the same digest") {
 				t.Errorf("diff does not say that the digests stay:\n%s", out)
 			}
-			if code, stdout, _ := (call{dir: dir, args: []string{"check"}}).run(t); code != 1 || !strings.Contains(stdout, "has the digest of "+pinnedTag+" (release)") {
+			if code, stdout, _ := (call{dir: dir, args: []string{"check"}}).run(t); code != 1 || !strings.Contains(stdout, "has the digest of "+tag+" (release)") {
 				t.Errorf("check of a tag by hand: exit code %d:\n%s", code, stdout)
 			}
 		})
@@ -72,7 +72,7 @@ func TestRelease(t *testing.T) {
 
 // What is no release or no fork is refused in one line, and nothing is changed.
 func TestReleaseRefused(t *testing.T) {
-	dir, given := repository(t), digests()
+	dir, given := repository(t), digests(nextTag(t))
 	for _, test := range []struct {
 		name string
 		args []string
@@ -109,16 +109,16 @@ func TestReleasedTree(t *testing.T) {
 	}
 	for _, owner := range []string{"grpc-lb", "MyOrg"} {
 		t.Run(owner, func(t *testing.T) {
-			dir := copyCheckout(t)
+			dir, tag := copyCheckout(t), nextTag(t)
 			git(t, dir, "init", "--quiet", "--initial-branch=main")
 			commit(t, dir)
 			run := func(name string, args ...string) {
 				t.Helper()
 				cmd := exec.CommandContext(t.Context(), name, args...)
 				cmd.Dir = dir
-				env := []string{"LAB_E2E=", "GITHUB_REF_NAME=" + pinnedTag, "KO_DOCKER_REPO=ghcr.io/" + owner}
+				env := []string{"LAB_E2E=", "GITHUB_REF_NAME=" + tag, "REPOSITORY=ghcr.io/" + strings.ToLower(owner)}
 				for i, variable := range []string{"SERVER", "CLIENT", "CLIENT_XDS"} {
-					_, digest, _ := strings.Cut(digests()[i], "=")
+					_, digest, _ := strings.Cut(digests(tag)[i], "=")
 					env = append(env, variable+"="+digest)
 				}
 				cmd.Env = append(os.Environ(), env...)
