@@ -83,63 +83,72 @@ func notBuilt(b component.Builder, all []component.Component) (missing []compone
 // checkSpace asks for room on every file system that building the components
 // writes to.
 func checkSpace(ctx context.Context, b component.Builder, missing []component.Component) error {
-	cache, modules := spaceNeed(missing)
-	needs := map[string]uint64{b.Cache: cache}
-	if modules > 0 {
+	modules := b.Cache // unless something is built
+	if len(missing) > 0 {
 		out, err := exec.CommandContext(ctx, "go", "env", "GOMODCACHE").Output()
 		if err != nil {
 			return fmt.Errorf("the go command cannot be run: %w: install Go and put it on PATH", err)
 		}
-		needs[strings.TrimSpace(string(out))] += modules
+		modules = strings.TrimSpace(string(out))
 	}
-	return checkFree(needs)
-}
-
-// spaceNeed is what making the components takes at most: in the lab's cache, where
-// what was compiled for Cluster, and for each component after it, is removed before
-// the next is built, and in Go's module cache.
-func spaceNeed(builds []component.Component) (cache, modules uint64) {
-	var group, most, programs, sources int
-	for _, c := range builds {
-		programs += c.Space.Programs
-		sources += c.Space.Sources
-		if slices.ContainsFunc(component.Cluster, func(of component.Component) bool { return of.Name == c.Name }) {
-			group += c.Space.Compiled
-		} else {
-			most = max(most, c.Space.Compiled)
-		}
-	}
-	return imagesNeed + uint64(max(group, most)+programs)*mib, uint64(sources) * mib
-}
-
-// checkFree wants so many bytes to be free at each directory; what lies on one file
-// system adds up.
-func checkFree(needs map[string]uint64) error {
+	var errs []error
 	type disk struct {
 		free, need uint64
 		at         []string
 	}
 	disks := map[uint64]*disk{}
-	var errs []error
-	for _, dir := range slices.Sorted(maps.Keys(needs)) {
+	add := func(dir string, need uint64) (device uint64) {
 		device, free, at, err := space(dir)
 		if err != nil {
 			errs = append(errs, err)
-			continue
+			return 0
 		}
 		if disks[device] == nil {
 			disks[device] = &disk{free: free}
 		}
-		disks[device].need += needs[dir]
+		disks[device].need = max(disks[device].need, need)
 		disks[device].at = append(disks[device].at, at)
+		return device
+	}
+	for _, stage := range stages(missing) {
+		cache, sources := add(b.Cache, stage.cache), add(modules, stage.modules)
+		if cache == sources {
+			add(b.Cache, stage.cache+stage.modules)
+		}
 	}
 	for _, device := range slices.Sorted(maps.Keys(disks)) {
 		if d := disks[device]; d.free < d.need {
+			slices.Sort(d.at)
 			errs = append(errs, fmt.Errorf("%.1f GiB are free at %s, the lab needs %.1f: free some, or set XDG_CACHE_HOME or GOMODCACHE to a larger disk",
 				float64(d.free)/gib, strings.Join(slices.Compact(d.at), " and "), float64(d.need)/gib))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// stage is what lies on disk while one group of components is built, in bytes.
+type stage struct {
+	cache   uint64 // in the lab's cache
+	modules uint64 // in Go's module cache
+}
+
+// stages returns what making the components takes, group after group: sources and
+// programs stay, what a group was compiled to does not.
+func stages(missing []component.Component) []stage {
+	kept := stage{cache: imagesNeed}
+	all := []stage{kept}
+	for _, group := range component.Groups {
+		compiled := 0
+		for _, c := range group {
+			if slices.ContainsFunc(missing, func(m component.Component) bool { return m.Name == c.Name }) {
+				compiled += c.Space.Compiled
+				kept.cache += uint64(c.Space.Programs) * mib
+				kept.modules += uint64(c.Space.Sources) * mib
+			}
+		}
+		all = append(all, stage{kept.cache + uint64(compiled)*mib, kept.modules})
+	}
+	return all
 }
 
 // space returns the device and the free bytes at the nearest existing directory.
