@@ -472,7 +472,7 @@ func TestCheck(t *testing.T) {
 	if code != 0 || stderr != "" || !strings.HasSuffix(stdout, "dns-max-age: 0 violations\n") {
 		t.Errorf("exit code %d, want 0; output:\n%s%s", code, stdout, stderr)
 	}
-	const note = "note: base/echo-server/deployment.yaml: Deployment/echo-server: Argo CD sets spec.replicas when it makes the object and ignores later commits of it: "
+	const note = "note: base/echo-server/deployment.yaml: Deployment/echo-server: later commits of spec.replicas are ignored by Argo CD, which sets it when it makes the object: "
 	if strings.Count(stdout, "note: ") != 1 || !strings.Contains(stdout, note) {
 		t.Errorf("want one note for all overlays, %q; output:\n%s", note, stdout)
 	}

@@ -76,7 +76,7 @@ func TestWorkflowPullRequest(t *testing.T) {
 				t.Errorf("it ends with %v and says %q, want it to fail: %t, and %q", err, out, test.fails, test.want)
 			}
 			noted, _ := os.ReadFile(calls) // none where gh is not called
-			for _, call := range strings.Split(test.calls, "|") {
+			for call := range strings.SplitSeq(test.calls, "|") {
 				if !strings.Contains(string(noted), call) {
 					t.Errorf("gh is called with %q, want %s", noted, call)
 				}

@@ -96,7 +96,7 @@ func checkEffects(t *tree, wrong reportFile) {
 			without := k.Kustomization
 			without.Images = slices.Delete(slices.Clone(k.Images), i, i+1)
 			entry := "image " + image.Name
-			if !t.hasEffect(k, entry, without) && !(k.Kind == types.ComponentKind && t.hasEffectAnywhere(k, entry, without)) {
+			if !t.hasEffect(k, entry, without) && (k.Kind != types.ComponentKind || !t.hasEffectAnywhere(k, entry, without)) {
 				wrong(k.File, "", "image %s changes nothing", image.Name)
 			}
 		}

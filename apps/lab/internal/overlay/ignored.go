@@ -69,7 +69,7 @@ func (r *Repository) IgnoredFields(names ...string) ([]Violation, error) {
 	for _, name := range names {
 		its, err := r.CheckWith(ignoredField, name, func(o *unstructured.Unstructured) error {
 			if paths := ignored[name].Of(o); paths != nil {
-				return fmt.Errorf("Argo CD sets %s when it makes the object and ignores later commits of it", strings.Join(paths, ", "))
+				return fmt.Errorf("later commits of %s are ignored by Argo CD, which sets it when it makes the object", strings.Join(paths, ", "))
 			}
 			return nil
 		})

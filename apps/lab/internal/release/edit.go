@@ -47,8 +47,10 @@ func SetImages(content []byte, change func(types.Image) types.Image) ([]byte, er
 		}
 	}
 	edited := d.bytes()
-	if got, err := Images(edited); err != nil || !slices.Equal(got, images) {
-		return nil, fmt.Errorf("images: cannot be edited as they are written: expected %v, got %v %v", images, got, err)
+	if got, err := Images(edited); err != nil {
+		return nil, fmt.Errorf("images: cannot be edited as they are written: %w", err)
+	} else if !slices.Equal(got, images) {
+		return nil, fmt.Errorf("images: cannot be edited as they are written: expected %v, got %v", images, got)
 	}
 	return edited, nil
 }
