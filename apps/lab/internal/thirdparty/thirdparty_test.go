@@ -386,3 +386,33 @@ func packed(t *testing.T, archive, ref string, want []string) {
 		t.Errorf("programs (-want +got):\n%s", diff)
 	}
 }
+
+// The overlays name the versions that the lab packs: an update of a component that
+// leaves a tag behind, or of a tag alone, fails here, and not as an image that cannot
+// be had.
+func TestOverlaysNameWhatIsPacked(t *testing.T) {
+	const checkout = "../../../.."
+	repository, err := overlay.Find(checkout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, packed := range []struct {
+		overlay, image string
+		of             component.Component
+	}{
+		{"envoy", "docker.io/envoyproxy/envoy", component.Envoy},
+		{"linkerd", "registry.k8s.io/kubectl", component.Kubernetes},
+	} {
+		version, err := packed.of.Version(checkout)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rendered, err := repository.Render(packed.overlay)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := "image: " + packed.image + ":" + version + "\n"; !strings.Contains(string(rendered), want) {
+			t.Errorf("overlays/%s lacks %q: the lab packs that version, of apps/lab/components/%s", packed.overlay, want, packed.of.Name)
+		}
+	}
+}
