@@ -123,12 +123,12 @@ func undoBadImage(ctx context.Context, s *site) error {
 		if _, err := s.source.back(ctx); err != nil {
 			return err
 		}
+		if err := s.endSync(ctx, l4App); err != nil {
+			return err
+		}
 	}
 	commit, err := git(ctx, s.source.dir, "rev-parse", "HEAD")
 	if err != nil {
-		return err
-	}
-	if err := s.endSync(ctx, l4App); err != nil {
 		return err
 	}
 	return s.settled(ctx, commit, s.able()...)
