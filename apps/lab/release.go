@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+	"strings"
+
 	"github.com/spf13/cobra"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/release"
@@ -22,7 +25,7 @@ registry shows.
 Exit codes: 0 done; 2 wrong usage, and nothing is changed.`,
 		Example: `  go run ./apps/lab release v0.2.0 echo-server=sha256:... echo-client=sha256:... echo-client-xds=sha256:...`,
 		Args:    cobra.MinimumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := findCheckout()
 			if err != nil {
 				return err
@@ -31,13 +34,18 @@ Exit codes: 0 done; 2 wrong usage, and nothing is changed.`,
 			if err == nil && registry != "" {
 				registry, err = release.ParseRegistry(registry)
 			}
+			var replaced []string
 			if err == nil {
-				err = release.Set(c.repository.Root(), release.Release{Registry: registry, Tag: args[0], Digests: digests})
+				replaced, err = release.Set(c.repository.Root(), release.Release{Registry: registry, Tag: args[0], Digests: digests})
 			}
 			if err != nil {
 				return exitError{exitUsage, err}
 			}
-			return nil
+			if len(replaced) > 0 {
+				_, _ = fmt.Fprintf(cmd.OutOrStdout(), "%s was recorded with another digest of %s: replaced\n", args[0], strings.Join(replaced, ", "))
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "set in %s and %s: commit them\n", release.Component, release.Digests)
+			return err
 		},
 	}
 	cmd.Flags().StringVar(&registry, "registry", "", "`HOST/OWNER` of the images (default the one that is set); capitals become small, as registries want")
@@ -54,25 +62,23 @@ argocd/root.yaml, and the registry of the images in
 ` + release.Component + `. It changes
 nothing else and may be run again.
 
-Exit codes: 0 done; 2 wrong usage.`,
+Exit codes: 0 done; 2 wrong usage, and nothing is changed.`,
 		Example: `  go run ./apps/lab fork https://github.com/me/grpc-lb.git --registry ghcr.io/me`,
 		Args:    cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := findCheckout()
 			if err != nil {
 				return err
 			}
 			owner, err := release.ParseRegistry(registry)
 			if err == nil {
-				err = release.SetRepository(c.repository.Root(), release.Repository{URL: args[0], Branch: branch})
-			}
-			if err == nil {
-				err = release.SetRegistry(c.repository.Root(), owner)
+				err = release.Fork(c.repository.Root(), release.Repository{URL: args[0], Branch: branch}, owner)
 			}
 			if err != nil {
 				return exitError{exitUsage, err}
 			}
-			return nil
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "set in argocd/repository.yaml, argocd/root.yaml and %s: commit them\n", release.Component)
+			return err
 		},
 	}
 	cmd.Flags().StringVar(&registry, "registry", "", "`HOST/OWNER` of the images; capitals become small, as registries want")

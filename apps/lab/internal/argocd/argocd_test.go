@@ -98,7 +98,7 @@ func pin(t *testing.T, root string) {
 	for i, program := range []string{"echo-server", "echo-client", "echo-client-xds"} {
 		digests[program] = fmt.Sprintf("sha256:%064d", i)
 	}
-	if err := release.Set(root, release.Release{Tag: "v7.0.0", Digests: digests}); err != nil {
+	if _, err := release.Set(root, release.Release{Tag: "v7.0.0", Digests: digests}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -94,7 +94,7 @@ type argoError struct {
 func (r *Repository) checkArgoCD(overlays map[string][]Object) []Violation {
 	const file = "argocd/kustomization.yaml"
 	broken := func(errs ...error) []Violation {
-		return (&tree{broken: errs, origins: origins{overlay: file}}).check()
+		return (&tree{repository: r, broken: errs, origins: origins{overlay: file}}).check()
 	}
 	sources, errs := r.sources("argocd")
 	if len(errs) > 0 {

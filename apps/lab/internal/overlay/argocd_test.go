@@ -149,3 +149,19 @@ func TestArgoCDAccepts(t *testing.T) {
 		})
 	}
 }
+
+// Where argocd/ cannot be rendered, or root.yaml is missing, that alone is reported.
+func TestArgoCDMissing(t *testing.T) {
+	for _, file := range []string{"argocd/dns.yaml", "argocd/repository.yaml", "argocd/kustomization.yaml", "argocd/root.yaml"} {
+		t.Run(file, func(t *testing.T) {
+			repository := clone(t, nil)
+			if err := os.Remove(filepath.Join(repository.Root(), file)); err != nil {
+				t.Fatal(err)
+			}
+			found, err := repository.Check()
+			if err != nil || len(found) != 1 || found[0].Rule != "kustomize-build" {
+				t.Errorf("found %v, %v, want one violation of kustomize-build", found, err)
+			}
+		})
+	}
+}

@@ -1,6 +1,8 @@
 package overlay
 
 import (
+	"cmp"
+	"path"
 	"slices"
 
 	"sigs.k8s.io/kustomize/api/types"
@@ -29,6 +31,9 @@ func checkRelease(t *tree, wrong reportFile) {
 		if first := released[0]; image.NewTag != first.NewTag {
 			wrong(release.Component, "", "image %s has tag %q, %s has %q", image.Name, image.NewTag, first.Name, first.NewTag)
 		}
+		if first := released[0]; path.Dir(image.NewName) != path.Dir(first.NewName) {
+			wrong(release.Component, "", "image %s comes from %s, %s from %s", image.Name, path.Dir(image.NewName), first.Name, path.Dir(first.NewName))
+		}
 	}
 	for _, w := range workloads(t.objects) {
 		for _, c := range w.containers() {
@@ -36,7 +41,7 @@ func checkRelease(t *tree, wrong reportFile) {
 			ours := slices.ContainsFunc(released, func(i types.Image) bool { return i.NewName == name })
 			if problem := record.Problem(name, tag, digest, ours); problem != "" {
 				object := describe(w.Object)
-				wrong(t.origins.file(object, digest), object, "container %s: image %s %s", c.Name, c.Image, problem)
+				wrong(t.origins.file(object, cmp.Or(digest, tag)), object, "container %s: image %s %s", c.Name, c.Image, problem)
 			}
 		}
 	}

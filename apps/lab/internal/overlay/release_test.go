@@ -18,7 +18,7 @@ func releasedTwice(t *testing.T) *overlay.Repository {
 	t.Helper()
 	repository := clone(t, map[string]string{release.Digests: "{}\n"})
 	for _, version := range []string{"v7.0.0", "v7.1.0"} {
-		if err := release.Set(repository.Root(), release.Release{Tag: version, Digests: map[string]string{
+		if _, err := release.Set(repository.Root(), release.Release{Tag: version, Digests: map[string]string{
 			"echo-server": digest("server"), "echo-client": digest(version), "echo-client-xds": digest("xds " + version),
 		}}); err != nil {
 			t.Fatal(err)
@@ -73,7 +73,14 @@ func TestRelease(t *testing.T) {
 				`image echo-client has tag "v7.1.0", echo-server has "v7.2.0"`, `image echo-client-xds has tag "v7.1.0", echo-server has "v7.2.0"`,
 			},
 		},
-		{name: "by_the_tag_alone", old: "    digest: " + digest("v7.1.0") + "\n", new: ""},
+		{
+			name: "by_the_tag_alone", old: "    digest: " + digest("v7.1.0") + "\n", new: "",
+			want: []string{image + client + ":v7.1.0 has no digest, and v7.1.0 is recorded with " + digest("v7.1.0")},
+		},
+		{
+			name: "another_registry", old: "newName: " + client + "\n", new: "newName: ghcr.io/me/echo-client\n",
+			want: []string{"image echo-client comes from ghcr.io/me, echo-server from "},
+		},
 		{
 			name: "digest_in_a_manifest", file: "overlays/linkerd/l5d/daemonset.yaml", old: "linkerd:1.7.5", new: "linkerd@" + digest("server"),
 			want: []string{"container l5d: image ", "has the digest of echo-server v7.0.0, v7.1.0"},

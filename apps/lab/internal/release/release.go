@@ -74,14 +74,15 @@ func ParseDigests(texts []string) (map[string]string, error) {
 }
 
 // Set makes the checkout deploy a release, and records its digests. It may be
-// called again.
-func Set(root string, r Release) error {
+// called again. It returns the programs of which the tag was recorded with another
+// digest.
+func Set(root string, r Release) (replaced []string, err error) {
 	if !tagForm.MatchString(r.Tag) || r.Tag == "latest" {
-		return fmt.Errorf("tag %q: expected one of a release, such as v0.2.0", r.Tag)
+		return nil, fmt.Errorf("tag %q: expected one of a release, such as v0.2.0", r.Tag)
 	}
 	images, err := Read(root)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var programs, missing []string
 	for _, image := range images {
@@ -90,19 +91,26 @@ func Set(root string, r Release) error {
 			missing = append(missing, image.Name)
 		}
 	}
+	if len(programs) == 0 {
+		return nil, fmt.Errorf("%s names no images: restore it, by git checkout", Component)
+	}
 	if len(missing) > 0 {
-		return fmt.Errorf("no digest of %s: a release sets all of %s", strings.Join(missing, ", "), strings.Join(programs, ", "))
+		return nil, fmt.Errorf("no digest of %s: a release sets all of %s", strings.Join(missing, ", "), strings.Join(programs, ", "))
 	}
 	for program := range r.Digests {
 		if !slices.Contains(programs, program) {
-			return fmt.Errorf("no program %q: expected %s", program, strings.Join(programs, ", "))
+			return nil, fmt.Errorf("no program %q: expected %s", program, strings.Join(programs, ", "))
 		}
 	}
 	record, err := ReadRecord(root)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := edit(root, Component, func(content []byte) ([]byte, error) {
+	if replaced, err = record.add(r); err != nil {
+		return nil, err
+	}
+	e := newEdits(root)
+	e.edit(Component, func(content []byte) ([]byte, error) {
 		return SetImages(content, func(image types.Image) types.Image {
 			if r.Registry != "" {
 				image.NewName = r.Registry + "/" + image.Name
@@ -110,23 +118,7 @@ func Set(root string, r Release) error {
 			image.NewTag, image.Digest = r.Tag, r.Digests[image.Name]
 			return image
 		})
-	}); err != nil {
-		return err
-	}
-	record[r.Tag] = r.Digests
-	return record.write(root)
-}
-
-// edit changes a file of the checkout.
-func edit(root, file string, change func([]byte) ([]byte, error)) error {
-	path := filepath.Join(root, file)
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	edited, err := change(content)
-	if err != nil {
-		return fmt.Errorf("%s: %w", file, err)
-	}
-	return os.WriteFile(path, edited, 0o644)
+	})
+	e.edit(Digests, func([]byte) ([]byte, error) { return record.bytes() })
+	return replaced, e.write()
 }

@@ -3,6 +3,7 @@ package release_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -61,7 +62,7 @@ func read(t *testing.T, root, file string) string {
 
 func set(t *testing.T, root string, r release.Release) {
 	t.Helper()
-	if err := release.Set(root, r); err != nil {
+	if _, err := release.Set(root, r); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -109,7 +110,9 @@ patches: []
 	}
 	// Moved in a fork that releases the tag anew.
 	first.Digests = map[string]string{"a": one("d"), "b": one("e")}
-	set(t, root, first)
+	if replaced, err := release.Set(root, first); err != nil || !slices.Equal(replaced, []string{"a", "b"}) {
+		t.Errorf("replaced %q, %v, want both", replaced, err)
+	}
 	if record, err = release.ReadRecord(root); err != nil || record["v0.2.0"]["a"] != one("d") {
 		t.Errorf("record %v, %v: want the tag's new digests", record, err)
 	}
@@ -140,7 +143,7 @@ func TestSetRefuses(t *testing.T) {
 				test.content = component
 			}
 			root := checkout(t, test.content)
-			err := release.Set(root, test.release)
+			_, err := release.Set(root, test.release)
 			if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("error %v, want one line with %q", err, test.want)
 			}
@@ -242,18 +245,85 @@ func TestFork(t *testing.T) {
 	if err := release.SetRepository(apart, release.Repository{URL: "https://example.com/B/c.git"}); err == nil || !strings.Contains(err.Error(), "argocd/root.yaml: does not name https://example.com/a.git") {
 		t.Errorf("root.yaml of another repository: error %v", err)
 	}
-	for _, url := range []string{"", "github.com/me/grpc-lb", "https://example.com", "a b://c/d", "https://example.com/a b"} {
+	for _, url := range []string{
+		"", "github.com/me/grpc-lb", "https://example.com", "a b://c/d", "https://example.com/a b", "file:///tmp/x", "oci://ghcr.io/x",
+		"https://user:secret@example.com/a.git", "https://secret@example.com/a.git", "ssh://user:secret@example.com/a.git", "https://example.com/a.git?ref=1",
+	} {
 		if err := release.SetRepository(root, release.Repository{URL: url}); err == nil || !strings.Contains(err.Error(), "expected a URL that git takes") {
 			t.Errorf("%q: error %v", url, err)
 		}
 	}
-	if err := release.SetRegistry(root, "ghcr.io/y"); err != nil {
+	for _, branch := range []string{"1.0", "12", "a b", "a#b", "a:b"} {
+		if err := release.SetRepository(root, release.Repository{URL: "https://example.com/c.git", Branch: branch}); err == nil || !strings.Contains(err.Error(), "branch") {
+			t.Errorf("branch %q: error %v", branch, err)
+		}
+	}
+	r := release.Repository{URL: "ssh://git@example.com/B/c.git", Branch: "release/1.0"}
+	if err := release.Fork(root, r, "ghcr.io/y"); err != nil {
 		t.Fatal(err)
+	}
+	if got, err := release.ReadRepository(root); err != nil || got != r {
+		t.Errorf("read %v, %v, want %v", got, err, r)
 	}
 	want := strings.NewReplacer("ghcr.io/x/a", "ghcr.io/y/a", "'ghcr.io/x/b'", "ghcr.io/y/b").Replace(component)
 	if diff := cmp.Diff(want, read(t, root, release.Component)); diff != "" {
 		t.Errorf("component (-want +got):\n%s", diff)
 	}
+}
+
+// A command that fails at one of its files has changed none, and leaves nothing else.
+func TestAllOrNothing(t *testing.T) {
+	fork := func(root string) error {
+		return release.Fork(root, release.Repository{URL: "https://example.com/new.git"}, "ghcr.io/y")
+	}
+	set := func(root string) error {
+		_, err := release.Set(root, release.Release{Tag: "v9", Digests: map[string]string{"a": one("a"), "b": one("b")}})
+		return err
+	}
+	for _, test := range []struct {
+		name, file, content string
+		do                  func(string) error
+		want                string
+	}{
+		{name: "fork_component_is_no_yaml", file: release.Component, content: ":: {[", do: fork, want: release.Component + ": "},
+		{name: "fork_component_is_empty", file: release.Component, do: fork, want: release.Component + ": names no images"},
+		{name: "fork_root_of_another", file: "argocd/root.yaml", content: "spec: {}\n", do: fork, want: "argocd/root.yaml: does not name"},
+		{name: "release_component_is_empty", file: release.Component, do: set, want: "names no images"},
+		{name: "release_record_is_no_yaml", file: release.Digests, content: ":: {[", do: set, want: release.Digests + ": "},
+		{name: "release_digest_of_another_program", file: release.Digests, content: "v8:\n  b: " + one("a") + "\n", do: set, want: "a: " + one("a") + " is recorded for b v8"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			root := checkout(t, component)
+			if err := os.WriteFile(filepath.Join(root, test.file), []byte(test.content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			before := files(t, root)
+			if err := test.do(root); err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %v, want %q", err, test.want)
+			}
+			if diff := cmp.Diff(before, files(t, root)); diff != "" {
+				t.Errorf("files (-before +after):\n%s", diff)
+			}
+		})
+	}
+}
+
+// files are all of a directory, by path.
+func files(t *testing.T, root string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	err := filepath.WalkDir(root, func(path string, entry os.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		all[path] = string(content)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
 }
 
 // A digest is judged by what was recorded of it: see TestRelease of package
@@ -265,14 +335,16 @@ func TestProblem(t *testing.T) {
 		released                 bool
 		want                     string
 	}{
-		{name: "no_digest", image: "x/a", tag: "v1", released: true},
+		{name: "no_digest", image: "x/a", tag: "v1", released: true, want: "has no digest, and v1 is recorded with " + one("1")},
+		{name: "no_digest_of_others", image: "x/a", tag: "v1"},
+		{name: "no_digest_and_no_record", image: "x/a", tag: "v3", released: true},
 		{name: "its_own", image: "x/b", tag: "v1", digest: one("2"), released: true},
 		{name: "the_same_in_two", image: "x/a", tag: "v2", digest: one("1"), released: true},
 		{name: "of_a_mirror", image: "y/z/b", tag: "v2", digest: one("3")},
 		{name: "no_tag", image: "x/b", digest: one("2"), released: true},
 		{name: "unknown_of_others", image: "x/shop", tag: "v1", digest: one("9")},
 		{name: "unknown_under_the_program's_name", image: "me/a", tag: "v1", digest: one("9")},
-		{name: "unknown_tag_and_digest", image: "x/a", tag: "v3", digest: one("9"), released: true},
+		{name: "unknown_tag_and_digest", image: "x/a", tag: "v3", digest: one("9"), released: true, want: "has a digest that is not recorded for v3"},
 		{name: "of_another_release", image: "x/b", tag: "v1", digest: one("3"), want: "has the digest of v2"},
 		{name: "of_releases", image: "x/a", tag: "v3", digest: one("1"), want: "has the digest of v1, v2"},
 		{name: "of_another_program", image: "x/shop", tag: "v1", digest: one("3"), want: "has the digest of b v2"},

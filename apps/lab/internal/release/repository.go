@@ -1,6 +1,7 @@
 package release
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -42,26 +43,60 @@ func ReadRepository(root string) (Repository, error) {
 	return Repository{named.Data.URL, named.Data.Revision}, nil
 }
 
-// urlForm is what git takes: scheme://host/path or user@host:path.
-var urlForm = regexp.MustCompile(`^(?:[a-z]+://[^\s/]*/\S+|[^\s/@]+@[^\s/:]+:\S+)$`)
+var (
+	// urlForm is what Argo CD takes, without a password, which would be committed:
+	// https://host/path, ssh://user@host/path or user@host:path.
+	urlForm = regexp.MustCompile(`^(?:(?:https?|git)://[^\s/@?#]+|ssh://(?:[^\s/:@?#]+@)?[^\s/@?#]+)/[^\s?#]+$|^[^\s/:@]+@[^\s/:@]+:[^\s?#]+$`)
+	// branchForm is narrower than git's: kustomize copies the name without quotes, so
+	// it must be no number.
+	branchForm = regexp.MustCompile(`^[\w./-]*[A-Za-z][\w./-]*$`)
+)
 
 // SetRepository makes Argo CD read another repository; an empty branch leaves it
 // as it is.
 func SetRepository(root string, r Repository) error {
-	if !urlForm.MatchString(r.URL) {
-		return fmt.Errorf("repository %q: expected a URL that git takes, such as https://github.com/me/grpc-lb.git", r.URL)
+	e := newEdits(root)
+	if err := e.setRepository(r); err != nil {
+		return err
 	}
-	was, err := ReadRepository(root)
+	return e.write()
+}
+
+// Fork makes Argo CD read another repository, and has the images come from another
+// registry, with tag and digests as they are: the same sources give the same digests.
+func Fork(root string, r Repository, registry string) error {
+	e := newEdits(root)
+	if err := e.setRepository(r); err != nil {
+		return err
+	}
+	e.edit(Component, func(content []byte) ([]byte, error) {
+		if images, err := Images(content); err == nil && len(images) == 0 {
+			return nil, errors.New("names no images: restore it, by git checkout")
+		}
+		return SetImages(content, func(image types.Image) types.Image {
+			image.NewName = registry + "/" + image.Name
+			return image
+		})
+	})
+	return e.write()
+}
+
+func (e *edits) setRepository(r Repository) error {
+	if !urlForm.MatchString(r.URL) {
+		return fmt.Errorf("repository %q: expected a URL that git takes, without a password, such as https://github.com/me/grpc-lb.git", r.URL)
+	}
+	if r.Branch != "" && !branchForm.MatchString(r.Branch) {
+		return fmt.Errorf("branch %q: expected a name with a letter, of letters, digits and ._/-", r.Branch)
+	}
+	was, err := ReadRepository(e.root)
 	if err != nil {
 		return err
 	}
 	if r.Branch == "" {
 		r.Branch = was.Branch
 	}
-	for _, file := range []string{atRoot, ofRepository} { // last what says how it was
-		if err := edit(root, file, func(content []byte) ([]byte, error) { return r.replace(content, was) }); err != nil {
-			return err
-		}
+	for _, file := range []string{atRoot, ofRepository} {
+		e.edit(file, func(content []byte) ([]byte, error) { return r.replace(content, was) })
 	}
 	return nil
 }
@@ -102,15 +137,4 @@ func (r Repository) replace(content []byte, was Repository) ([]byte, error) {
 		return nil, fmt.Errorf("does not name %s, as %s does: let both name the same", was.URL, ofRepository)
 	}
 	return d.bytes(), nil
-}
-
-// SetRegistry has the images come from another registry, with tag and digests as
-// they are: the same sources give the same digests.
-func SetRegistry(root, registry string) error {
-	return edit(root, Component, func(content []byte) ([]byte, error) {
-		return SetImages(content, func(image types.Image) types.Image {
-			image.NewName = registry + "/" + image.Name
-			return image
-		})
-	})
 }
