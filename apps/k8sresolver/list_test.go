@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -44,9 +45,9 @@ func slowly(d time.Duration) func(string, *http.Request) {
 
 // first lets a fault happen to the first n requests of a verb only.
 func first(n int, verb string, fault func(string, *http.Request)) func(string, *http.Request) {
+	var happened atomic.Int64 // requests that were given up still run
 	return func(v string, r *http.Request) {
-		if v == verb && n > 0 {
-			n--
+		if v == verb && happened.Add(1) <= int64(n) {
 			fault(v, r)
 		}
 	}
