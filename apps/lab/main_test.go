@@ -310,10 +310,11 @@ func TestOutput(t *testing.T) {
 		{"completion of an output of costs", []string{"__complete", "costs", "-o", ""}, []string{"table\njson\nmarkdown\n"}},
 		{"completion of an output", []string{"__complete", "-o", ""}, []string{"table\njson\n"}},
 	}
+	manifests := copyOfManifests(t) // of this repository alone, also in a fork
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			code, stdout, stderr := call{args: tt.args}.run(t)
+			code, stdout, stderr := call{dir: manifests, args: tt.args}.run(t)
 			if code != 0 {
 				t.Errorf("exit code %d, want 0; stderr:\n%s", code, stderr)
 			}
@@ -473,7 +474,7 @@ func TestCheck(t *testing.T) {
 		t.Errorf("exit code %d, want 0; output:\n%s%s", code, stdout, stderr)
 	}
 	const note = "note: base/echo-server/deployment.yaml: Deployment/echo-server: later commits of spec.replicas are ignored by Argo CD, which sets it when it makes the object: "
-	if strings.Count(stdout, "note: ") != 1 || !strings.Contains(stdout, note) {
+	if strings.Count(stdout, note) != 1 {
 		t.Errorf("want one note for all overlays, %q; output:\n%s", note, stdout)
 	}
 	obeyed := copyOfManifests(t)
