@@ -152,7 +152,20 @@ func TestWorkflowCompare(t *testing.T) {
 // runner's directory, with the lab in it.
 func diffStep(t *testing.T, name, dir, temp string, env ...string) (code int, out string) {
 	t.Helper()
-	content, err := os.ReadFile(filepath.Join(root, ".github/workflows/diff.yml"))
+	step := exec.CommandContext(t.Context(), "bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", stepOf(t, "diff.yml", "diff", name))
+	step.Dir = dir
+	step.Env = append(append(os.Environ(), "RUNNER_TEMP="+temp, "XDG_CACHE_HOME="+t.TempDir()), env...)
+	said, err := step.CombinedOutput()
+	if err != nil && step.ProcessState == nil {
+		t.Fatal(err)
+	}
+	return step.ProcessState.ExitCode(), string(said)
+}
+
+// stepOf returns the script of a step of a workflow.
+func stepOf(t *testing.T, file, job, name string) string {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(root, ".github/workflows", file))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,19 +175,11 @@ func diffStep(t *testing.T, name, dir, temp string, env ...string) (code int, ou
 	if err := yaml.Unmarshal(content, &workflow); err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range workflow.Jobs["diff"].Steps {
-		if s.Name != name {
-			continue
+	for _, s := range workflow.Jobs[job].Steps {
+		if s.Name == name {
+			return s.Run
 		}
-		step := exec.CommandContext(t.Context(), "bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", s.Run)
-		step.Dir = dir
-		step.Env = append(append(os.Environ(), "RUNNER_TEMP="+temp, "XDG_CACHE_HOME="+t.TempDir()), env...)
-		said, err := step.CombinedOutput()
-		if err != nil && step.ProcessState == nil {
-			t.Fatal(err)
-		}
-		return step.ProcessState.ExitCode(), string(said)
 	}
-	t.Fatalf("diff.yml has no step %s", name)
-	return 0, ""
+	t.Fatalf("%s: job %s has no step %q", file, job, name)
+	return ""
 }

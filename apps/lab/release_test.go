@@ -4,11 +4,8 @@ import (
 	"bytes"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
-
-	"sigs.k8s.io/yaml"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/release"
 )
@@ -126,7 +123,7 @@ func TestReleasedTree(t *testing.T) {
 					t.Errorf("%s %s: %v\n%s", name, args, err, failures(out))
 				}
 			}
-			run("bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", pinStep(t))
+			run("bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", stepOf(t, "images.yml", "pin", "set the digests"))
 			if owner != "grpc-lb" {
 				run(lab, "fork", "https://github.com/"+owner+"/fork.git", "--registry", "ghcr.io/"+owner, "--branch", "trunk")
 				readAdoption(t, nil).follow(t, dir, 1, 2, 4)
@@ -148,26 +145,4 @@ func failures(out []byte) []byte {
 		}
 	}
 	return bytes.Join(kept, nil)
-}
-
-// pinStep returns the script that pins a release.
-func pinStep(t *testing.T) string {
-	t.Helper()
-	content, err := os.ReadFile(filepath.Join(root, ".github/workflows/images.yml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var workflow struct {
-		Jobs map[string]struct{ Steps []struct{ Run string } }
-	}
-	if err := yaml.Unmarshal(content, &workflow); err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range workflow.Jobs["pin"].Steps {
-		if strings.Contains(s.Run, " release ") && strings.Contains(s.Run, "apps/lab") {
-			return s.Run
-		}
-	}
-	t.Fatal("no step of the job pin runs `lab release`")
-	return ""
 }
