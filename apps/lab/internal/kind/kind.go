@@ -22,6 +22,7 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/existing"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
 )
 
 const (
@@ -38,7 +39,31 @@ type Options struct {
 	Kubeconfig string
 	// Nodes is how many nodes a cluster gets that is created.
 	Nodes int
+	// APIPort is the port of the loopback at which the API answers; 0 takes a free one.
+	APIPort int
+	// NodeImage is the nodes' image; empty takes kind's own.
+	NodeImage string
+	// Logs is a directory that gets the logs of nodes that could not be created.
+	Logs     string
+	Progress progress.Reporter
 }
+
+// ErrPull says that the nodes' image cannot be pulled.
+var ErrPull = errors.New("the image cannot be pulled")
+
+// Steps returns how many steps Up reports.
+func Steps(Options) int { return 1 }
+
+// Left names what Docker still has of the cluster.
+func Left(ctx context.Context, o Options) ([]string, error) {
+	if !Made(o) {
+		return nil, nil
+	}
+	return []string{o.Kubeconfig}, nil
+}
+
+// Status implements cluster.Cluster.
+func (c *Cluster) Status() cluster.Status { return c.Cluster.Status() }
 
 // Cluster is a running kind cluster. It implements cluster.Cluster.
 type Cluster struct {
@@ -160,7 +185,7 @@ func Made(o Options) bool {
 }
 
 // Down deletes the cluster, running or not.
-func Down(o Options) error { return down(o, newProvider()) }
+func Down(ctx context.Context, o Options) error { return down(o, newProvider()) }
 
 func down(o Options, p provider) error {
 	if err := p.Delete(o.Name, o.Kubeconfig); err != nil {

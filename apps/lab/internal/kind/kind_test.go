@@ -240,7 +240,7 @@ func TestKind(t *testing.T) {
 	if c.Versions()["kubernetes"] == "" {
 		t.Error("the cluster has no version")
 	}
-	if err := kind.Down(o); err != nil {
+	if err := kind.Down(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
 	if found, err := kind.Find(t.Context(), o); found != nil || err != nil {
