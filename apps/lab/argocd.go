@@ -9,7 +9,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/argocd"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/builtin"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 )
@@ -33,11 +33,11 @@ without a login ("--core").`,
 			if err != nil {
 				return err
 			}
-			cluster, err := c.running()
+			on, err := c.running(cmd.Context())
 			if err != nil {
 				return err
 			}
-			config, err := cluster.RESTConfig()
+			config, err := on.RESTConfig()
 			if err != nil {
 				return exitError{exitNoCluster, err}
 			}
@@ -52,7 +52,7 @@ without a login ("--core").`,
 			if len(args) == 0 {
 				return show(cmd.OutOrStdout(), access)
 			}
-			return exitError{exitNoCluster, c.argocdCLI(cluster, args)}
+			return exitError{exitNoCluster, c.argocdCLI(on, args)}
 		},
 	}
 }
@@ -69,8 +69,8 @@ UI        %s
 
 // argocdCLI becomes Argo CD's CLI, which takes Argo CD's namespace from its
 // kubeconfig.
-func (c checkout) argocdCLI(cluster *builtin.Cluster, args []string) error {
-	config, err := clientcmd.LoadFromFile(cluster.Kubeconfig())
+func (c checkout) argocdCLI(on cluster.Cluster, args []string) error {
+	config, err := clientcmd.LoadFromFile(on.Kubeconfig())
 	if err != nil {
 		return err
 	}

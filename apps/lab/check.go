@@ -145,7 +145,7 @@ var admitted = overlay.Rule{Name: "api-server", Remedy: "mend what the API serve
 // checkLive has the checkout's cluster, where one is up, judge every object of
 // overlays whose namespaces are there, and stores nothing.
 func (c checkout) checkLive(ctx context.Context, found *checked) error {
-	cluster, err := c.running()
+	cluster, err := c.running(ctx)
 	if err != nil {
 		found.NotRun = []string{err.Error()}
 		return nil

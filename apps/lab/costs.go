@@ -13,9 +13,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/builtin"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/costs"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )
 
@@ -51,7 +51,7 @@ killed. It prints medians over the runs; it judges no claims.`,
 	f.StringVarP(&o.run.output, "output", "o", "table", "output `format`: table, json or markdown")
 	f.StringArrayVar(&o.run.images, "image", nil, "an image as `REF=FILE`, of docker save or an OCI layout, instead of packing or pulling it (repeatable)")
 	f.BoolVar(&o.run.noInstall, "no-install", false, "install nothing beside the overlays")
-	o.run.up.flags(f)
+	o.run.up.flags(cmd)
 	_ = cmd.RegisterFlagCompletionFunc("only", completeOverlays)
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json", "markdown"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -64,6 +64,13 @@ func (o costsOptions) execute(ctx context.Context, stdout io.Writer) error {
 	if o.runs < 1 || o.runs > maxRuns {
 		return exitError{exitUsage, fmt.Errorf("--runs %d: expected 1 to %d", o.runs, maxRuns)}
 	}
+	if err := o.run.up.check(); err != nil {
+		return exitError{exitUsage, err}
+	}
+	if o.run.up.cluster == provider.Kind {
+		return exitError{exitUsage, fmt.Errorf("--cluster %s: the containers' counters are out of reach there: expected --cluster %s", provider.Kind, provider.Builtin)}
+	}
+	o.run.up.cluster = provider.Builtin
 	if o.update != "" { // which must not fail after an hour of measuring
 		if _, err := o.updated(costs.Table{}); err != nil {
 			return exitError{exitUsage, err}
@@ -154,22 +161,18 @@ func (o costsOptions) measure(ctx context.Context) (t costs.Table, err error) {
 		return t, exitError{exitUsage, err}
 	}
 	steps := first.steps() + o.runs + (o.runs-1)*len(o.run.only)
-	cluster, err := builtin.Find(c.dirs)
+	on, err := c.ownSite(ctx, o.run.up, false)
+	if err != nil {
+		return t, err
+	}
+	p := newPrinter(steps + on.steps)
+	cluster, err := on.up(ctx, p, first.components())
 	if err != nil {
 		return t, exitError{exitNoCluster, err}
 	}
-	if cluster == nil {
-		steps += builtin.Steps()
-	}
-	p := newPrinter(steps)
-	if cluster == nil {
-		up := c.upOptions(o.run.up, p)
-		up.Builds = first.components()
-		if cluster, err = builtin.Up(ctx, up); err != nil {
-			return t, exitError{exitNoCluster, err}
-		}
+	if on.down != nil {
 		defer func() {
-			if downErr := builtin.Down(ctx, c.dirs); downErr != nil {
+			if downErr := on.down(ctx); downErr != nil {
 				err = errors.Join(err, exitError{exitFailed, fmt.Errorf("taking the cluster down: %w", downErr)})
 			}
 		}()
@@ -182,7 +185,7 @@ func (o costsOptions) measure(ctx context.Context) (t costs.Table, err error) {
 		if n > 0 {
 			plan = first.again()
 		}
-		result, err := plan.measure(ctx, c, cluster, builtinDNS, false, p)
+		result, err := plan.measure(ctx, c, cluster, false, p)
 		end(err)
 		if err != nil {
 			failed = exitError{exitFailed, fmt.Errorf("run %d of %d: %w", n+1, o.runs, err)}

@@ -171,7 +171,7 @@ func (c checkout) diffLive(ctx context.Context, _ string, overlays []string) (di
 	if err != nil {
 		return diff.Result{}, err
 	}
-	cluster, err := c.running()
+	cluster, err := c.running(ctx)
 	if err != nil {
 		return diff.Result{}, err
 	}
@@ -203,5 +203,5 @@ func (c checkout) diffLive(ctx context.Context, _ string, overlays []string) (di
 		u.Ignored = ignored[name]
 		units = append(units, u)
 	}
-	return diff.Compare("the cluster at "+cluster.API(), "the working tree", units...)
+	return diff.Compare("the cluster at "+cluster.Status().API, "the working tree", units...)
 }

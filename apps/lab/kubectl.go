@@ -3,10 +3,10 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -19,12 +19,12 @@ func newKubectl() *cobra.Command {
 		Short:              "Run the cluster's own kubectl against it",
 		Example:            "  go run ./apps/lab kubectl -n grpc-lb-dns logs deployment/echo-client",
 		DisableFlagParsing: true,
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := findCheckout()
 			if err != nil {
 				return err
 			}
-			cluster, err := c.running()
+			cluster, err := c.running(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -33,19 +33,22 @@ func newKubectl() *cobra.Command {
 	}
 }
 
-// become replaces this process by a program of the cluster's components, with
-// more variables in its environment. It returns only when it could not.
+// become replaces this process by a program of the cluster's components, or by
+// the user's own where that is not built, with more variables in its environment.
+// It returns only when it could not.
 func (c checkout) become(of component.Component, program string, args []string, env ...string) error {
 	b := component.Builder{Root: c.repository.Root(), Cache: c.dirs.Cache}
 	dir, built, err := b.Path(of)
 	if err != nil {
 		return err
 	}
+	path := filepath.Join(dir, program)
 	if !built {
-		return fmt.Errorf("%s is not built for this checkout's pins: `lab run` what needs it once more", program)
+		if path, err = exec.LookPath(program); err != nil {
+			return fmt.Errorf("%s is not built for this checkout's pins, and PATH has none: `lab run` what needs it once more, or install it", program)
+		}
 	}
-	err = syscall.Exec(filepath.Join(dir, program), append([]string{program}, args...), override(os.Environ(), env...))
-	return fmt.Errorf("%s: %w", program, err)
+	return become(path, append([]string{program}, args...), override(os.Environ(), env...))
 }
 
 // override sets variables of an environment in place of what they were: of two

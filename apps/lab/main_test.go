@@ -17,7 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/builtin"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/dirs"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/costs"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/release"
 )
@@ -165,8 +165,10 @@ func TestFailures(t *testing.T) {
 		{"kubectl without a cluster", call{args: []string{"kubectl", "get", "nodes"}}, 3, []string{"`lab up`"}},
 		{"too many retries", call{args: []string{"run", "--retries", "10"}}, 2, []string{"--retries 10", "0 to 9"}},
 		{"no nodes", call{args: []string{"up", "--nodes", "0"}}, 3, []string{"0 nodes", "1 to 9"}},
-		{"unknown cluster", call{args: []string{"--cluster", "minikube"}}, 2, []string{`"minikube"`, "builtin or kind", "--context"}},
-		{"two clusters", call{args: []string{"--cluster", "kind", "--context", "a"}}, 2, []string{"--cluster kind", "--context a"}},
+		{"unknown cluster", call{args: []string{"--cluster", "minikube"}}, 2, []string{`"minikube"`, "kind or builtin", "--context"}},
+		{"two clusters", call{args: []string{"--cluster", "kind", "--context", "a"}}, 2, []string{"--cluster", "--context a"}},
+		{"an image of the built-in cluster", call{args: []string{"up", "--cluster", "builtin", "--node-image", "x"}}, 2, []string{"--node-image x", "--cluster kind"}},
+		{"costs on kind", call{args: []string{"costs", "--cluster", "kind"}}, 2, []string{"--cluster kind", "out of reach", "--cluster builtin"}},
 		{"registry without a context", call{args: []string{"--registry", "ghcr.io/me/lab"}}, 2, []string{"--context"}},
 		{"context without a registry", call{args: []string{"--context", "a"}}, 2, []string{"--context a", "--registry HOST/PATH", "--push"}},
 		{"registry that is none", call{args: []string{"--context", "a", "--registry", "me/lab"}}, 2, []string{`"me/lab"`, "HOST/PATH", "ghcr.io/me/lab"}},
@@ -204,7 +206,7 @@ func TestFailures(t *testing.T) {
 
 func TestBusy(t *testing.T) {
 	cache := t.TempDir()
-	lock, err := builtin.NewDirs(filepath.Join(cache, "grpc-lb"), root).Lock()
+	lock, err := dirs.New(filepath.Join(cache, "grpc-lb"), root).Lock()
 	if err != nil {
 		t.Fatal(err)
 	}

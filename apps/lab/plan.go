@@ -116,9 +116,6 @@ func (p *plan) leaveToNodes() {
 			}
 			return !given
 		})
-		if experiment.TrailsDNS(s) {
-			p.origins[s.Name] = append(p.origins[s.Name], fmt.Sprintf("the TTL and the cache of this cluster's DNS are not known, %s and %s are assumed", usualDNS.TTL, usualDNS.Cache))
-		}
 	}
 }
 
@@ -181,7 +178,7 @@ func (p *plan) steps() int {
 
 // measure builds what is missing, puts the images onto the nodes and runs the
 // experiments.
-func (p *plan) measure(ctx context.Context, c checkout, on cluster.Cluster, dns experiment.DNS, disposable bool, r progress.Reporter) (result report.Result, err error) {
+func (p *plan) measure(ctx context.Context, c checkout, on cluster.Cluster, disposable bool, r progress.Reporter) (result report.Result, err error) {
 	b := component.Builder{Root: c.repository.Root(), Cache: c.dirs.Cache}
 	if err := p.build(ctx, b, on, r); err != nil {
 		return result, err
@@ -197,6 +194,12 @@ func (p *plan) measure(ctx context.Context, c checkout, on cluster.Cluster, dns 
 	if p.registry == nil {
 		if err := p.clear(ctx, client); err != nil {
 			return result, fmt.Errorf("removing what an earlier run left: %w", err)
+		}
+	}
+	dns := on.DNS(ctx)
+	for _, s := range p.strategies {
+		if dns.Assumed && experiment.TrailsDNS(s) {
+			p.origins[s.Name] = append(p.origins[s.Name], fmt.Sprintf("the TTL and the cache of this cluster's DNS are not known, %s and %s are assumed", dns.TTL, dns.Cache))
 		}
 	}
 	measured := experiment.Config{

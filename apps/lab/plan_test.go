@@ -6,7 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/argocd"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/builtin"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/dirs"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
 )
@@ -18,7 +18,7 @@ func TestPlanImages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := checkout{repository, builtin.NewDirs(t.TempDir(), repository.Root())}
+	c := newCheckout(repository, dirs.New(t.TempDir(), repository.Root()))
 	all, err := repository.List()
 	if err != nil {
 		t.Fatal(err)

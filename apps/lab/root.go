@@ -1,18 +1,23 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/builtin"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/dirs"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider"
 )
 
 func newRoot() *cobra.Command {
@@ -43,7 +48,12 @@ refuted or a required one not proven; 2 wrong usage; 3 no cluster could be had.`
 // checkout is this repository and what the lab keeps for it.
 type checkout struct {
 	repository *overlay.Repository
-	dirs       builtin.Dirs
+	dirs       dirs.Dirs
+	clusters   provider.Set
+}
+
+func newCheckout(r *overlay.Repository, d dirs.Dirs) checkout {
+	return checkout{r, d, provider.All(d, r.Root())}
 }
 
 func findCheckout() (checkout, error) {
@@ -55,7 +65,7 @@ func findCheckout() (checkout, error) {
 	if err != nil {
 		return checkout{}, exitError{exitUsage, fmt.Errorf("no cache directory: %w: set XDG_CACHE_HOME or HOME", err)}
 	}
-	return checkout{repository, builtin.NewDirs(filepath.Join(cache, "grpc-lb"), repository.Root())}, nil
+	return newCheckout(repository, dirs.New(filepath.Join(cache, "grpc-lb"), repository.Root())), nil
 }
 
 // lockCheckout also keeps every other lab from the checkout's cluster until
@@ -72,15 +82,22 @@ func lockCheckout() (c checkout, unlock func(), err error) {
 }
 
 // running returns the checkout's cluster that is up.
-func (c checkout) running() (*builtin.Cluster, error) {
-	cluster, err := builtin.Find(c.dirs)
+func (c checkout) running(ctx context.Context) (cluster.Cluster, error) {
+	_, on, err := c.clusters.Find(ctx)
 	if err != nil {
 		return nil, exitError{exitNoCluster, err}
 	}
-	if cluster == nil {
-		return nil, exitError{exitNoCluster, fmt.Errorf("no cluster of this checkout is up: start one with `lab up`")}
+	if on != nil {
+		return on, nil
 	}
-	return cluster, nil
+	left, err := c.clusters.Left(ctx)
+	if err != nil {
+		return nil, exitError{exitNoCluster, err}
+	}
+	if len(left) > 0 {
+		return nil, exitError{exitNoCluster, fmt.Errorf("no cluster of this checkout is up, but %s are left of one: remove them with `lab down`", strings.Join(left, ", "))}
+	}
+	return nil, exitError{exitNoCluster, errors.New("no cluster of this checkout is up: start one with `lab up`")}
 }
 
 func completeOverlays(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {

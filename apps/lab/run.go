@@ -64,9 +64,8 @@ without a strategy's name is measured as the strategy that its rendering follows
 	f.BoolVar(&o.dirty, "dirty", false, "with --deploy argocd: sync uncommitted changes too")
 	f.StringArrayVar(&o.images, "image", nil, "an image as `REF=FILE`, of docker save or an OCI layout, instead of packing or pulling it (repeatable)")
 	f.BoolVar(&o.noInstall, "no-install", false, "install nothing beside the overlays: what needs Istio is not run on a cluster without it")
-	o.up.flags(f)
+	o.up.flags(cmd)
 	o.site.flags(f)
-	_ = cmd.RegisterFlagCompletionFunc("cluster", cobra.FixedCompletions([]string{builtinCluster, kindCluster}, cobra.ShellCompDirectiveNoFileComp))
 	for _, name := range []string{"only", "require"} {
 		_ = cmd.RegisterFlagCompletionFunc(name, completeOverlays)
 	}
@@ -88,7 +87,10 @@ func run(ctx context.Context, o runOptions, stdout io.Writer) error {
 	if o.deploy != "apply" && o.deploy != argocd.Name {
 		return exitError{exitUsage, fmt.Errorf("--deploy %q: expected apply or argocd", o.deploy)}
 	}
-	if err := o.site.check(o.deploy); err != nil {
+	if err := o.up.check(); err != nil {
+		return exitError{exitUsage, err}
+	}
+	if err := o.site.check(o.up, o.deploy); err != nil {
 		return exitError{exitUsage, err}
 	}
 	c, err := findCheckout()
@@ -126,14 +128,14 @@ func run(ctx context.Context, o runOptions, stdout io.Writer) error {
 		return exitError{exitNoCluster, err}
 	}
 	disposable := on.down != nil && !o.keep
-	result, err := plan.measure(ctx, c, running, on.dns, disposable, p)
+	result, err := plan.measure(ctx, c, running, disposable, p)
 	if disposable {
 		if downErr := on.down(ctx); downErr != nil {
 			err = errors.Join(err, fmt.Errorf("taking the cluster down: %w", downErr))
 		}
 	}
-	if on.kept != "" && o.keep {
-		fmt.Fprintln(os.Stderr, "lab: "+on.kept)
+	if on.down != nil && o.keep {
+		fmt.Fprintf(os.Stderr, "lab: the %s cluster is kept: KUBECONFIG=%s; `lab down` ends it\n", running.Kind(), running.Kubeconfig())
 	}
 	if result.Started.IsZero() {
 		if _, coded := errors.AsType[exitError](err); coded {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -18,30 +17,19 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/argocd"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/builtin"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/existing"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kind"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
-)
-
-// The values of --cluster.
-const (
-	builtinCluster = "builtin"
-	kindCluster    = "kind"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider"
 )
 
 // roleName is that of the ClusterRole which --print-rbac prints.
 const roleName = "grpc-lb-lab"
-
-// createTime is what creating a kind cluster may take, its image's pulling
-// included.
-const createTime = 15 * time.Minute
 
 // pullTime is what the first pods may take on a cluster that pulls their images.
 const pullTime = 3 * time.Minute
@@ -50,16 +38,8 @@ const pullTime = 3 * time.Minute
 // others.
 const atOnce = 3
 
-// usualDNS is what kubeadm and kind configure, and most others: records of 30 s,
-// cached for 30 s.
-var usualDNS = experiment.DNS{TTL: 30 * time.Second, Cache: 30 * time.Second}
-
-// builtinDNS is what the built-in cluster's CoreDNS is told.
-var builtinDNS = experiment.DNS{TTL: builtin.DNSTTL * time.Second, Cache: builtin.DNSCache * time.Second}
-
 // siteOptions say which cluster a run measures.
 type siteOptions struct {
-	cluster   string
 	context   string
 	registry  string
 	push, yes bool
@@ -68,7 +48,6 @@ type siteOptions struct {
 }
 
 func (o *siteOptions) flags(f *pflag.FlagSet) {
-	f.StringVar(&o.cluster, "cluster", "", "`kind` of cluster to boot: builtin, or kind (default this checkout's where one is up, kind where a Docker daemon answers, else builtin)")
 	f.StringVar(&o.context, "context", "", "`name` of a context of your kubeconfig: measure on that cluster, and install nothing beside the overlays")
 	f.StringVar(&o.registry, "registry", "", "with --context: `HOST/PATH` from which its nodes pull the lab's images")
 	f.BoolVar(&o.push, "push", false, "with --registry: push the lab's images there first")
@@ -77,16 +56,14 @@ func (o *siteOptions) flags(f *pflag.FlagSet) {
 }
 
 // check looks for contradictions in the flags.
-func (o *siteOptions) check(deploy string) (err error) {
+func (o *siteOptions) check(up upOptions, deploy string) (err error) {
 	switch {
-	case o.cluster != "" && o.cluster != builtinCluster && o.cluster != kindCluster:
-		return fmt.Errorf("--cluster %q: expected %s or %s; a cluster that is there already is named by --context", o.cluster, builtinCluster, kindCluster)
 	case o.context == "" && (o.registry != "" || o.push || o.yes):
 		return errors.New("--registry, --push and --yes are about the cluster of --context: name one")
 	case o.context == "":
 		return nil
-	case o.cluster != "":
-		return fmt.Errorf("--cluster %s boots a cluster and --context %s names one: give one of the two", o.cluster, o.context)
+	case up.cluster != "" || up.nodeImage != "":
+		return fmt.Errorf("--cluster and --node-image boot a cluster and --context %s names one: give one of the two", o.context)
 	case deploy == argocd.Name:
 		return errors.New("--deploy argocd installs Argo CD, and the lab installs nothing on the cluster of --context: apply argocd/root.yaml there yourself")
 	case o.registry == "" && !o.printRBAC:
@@ -107,11 +84,8 @@ type site struct {
 	// steps counts what up reports.
 	steps int
 	up    func(context.Context, progress.Reporter, []component.Component) (cluster.Cluster, error)
-	// down undoes up; it is nil where that booted nothing.
+	// down undoes up; it is nil where that boots nothing.
 	down func(context.Context) error
-	// kept says where a cluster is that was booted and left.
-	kept string
-	dns  experiment.DNS
 }
 
 // site chooses the cluster. Of one that is not the lab's it makes sure, before
@@ -120,80 +94,51 @@ func (c checkout) site(ctx context.Context, o runOptions) (site, error) {
 	if o.site.context != "" {
 		return c.existingSite(ctx, o)
 	}
-	if o.site.cluster == "" {
-		running, err := builtin.Find(c.dirs)
-		switch {
-		case err != nil:
-			return site{}, exitError{exitNoCluster, err}
-		case running == nil && kind.Answers(ctx) == nil:
-			o.site.cluster = kindCluster
-		}
-	}
-	if o.site.cluster == kindCluster {
-		return c.kindSite(ctx, o)
-	}
-	return c.builtinSite(o)
+	return c.ownSite(ctx, o.up, o.keep)
 }
 
-func (c checkout) builtinSite(o runOptions) (site, error) {
-	s := site{dns: builtinDNS}
-	running, err := builtin.Find(c.dirs)
+// ownSite is the checkout's cluster that is up, or one that is booted.
+func (c checkout) ownSite(ctx context.Context, o upOptions, keep bool) (site, error) {
+	of, running, err := c.clusters.Find(ctx)
 	if err != nil {
-		return s, exitError{exitNoCluster, err}
+		return site{}, exitError{exitNoCluster, err}
 	}
 	if running != nil {
-		s.up = func(context.Context, progress.Reporter, []component.Component) (cluster.Cluster, error) {
-			return running, nil
+		if o.cluster != "" && o.cluster != of.Name() {
+			return site{}, exitError{exitNoCluster, fmt.Errorf("--cluster %s: this checkout's %s cluster is up: end it with `lab down`, or leave the flag out", o.cluster, of.Name())}
 		}
-		return s, nil
+		return site{up: func(context.Context, progress.Reporter, []component.Component) (cluster.Cluster, error) {
+			return running, nil
+		}}, nil
 	}
-	s.steps = builtin.Steps()
+	from, err := c.clusters.Choose(ctx, o.cluster)
+	if err != nil {
+		return site{}, exitError{exitNoCluster, err}
+	}
+	options := provider.Options{Nodes: o.nodes, APIPort: o.apiPort, NodeImage: o.nodeImage, Detached: keep}
+	s := site{steps: from.Steps(options)}
 	s.up = func(ctx context.Context, p progress.Reporter, builds []component.Component) (cluster.Cluster, error) {
-		up := c.upOptions(o.up, p)
-		up.Detached, up.Builds = o.keep, builds
-		return builtin.Up(ctx, up)
-	}
-	s.down = func(ctx context.Context) error { return builtin.Down(ctx, c.dirs) }
-	return s, nil
-}
-
-func (c checkout) kindOptions(nodes int) kind.Options {
-	return kind.Options{Name: "grpc-lb-" + c.dirs.ID, Kubeconfig: filepath.Join(c.dirs.Cluster, "kind.kubeconfig"), Nodes: nodes}
-}
-
-func (c checkout) kindSite(ctx context.Context, o runOptions) (site, error) {
-	options := c.kindOptions(o.up.nodes)
-	s := site{dns: usualDNS}
-	if err := kind.Answers(ctx); err != nil {
-		return s, exitError{exitNoCluster, fmt.Errorf("--cluster kind: not run: %w: start Docker, or leave the flag out", err)}
-	}
-	running, err := kind.Find(ctx, options)
-	if err != nil {
-		return s, exitError{exitNoCluster, err}
-	}
-	if running != nil {
-		s.up = func(context.Context, progress.Reporter, []component.Component) (cluster.Cluster, error) {
-			return running, nil
+		options.Progress, options.Builds = p, builds
+		on, err := from.Up(ctx, options)
+		if !errors.Is(err, provider.ErrNoImage) {
+			return on, err
 		}
-		return s, nil
+		next := c.clusters.After(ctx, from)
+		if o.cluster != "" || next == nil {
+			return nil, fmt.Errorf("%w: name one that can be had by --node-image, or take --cluster %s, on Linux and as root", err, provider.Builtin)
+		}
+		fmt.Fprintf(os.Stderr, "lab: %v\nlab: so --cluster %s is taken instead\n", err, next.Name())
+		from = next
+		return from.Up(ctx, options)
 	}
-	s.steps = 1
-	s.up = func(ctx context.Context, p progress.Reporter, _ []component.Component) (on cluster.Cluster, err error) {
-		err = progress.Run(ctx, p, "create the kind cluster "+options.Name, createTime, func(ctx context.Context, _ func(string)) error {
-			on, err = kind.Up(ctx, options)
-			return err
-		})
-		return on, err
-	}
-	s.down = func(context.Context) error { return kind.Down(options) }
-	s.kept = fmt.Sprintf("kind cluster %s is kept: KUBECONFIG=%s; `lab down` deletes it", options.Name, options.Kubeconfig)
+	s.down = func(ctx context.Context) error { return from.Down(ctx) }
 	return s, nil
 }
 
 // existingSite connects, and asks the API server for rights and the user for
 // permission.
 func (c checkout) existingSite(ctx context.Context, o runOptions) (site, error) {
-	s := site{dns: usualDNS}
+	var s site
 	on, err := existing.Connect(ctx, existing.Options{Context: o.site.context, Registry: o.site.at, Push: o.site.push})
 	if errors.Is(err, existing.ErrNoContext) {
 		return s, exitError{exitUsage, err}

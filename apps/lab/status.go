@@ -6,19 +6,6 @@ import (
 	"github.com/spf13/cobra"
 )
 
-type status struct {
-	Kubeconfig string            `json:"kubeconfig"`
-	API        string            `json:"api"`
-	Logs       string            `json:"logs"`
-	Nodes      []nodeStatus      `json:"nodes"`
-	Versions   map[string]string `json:"versions"`
-}
-
-type nodeStatus struct {
-	Name string `json:"name"`
-	Pid  int    `json:"pid"`
-}
-
 func newStatus() *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
@@ -34,21 +21,25 @@ func newStatus() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			cluster, err := c.running()
+			on, err := c.running(cmd.Context())
 			if err != nil {
 				return err
 			}
-			s := status{cluster.Kubeconfig(), cluster.API(), cluster.Logs(), nil, cluster.Versions()}
-			for _, n := range cluster.Nodes() {
-				s.Nodes = append(s.Nodes, nodeStatus{n.Name, n.Pid})
-			}
+			s := on.Status()
 			w := cmd.OutOrStdout()
 			if output == "json" {
 				return writeJSON(w, s)
 			}
-			fmt.Fprintf(w, "API         %s\nkubeconfig  %s\nlogs        %s\n", s.API, s.Kubeconfig, s.Logs)
+			fmt.Fprintf(w, "kind        %s\nAPI         %s\nkubeconfig  %s\n", s.Kind, s.API, s.Kubeconfig)
+			if s.Logs != "" {
+				fmt.Fprintf(w, "logs        %s\n", s.Logs)
+			}
 			for _, n := range s.Nodes {
-				fmt.Fprintf(w, "%-11s pid %d\n", n.Name, n.Pid)
+				where := "container " + n.Container
+				if n.Container == "" {
+					where = fmt.Sprintf("pid %d", n.Pid)
+				}
+				fmt.Fprintf(w, "%-11s %s\n", n.Name, where)
 			}
 			return nil
 		},

@@ -1,33 +1,46 @@
 package main
 
 import (
-	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/builtin"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kind"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider"
 )
 
 // defaultNodes is the least that shows calls between nodes.
 const defaultNodes = 2
 
+// upOptions say which cluster is booted.
 type upOptions struct {
-	nodes, apiPort int
+	cluster, nodeImage string
+	nodes, apiPort     int
 }
 
-func (o *upOptions) flags(f *pflag.FlagSet) {
+func (o *upOptions) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&o.cluster, "cluster", "", "`kind` of cluster to boot: builtin, or kind (default this checkout's where one is up, kind where a Docker daemon answers, else builtin)")
+	f.StringVar(&o.nodeImage, "node-image", "", "`image` of the nodes of a kind cluster (default that of the kind release)")
 	f.IntVar(&o.nodes, "nodes", defaultNodes, "`number` of nodes of a cluster that is booted")
 	f.IntVar(&o.apiPort, "api-port", 0, "`port` of the loopback for the API (default any free one)")
+	_ = cmd.RegisterFlagCompletionFunc("cluster", cobra.FixedCompletions(provider.Names, cobra.ShellCompDirectiveNoFileComp))
 }
 
-func (c checkout) upOptions(o upOptions, p progress.Reporter) builtin.Options {
-	return builtin.Options{
-		Root: c.repository.Root(), Dirs: c.dirs, Nodes: o.nodes, APIPort: o.apiPort, Progress: p,
+// check looks for contradictions in the flags. An image of a node is one of kind's.
+func (o *upOptions) check() error {
+	switch {
+	case o.cluster != "" && !slices.Contains(provider.Names, o.cluster):
+		return fmt.Errorf("--cluster %q: expected %s; a cluster that is there already is named by --context", o.cluster, strings.Join(provider.Names, " or "))
+	case o.nodeImage != "" && o.cluster == provider.Builtin:
+		return fmt.Errorf("--node-image %s: nodes of the built-in cluster have none: expected --cluster %s", o.nodeImage, provider.Kind)
+	case o.apiPort < 0 || o.apiPort > 65535:
+		return fmt.Errorf("--api-port %d: expected 1 to 65535, or 0 for any free one", o.apiPort)
+	case o.nodeImage != "":
+		o.cluster = provider.Kind
 	}
+	return nil
 }
 
 func newUp() *cobra.Command {
@@ -38,25 +51,28 @@ func newUp() *cobra.Command {
 		Example: "  go run ./apps/lab up --nodes 3\n  go run ./apps/lab kubectl get nodes",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.check(); err != nil {
+				return exitError{exitUsage, err}
+			}
 			c, unlock, err := lockCheckout()
 			if err != nil {
 				return err
 			}
 			defer unlock()
-			cluster, err := builtin.Find(c.dirs)
-			if err == nil && cluster == nil {
-				up := c.upOptions(o, nil)
-				up.Detached, up.Progress = true, newPrinter(builtin.Steps())
-				cluster, err = builtin.Up(cmd.Context(), up)
+			on, err := c.ownSite(cmd.Context(), o, true)
+			if err != nil {
+				return err
 			}
+			cluster, err := on.up(cmd.Context(), newPrinter(on.steps), nil)
 			if err != nil {
 				return exitError{exitNoCluster, err}
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d nodes are up; kubeconfig: %s\n", len(cluster.Nodes()), cluster.Kubeconfig())
+			s := cluster.Status()
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d nodes are up (%s); kubeconfig: %s\n", len(s.Nodes), s.Kind, s.Kubeconfig)
 			return err
 		},
 	}
-	o.flags(cmd.Flags())
+	o.flags(cmd)
 	return cmd
 }
 
@@ -64,7 +80,7 @@ func newDown() *cobra.Command {
 	return &cobra.Command{
 		Use:   "down",
 		Short: "End this checkout's cluster and remove what it left",
-		Long:  "down ends the nodes' processes and removes their cgroups and directories. Logs and built programs stay in the cache.",
+		Long:  "down ends the nodes, in Docker or as processes, and removes what they left. Logs and built programs stay in the cache.",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, unlock, err := lockCheckout()
@@ -72,11 +88,7 @@ func newDown() *cobra.Command {
 				return err
 			}
 			defer unlock()
-			err = builtin.Down(cmd.Context(), c.dirs)
-			if options := c.kindOptions(0); kind.Made(options) {
-				err = errors.Join(err, kind.Down(options))
-			}
-			if err != nil {
+			if err := c.clusters.Down(cmd.Context()); err != nil {
 				return exitError{exitFailed, err}
 			}
 			return nil

@@ -1,3 +1,5 @@
+//go:build linux
+
 package builtin
 
 import (
@@ -87,14 +89,22 @@ func (c *Cluster) Kubeconfig() string { return c.dirs.kubeconfig() }
 // Versions implements cluster.Cluster.
 func (c *Cluster) Versions() map[string]string { return c.state.Versions }
 
+// DNS implements cluster.Cluster: it is what its CoreDNS is told.
+func (c *Cluster) DNS(context.Context) cluster.DNS {
+	return cluster.DNS{TTL: DNSTTL * time.Second, Cache: DNSCache * time.Second}
+}
+
 // Nodes returns the cluster's nodes.
 func (c *Cluster) Nodes() []node.Node { return c.state.Nodes }
 
-// API returns the address on the host's loopback at which the API answers.
-func (c *Cluster) API() string { return c.state.API }
-
-// Logs returns the directory that holds a log for every process of every node.
-func (c *Cluster) Logs() string { return c.dirs.logs("") }
+// Status implements cluster.Cluster. Each process of each node has a log of its own.
+func (c *Cluster) Status() cluster.Status {
+	s := cluster.Status{Kind: c.Kind(), API: c.state.API, Kubeconfig: c.Kubeconfig(), Logs: c.dirs.logs(""), Versions: c.Versions()}
+	for _, n := range c.state.Nodes {
+		s.Nodes = append(s.Nodes, cluster.NodeStatus{Name: n.Name, Pid: n.Pid})
+	}
+	return s
+}
 
 // RESTConfig implements cluster.Cluster.
 func (c *Cluster) RESTConfig() (*rest.Config, error) {

@@ -1,3 +1,5 @@
+//go:build linux
+
 package builtin_test
 
 import (
@@ -8,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -38,28 +39,6 @@ func TestCheckoutsDoNotCollide(t *testing.T) {
 	if again := builtin.NewDirs("/cache", "/a"); a != again {
 		t.Errorf("NewDirs = %+v, then %+v, want the same", a, again)
 	}
-}
-
-func TestLock(t *testing.T) {
-	d := builtin.NewDirs(t.TempDir(), t.TempDir())
-	lock, err := d.Lock()
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = d.Lock()
-	if pid := strconv.Itoa(os.Getpid()); !errors.Is(err, builtin.ErrBusy) || !strings.Contains(err.Error(), "kill "+pid) {
-		t.Errorf("second Lock = %v, want %v with pid %s", err, builtin.ErrBusy, pid)
-	}
-	other, err := builtin.NewDirs(d.Cache, "/other").Lock()
-	if err != nil {
-		t.Errorf("another checkout's Lock = %v, want none", err)
-	}
-	_ = other.Close()
-	_ = lock.Close()
-	if lock, err = d.Lock(); err != nil {
-		t.Errorf("Lock after the first has ended = %v, want none", err)
-	}
-	_ = lock.Close()
 }
 
 // ended returns the pid of a process that has ended.

@@ -1,3 +1,5 @@
+//go:build linux
+
 package builtin
 
 import "github.com/grpc-lb/grpc-lb/apps/lab/internal/node"

@@ -1,3 +1,5 @@
+//go:build linux
+
 package builtin
 
 import (
@@ -9,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 
@@ -34,14 +35,19 @@ const (
 	kernelFiles = "/proc/filesystems"
 )
 
+// CheckUser returns an error unless this user may boot the cluster.
+func CheckUser() error {
+	if os.Geteuid() != 0 {
+		return fmt.Errorf("the built-in cluster needs root to make namespaces, this is user %d: run the same command with sudo", os.Geteuid())
+	}
+	return nil
+}
+
 // preflight names everything that this machine lacks, each with its remedy, and
 // installs the missing packages where that is possible.
 func preflight(ctx context.Context, b component.Builder, builds []component.Component, detail func(string)) error {
-	if runtime.GOOS != "linux" {
-		return fmt.Errorf("the built-in cluster needs Linux, this is %s: run the lab in a Linux virtual machine", runtime.GOOS)
-	}
-	if os.Geteuid() != 0 {
-		return fmt.Errorf("the built-in cluster needs root to make namespaces, this is user %d: run the same command with sudo", os.Geteuid())
+	if err := CheckUser(); err != nil {
+		return err
 	}
 	var errs []error
 	if err := debian.Install(ctx, needed, detail); err != nil {

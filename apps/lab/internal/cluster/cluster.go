@@ -41,7 +41,45 @@ type Cluster interface {
 	Kill(ctx context.Context, pod types.UID, container string) error
 	// Versions names what the cluster is made of, program to version.
 	Versions() map[string]string
+	// DNS says how far the cluster's DNS trails its endpoints.
+	DNS(ctx context.Context) DNS
+	// Status says where the cluster and what it is made of are found.
+	Status() Status
 }
+
+// Status is what people and scripts look for in a cluster.
+type Status struct {
+	Kind       string `json:"kind"`
+	API        string `json:"api"`
+	Kubeconfig string `json:"kubeconfig"`
+	// Logs is a directory of the host with the logs of the nodes' programs; empty
+	// where the nodes keep them.
+	Logs     string            `json:"logs,omitempty"`
+	Nodes    []NodeStatus      `json:"nodes"`
+	Versions map[string]string `json:"versions"`
+}
+
+// NodeStatus says where a node is found: Pid is its first process, Container its
+// name in Docker.
+type NodeStatus struct {
+	Name      string `json:"name"`
+	Pid       int    `json:"pid,omitempty"`
+	Container string `json:"container,omitempty"`
+}
+
+// DNS holds what decides how far a cluster's DNS trails its endpoints.
+type DNS struct {
+	// TTL is that of the records, Cache how long the cluster's DNS keeps an answer.
+	TTL, Cache time.Duration
+	// Assumed says that the cluster did not tell, so that both are what is usual.
+	Assumed bool
+}
+
+// Trail is how long an old answer can be given.
+func (d DNS) Trail() time.Duration { return d.TTL + d.Cache }
+
+// UsualDNS is what most clusters configure: records of 30 s, cached for 30 s.
+var UsualDNS = DNS{TTL: 30 * time.Second, Cache: 30 * time.Second, Assumed: true}
 
 // Usage is what one container has used, at one moment.
 type Usage struct {

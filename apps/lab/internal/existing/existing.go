@@ -146,6 +146,14 @@ func skew(header string, begin, end time.Time) time.Duration {
 	return 0
 }
 
+// DNS implements cluster.Cluster.
+func (c *Cluster) DNS(context.Context) cluster.DNS { return cluster.UsualDNS }
+
+// Status implements cluster.Cluster. The nodes are not the lab's.
+func (c *Cluster) Status() cluster.Status {
+	return cluster.Status{Kind: c.Kind(), API: c.config.Host, Kubeconfig: c.file, Versions: c.versions}
+}
+
 // Kind implements cluster.Cluster.
 func (c *Cluster) Kind() string { return "existing" }
 

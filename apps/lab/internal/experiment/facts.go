@@ -7,6 +7,7 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/caller/callerlog"
 	"github.com/grpc-lb/grpc-lb/apps/internal/spread"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
 )
 
 // Facts is everything that was seen of one strategy. Times in log lines are of
@@ -77,13 +78,7 @@ type Facts struct {
 }
 
 // DNS holds what decides how far the cluster's DNS trails its endpoints.
-type DNS struct {
-	// TTL is that of the records, Cache how long the cluster's DNS keeps an answer.
-	TTL, Cache time.Duration
-}
-
-// Trail is how long an old answer can be given.
-func (d DNS) Trail() time.Duration { return d.TTL + d.Cache }
+type DNS = cluster.DNS
 
 // Client is the log of one client pod.
 type Client struct {

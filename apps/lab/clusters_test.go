@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider"
+)
+
+// fakeProvider makes clusters of nothing but a name.
+type fakeProvider struct {
+	name              string
+	unable, failsWith error
+	running           bool
+	left              []string
+	downs             int
+}
+
+func (f *fakeProvider) Name() string                { return f.name }
+func (f *fakeProvider) Check(context.Context) error { return f.unable }
+
+func (f *fakeProvider) Find(context.Context) (cluster.Cluster, error) {
+	if !f.running {
+		return nil, nil
+	}
+	return fakeCluster{kind: f.name}, nil
+}
+
+func (f *fakeProvider) Steps(provider.Options) int { return 1 }
+
+func (f *fakeProvider) Up(context.Context, provider.Options) (cluster.Cluster, error) {
+	if f.failsWith != nil {
+		return nil, f.failsWith
+	}
+	f.running = true
+	return fakeCluster{kind: f.name}, nil
+}
+
+func (f *fakeProvider) Down(context.Context) error {
+	f.running = false
+	f.downs++
+	return nil
+}
+
+func (f *fakeProvider) Left(context.Context) ([]string, error) { return f.left, nil }
+
+type fakeCluster struct {
+	cluster.Cluster
+	kind string
+}
+
+func (f fakeCluster) Kind() string { return f.kind }
+
+// The cluster that a command takes: the one that is up, else one of the kind that
+// was asked for, else of the first kind that this machine can have. Where an image
+// of a kind node cannot be had the next kind is taken, unless one was named.
+func TestOwnSite(t *testing.T) {
+	noImage := fmt.Errorf("%w: pulling kindest/node: no route to host", provider.ErrNoImage)
+	for _, test := range []struct {
+		name          string
+		kind, builtin fakeProvider
+		asked         string
+		want          string // the kind that is up afterwards
+		wantErr       []string
+	}{
+		{name: "docker_answers", want: provider.Kind},
+		{name: "no_docker", kind: fakeProvider{unable: errors.New("no Docker daemon answers")}, want: provider.Builtin},
+		{name: "builtin_asked_for", asked: provider.Builtin, want: provider.Builtin},
+		{name: "kind_asked_for_without_docker", kind: fakeProvider{unable: errors.New("no Docker daemon answers: start Docker")}, asked: provider.Kind, wantErr: []string{"--cluster kind: not run: no Docker", "start Docker"}},
+		{name: "neither", kind: fakeProvider{unable: errors.New("start Docker")}, builtin: fakeProvider{unable: errors.New("it needs Linux")}, wantErr: []string{"start Docker", "it needs Linux"}},
+		{name: "image_cannot_be_pulled", kind: fakeProvider{failsWith: noImage}, want: provider.Builtin},
+		{name: "image_cannot_be_pulled_for_the_kind_asked_for", kind: fakeProvider{failsWith: noImage}, asked: provider.Kind, wantErr: []string{"no route to host", "--node-image", "--cluster builtin"}},
+		{name: "image_cannot_be_pulled_and_no_other", kind: fakeProvider{failsWith: noImage}, builtin: fakeProvider{unable: errors.New("not root")}, wantErr: []string{"no route to host", "--cluster builtin"}},
+		{name: "creation_fails", kind: fakeProvider{failsWith: errors.New("kubeadm failed")}, wantErr: []string{"kubeadm failed"}},
+		{name: "one_is_up", builtin: fakeProvider{running: true}, want: provider.Builtin},
+		{name: "another_is_up", builtin: fakeProvider{running: true}, asked: provider.Kind, wantErr: []string{"builtin cluster is up", "`lab down`"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			test.kind.name, test.builtin.name = provider.Kind, provider.Builtin
+			was := test.builtin.running
+			c := checkout{clusters: provider.Set{&test.kind, &test.builtin}}
+			on, err := c.ownSite(t.Context(), upOptions{cluster: test.asked, nodes: 2}, false)
+			var up cluster.Cluster
+			if err == nil {
+				up, err = on.up(t.Context(), progress.NewPrinter(t.Output(), 1, 0), nil)
+			}
+			if test.wantErr != nil {
+				if err == nil {
+					t.Fatalf("a %s cluster, want an error", up.Kind())
+				}
+				for _, want := range test.wantErr {
+					if !strings.Contains(err.Error(), want) {
+						t.Errorf("error %q, want %q in it", err, want)
+					}
+				}
+				return
+			}
+			if err != nil || up.Kind() != test.want {
+				t.Fatalf("up = %v, %v, want %s", up, err, test.want)
+			}
+			if was != (on.down == nil) {
+				t.Fatalf("down is nil: %t, want it for a cluster that was up alone", on.down == nil)
+			}
+			if on.down == nil {
+				return
+			}
+			if err := on.down(t.Context()); err != nil || test.kind.running || test.builtin.running {
+				t.Errorf("down = %v, and something runs: kind %t, builtin %t", err, test.kind.running, test.builtin.running)
+			}
+		})
+	}
+}
+
+// A command that needs a cluster finds one of any kind, and names what is left of
+// one that is not up.
+func TestRunning(t *testing.T) {
+	kind, builtin := &fakeProvider{name: provider.Kind, running: true}, &fakeProvider{name: provider.Builtin}
+	c := checkout{clusters: provider.Set{kind, builtin}}
+	if on, err := c.running(t.Context()); err != nil || on.Kind() != provider.Kind {
+		t.Errorf("running = %v, %v, want kind's", on, err)
+	}
+	kind.running, kind.left = false, []string{"container a-control-plane"}
+	if _, err := c.running(t.Context()); err == nil || !strings.Contains(err.Error(), "a-control-plane") || !strings.Contains(err.Error(), "`lab down`") {
+		t.Errorf("running = %v, want what is left and the remedy", err)
+	}
+	kind.left = nil
+	if _, err := c.running(t.Context()); err == nil || !strings.Contains(err.Error(), "`lab up`") {
+		t.Errorf("running = %v, want the remedy", err)
+	}
+	if err := c.clusters.Down(t.Context()); err != nil || kind.downs != 1 || builtin.downs != 1 {
+		t.Errorf("Down = %v, of kind %d times, of builtin %d, want each once", err, kind.downs, builtin.downs)
+	}
+}
+
+// Flags that contradict each other are told before anything is done.
+func TestUpOptions(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		give upOptions
+		kind string
+		want string
+	}{
+		{name: "defaults", give: upOptions{}},
+		{name: "image_means_kind", give: upOptions{nodeImage: "a"}, kind: provider.Kind},
+		{name: "image_of_the_builtin", give: upOptions{nodeImage: "a", cluster: provider.Builtin}, want: "--node-image a"},
+		{name: "unknown", give: upOptions{cluster: "minikube"}, want: `"minikube": expected kind or builtin`},
+		{name: "port", give: upOptions{apiPort: 70000}, want: "--api-port 70000: expected 1 to 65535"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			err := test.give.check()
+			if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+				t.Errorf("check = %v, want %q", err, test.want)
+			}
+			if err == nil && test.give.cluster != test.kind {
+				t.Errorf("cluster %q, want %q", test.give.cluster, test.kind)
+			}
+		})
+	}
+}

@@ -1,0 +1,48 @@
+package provider
+
+import (
+	"context"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/builtin"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/dirs"
+)
+
+type builtinProvider struct {
+	dirs dirs.Dirs
+	root string
+}
+
+func (builtinProvider) Name() string { return Builtin }
+
+// Check implements Provider. What else the machine may lack is told, with the
+// remedies, by the first step of Up.
+func (builtinProvider) Check(context.Context) error { return builtin.CheckUser() }
+
+func (p builtinProvider) Find(context.Context) (cluster.Cluster, error) {
+	on, err := builtin.Find(p.own())
+	if on == nil {
+		return nil, err // no interface that holds a nil pointer
+	}
+	return on, err
+}
+
+func (builtinProvider) Steps(Options) int { return builtin.Steps() }
+
+func (p builtinProvider) Up(ctx context.Context, o Options) (cluster.Cluster, error) {
+	on, err := builtin.Up(ctx, builtin.Options{
+		Root: p.root, Dirs: p.own(), Nodes: o.Nodes, APIPort: o.APIPort,
+		Builds: o.Builds, Detached: o.Detached, Progress: o.Progress,
+	})
+	if on == nil {
+		return nil, err
+	}
+	return on, err
+}
+
+func (p builtinProvider) Down(ctx context.Context) error { return builtin.Down(ctx, p.own()) }
+
+// Left implements Provider. What a dead cluster leaves, the next one removes.
+func (builtinProvider) Left(context.Context) ([]string, error) { return nil, nil }
+
+func (p builtinProvider) own() builtin.Dirs { return builtin.Dirs{Dirs: p.dirs} }

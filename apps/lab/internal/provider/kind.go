@@ -1,0 +1,74 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/dirs"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kind"
+)
+
+type kindProvider struct{ dirs dirs.Dirs }
+
+func (kindProvider) Name() string { return Kind }
+
+func (kindProvider) Check(ctx context.Context) error {
+	if err := kind.Answers(ctx); err != nil {
+		return fmt.Errorf("%w: start Docker", err)
+	}
+	return nil
+}
+
+func (p kindProvider) Find(ctx context.Context) (cluster.Cluster, error) {
+	if kind.Answers(ctx) != nil {
+		return nil, nil // without Docker no cluster of it is up
+	}
+	on, err := kind.Find(ctx, p.options(Options{}))
+	if on == nil {
+		return nil, err // no interface that holds a nil pointer
+	}
+	return on, err
+}
+
+func (p kindProvider) Steps(o Options) int { return kind.Steps(p.options(o)) }
+
+func (p kindProvider) Up(ctx context.Context, o Options) (cluster.Cluster, error) {
+	on, err := kind.Up(ctx, p.options(o))
+	if errors.Is(err, kind.ErrPull) {
+		err = fmt.Errorf("%w: %w", ErrNoImage, err)
+	}
+	if on == nil {
+		return nil, err
+	}
+	return on, err
+}
+
+func (p kindProvider) Down(ctx context.Context) error {
+	if left, err := p.Left(ctx); err != nil || len(left) == 0 {
+		return err
+	}
+	return kind.Down(ctx, p.options(Options{}))
+}
+
+// Left implements Provider.
+func (p kindProvider) Left(ctx context.Context) ([]string, error) {
+	if err := kind.Answers(ctx); err != nil {
+		kubeconfig := p.options(Options{}).Kubeconfig
+		if _, missing := os.Stat(kubeconfig); missing == nil {
+			return nil, fmt.Errorf("%s was written for a kind cluster, which may be left: %w: start Docker, and run `lab down` again", kubeconfig, err)
+		}
+		return nil, nil
+	}
+	return kind.Left(ctx, p.options(Options{}))
+}
+
+func (p kindProvider) options(o Options) kind.Options {
+	return kind.Options{
+		Name: "grpc-lb-" + p.dirs.ID, Kubeconfig: filepath.Join(p.dirs.Cluster, "kind.kubeconfig"), Logs: filepath.Join(p.dirs.Cluster, "logs", "kind"),
+		Nodes: o.Nodes, NodeImage: o.NodeImage, APIPort: o.APIPort, Progress: o.Progress,
+	}
+}

@@ -1,0 +1,145 @@
+// Package provider makes clusters of every kind that the lab can boot, behind one
+// interface: the built-in one and kind's.
+package provider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/dirs"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
+)
+
+// The kinds of clusters: the values of --cluster.
+const (
+	Builtin = "builtin"
+	Kind    = "kind"
+)
+
+// Names lists the kinds, the one first that is preferred where both can be had.
+var Names = []string{Kind, Builtin}
+
+// ErrNoImage says that the image of a node cannot be had.
+var ErrNoImage = errors.New("the node's image cannot be had")
+
+// Provider makes clusters of one kind: one for each checkout.
+type Provider interface {
+	// Name is one of Names.
+	Name() string
+	// Check returns why this machine cannot have such a cluster, soon, and what to
+	// do about it.
+	Check(ctx context.Context) error
+	// Find returns the checkout's cluster that is up, or nil.
+	Find(ctx context.Context) (cluster.Cluster, error)
+	// Steps counts the steps that Up reports.
+	Steps(o Options) int
+	// Up boots a cluster. When it fails it leaves nothing. The caller holds the
+	// checkout's lock, here and at Down. The error wraps ErrNoImage where another
+	// kind of cluster would do.
+	Up(ctx context.Context, o Options) (cluster.Cluster, error)
+	// Down removes the checkout's cluster, running or not, and all that is left of it.
+	Down(ctx context.Context) error
+	// Left names what is left of a cluster that is not up.
+	Left(ctx context.Context) ([]string, error)
+}
+
+// Options say which cluster is wanted.
+type Options struct {
+	Nodes int
+	// APIPort is the port of the loopback at which the API answers; 0 takes a free one.
+	APIPort int
+	// NodeImage is the image of a kind node; empty takes kind's own.
+	NodeImage string
+	// Detached clusters outlive the program; others need not.
+	Detached bool
+	// Builds are components that will be built later: they need space too.
+	Builds   []component.Component
+	Progress progress.Reporter
+}
+
+// Set is the checkout's providers, in the order of Names.
+type Set []Provider
+
+// All returns the providers of the checkout at root.
+func All(d dirs.Dirs, root string) Set {
+	return Set{kindProvider{d}, builtinProvider{d, root}}
+}
+
+// Named returns a provider.
+func (s Set) Named(name string) (Provider, error) {
+	for _, p := range s {
+		if p.Name() == name {
+			return p, nil
+		}
+	}
+	return nil, fmt.Errorf("%q is no kind of cluster: expected one of %s", name, strings.Join(Names, ", "))
+}
+
+// Find returns the checkout's cluster that is up and its provider, or nil.
+func (s Set) Find(ctx context.Context) (Provider, cluster.Cluster, error) {
+	for _, p := range s {
+		if on, err := p.Find(ctx); on != nil || err != nil {
+			return p, on, err
+		}
+	}
+	return nil, nil, nil
+}
+
+// Choose returns the provider that was asked for, or without a name the first that
+// this machine can have.
+func (s Set) Choose(ctx context.Context, name string) (Provider, error) {
+	if name != "" {
+		p, err := s.Named(name)
+		if err != nil {
+			return nil, err
+		}
+		if err := p.Check(ctx); err != nil {
+			return nil, fmt.Errorf("--cluster %s: not run: %w", name, err)
+		}
+		return p, nil
+	}
+	var errs []error
+	for _, p := range s {
+		err := p.Check(ctx)
+		if err == nil {
+			return p, nil
+		}
+		errs = append(errs, fmt.Errorf("%s: %w", p.Name(), err))
+	}
+	slices.Reverse(errs)
+	return nil, errors.Join(errs...)
+}
+
+// After returns the first provider after p that this machine can have, or nil.
+func (s Set) After(ctx context.Context, p Provider) Provider {
+	for _, next := range s[slices.Index(s, p)+1:] {
+		if next.Check(ctx) == nil {
+			return next
+		}
+	}
+	return nil
+}
+
+// Down removes the checkout's clusters of all kinds.
+func (s Set) Down(ctx context.Context) error {
+	var errs []error
+	for _, p := range s {
+		errs = append(errs, p.Down(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// Left names what is left of clusters that are not up.
+func (s Set) Left(ctx context.Context) (all []string, err error) {
+	var errs []error
+	for _, p := range s {
+		left, err := p.Left(ctx)
+		all, errs = append(all, left...), append(errs, err)
+	}
+	return all, errors.Join(errs...)
+}
