@@ -21,8 +21,9 @@ type fakeProvider struct {
 	downs             int
 }
 
-func (f *fakeProvider) Name() string                { return f.name }
-func (f *fakeProvider) Check(context.Context) error { return f.unable }
+func (f *fakeProvider) Name() string                                 { return f.name }
+func (f *fakeProvider) Check(context.Context) error                  { return f.unable }
+func (f *fakeProvider) Architecture(context.Context) (string, error) { return "arm64", nil }
 
 func (f *fakeProvider) Find(context.Context) (cluster.Cluster, error) {
 	if !f.running {
@@ -55,6 +56,8 @@ type fakeCluster struct {
 }
 
 func (f fakeCluster) Kind() string { return f.kind }
+
+func (f fakeCluster) Architectures(context.Context) ([]string, bool) { return []string{"arm64"}, true }
 
 // The cluster that a command takes: the one that is up, else one of the kind that
 // was asked for, else of the first kind that this machine can have. Where an image

@@ -156,15 +156,15 @@ func (o costsOptions) measure(ctx context.Context) (t costs.Table, err error) {
 	if err := c.choose(&o.run); err != nil {
 		return t, exitError{exitUsage, err}
 	}
-	first, err := c.planOf(o.run, experiment.Compare)
-	if err != nil {
-		return t, exitError{exitUsage, err}
-	}
-	steps := first.steps() + o.runs + (o.runs-1)*len(o.run.only)
 	on, err := c.ownSite(ctx, o.run.up, false)
 	if err != nil {
 		return t, err
 	}
+	first, err := c.planOf(o.run, on.architectures, experiment.Compare)
+	if err != nil {
+		return t, exitError{exitUsage, err}
+	}
+	steps := first.steps() + o.runs + (o.runs-1)*len(o.run.only)
 	p := newPrinter(steps + on.steps)
 	cluster, err := on.up(ctx, p, first.components())
 	if err != nil {

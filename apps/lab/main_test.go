@@ -17,8 +17,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/dirs"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/costs"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/dirs"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/release"
 )
 

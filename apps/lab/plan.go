@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"sigs.k8s.io/kustomize/api/types"
@@ -54,6 +55,7 @@ type plan struct {
 	// registry is where a cluster that is not the lab's gets images from; nil means
 	// that all of them are loaded onto the nodes.
 	registry *image.Registry
+	nodes    nodeArchitectures
 
 	loaded   bool              // the nodes have the images
 	images   map[string]string // see experiment.Config
@@ -63,14 +65,14 @@ type plan struct {
 	versions map[string]string
 }
 
-func (c checkout) planOf(o runOptions, purpose experiment.Purpose) (*plan, error) {
+func (c checkout) planOf(o runOptions, nodes nodeArchitectures, purpose experiment.Purpose) (*plan, error) {
 	b := component.Builder{Root: c.repository.Root(), Cache: c.dirs.Cache}
 	p := &plan{
 		options: o, purpose: purpose, gitops: o.deploy == argocd.Name,
 		unavailable: map[string]string{}, named: map[string][]string{}, origins: map[string][]string{},
-		thirdParty: thirdparty.Images{Builder: b, Cache: imageCache(b)},
+		thirdParty: thirdparty.Images{Builder: b, Cache: imageCache(b), Architectures: nodes.all},
 		images:     map[string]string{}, versions: map[string]string{},
-		registry: o.site.at,
+		registry: o.site.at, nodes: nodes,
 	}
 	var err error
 	if p.released, err = c.repository.Released(); err != nil {
@@ -98,7 +100,7 @@ func (c checkout) planOf(o runOptions, purpose experiment.Purpose) (*plan, error
 			return nil, err
 		}
 	}
-	p.thirdParty.Given, err = thirdparty.Check(o.given, p.refs(), p.thirdParty.Cache)
+	p.thirdParty.Given, err = p.thirdParty.Check(o.given, p.refs())
 	if err == nil && p.registry != nil {
 		p.leaveToNodes()
 	}
@@ -200,6 +202,11 @@ func (p *plan) measure(ctx context.Context, c checkout, on cluster.Cluster, disp
 	for _, s := range p.strategies {
 		if dns.Assumed && experiment.TrailsDNS(s) {
 			p.origins[s.Name] = append(p.origins[s.Name], fmt.Sprintf("the TTL and the cache of this cluster's DNS are not known, %s and %s are assumed", dns.TTL, dns.Cache))
+		}
+	}
+	if p.nodes.assumed {
+		for _, s := range p.strategies {
+			p.origins[s.Name] = append(p.origins[s.Name], fmt.Sprintf("the nodes may not be listed, so their architecture is taken to be this machine's, %s", strings.Join(p.nodes.all, ", ")))
 		}
 	}
 	measured := experiment.Config{
@@ -353,18 +360,23 @@ func (p *plan) buildImages(ctx context.Context, b component.Builder, step compon
 		return err
 	}
 	return step(ctx, "build the images", imageTime, func(ctx context.Context, detail func(string)) error {
-		built, err := image.Build(ctx, image.Config{
-			Root: b.Root, Ko: filepath.Join(programs[component.Ko.Name], "ko"), Cache: imageCache(b), Detail: detail,
-		})
-		for _, i := range built {
-			for _, r := range p.released {
-				if r.Name == i.Name {
-					p.images[r.NewName] = i.Ref
+		for _, arch := range p.nodes.all {
+			built, err := image.Build(ctx, image.Config{
+				Root: b.Root, Ko: filepath.Join(programs[component.Ko.Name], "ko"), Cache: imageCache(b), Arch: arch, Detail: detail,
+			})
+			for _, i := range built {
+				for _, r := range p.released {
+					if r.Name == i.Name {
+						p.images[r.NewName] = i.Ref
+					}
 				}
+				p.archives = append(p.archives, i.Archive)
 			}
-			p.archives = append(p.archives, i.Archive)
+			if err != nil {
+				return err
+			}
 		}
-		return err
+		return nil
 	})
 }
 
@@ -423,7 +435,7 @@ func (p *plan) getThirdParty(ctx context.Context, b component.Builder, step comp
 			}
 		}
 		if lacks == nil {
-			p.archives = append(p.archives, found.Archive)
+			p.archives = append(p.archives, found.Archives...)
 		}
 	}
 	return nil

@@ -24,7 +24,7 @@ func TestPlanImages(t *testing.T) {
 		t.Fatal(err)
 	}
 	refs := func(o runOptions) []string {
-		p, err := c.planOf(o, experiment.Prove)
+		p, err := c.planOf(o, nodeArchitectures{all: []string{"amd64"}}, experiment.Prove)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -114,13 +114,18 @@ func run(ctx context.Context, o runOptions, stdout io.Writer) error {
 	}
 	defer lock.Close()
 
-	plan, err := c.planOf(o, experiment.Prove)
-	if err != nil {
-		return exitError{exitUsage, err}
-	}
 	on, err := c.site(ctx, o)
 	if err != nil {
 		return err
+	}
+	plan, err := c.planOf(o, on.architectures, experiment.Prove)
+	if err != nil {
+		return exitError{exitUsage, err}
+	}
+	if on.admit != nil {
+		if err := on.admit(ctx); err != nil {
+			return err
+		}
 	}
 	p := newPrinter(plan.steps() + on.steps)
 	running, err := on.up(ctx, p, plan.components())

@@ -81,6 +81,10 @@ func (o *siteOptions) check(up upOptions, deploy string) (err error) {
 
 // site is the cluster that a run measures.
 type site struct {
+	// architectures are those of the nodes.
+	architectures nodeArchitectures
+	// admit asks those who must agree, before anything is built; it may be nil.
+	admit func(context.Context) error
 	// steps counts what up reports.
 	steps int
 	up    func(context.Context, progress.Reporter, []component.Component) (cluster.Cluster, error)
@@ -88,8 +92,14 @@ type site struct {
 	down func(context.Context) error
 }
 
-// site chooses the cluster. Of one that is not the lab's it makes sure, before
-// anything is built, that the run can do what it must and may do it.
+// nodeArchitectures are those for which images are made, such as arm64.
+type nodeArchitectures struct {
+	all []string
+	// assumed says that the cluster did not tell them.
+	assumed bool
+}
+
+// site chooses the cluster and finds what its nodes are.
 func (c checkout) site(ctx context.Context, o runOptions) (site, error) {
 	if o.site.context != "" {
 		return c.existingSite(ctx, o)
@@ -107,9 +117,11 @@ func (c checkout) ownSite(ctx context.Context, o upOptions, keep bool) (site, er
 		if o.cluster != "" && o.cluster != of.Name() {
 			return site{}, exitError{exitNoCluster, fmt.Errorf("--cluster %s: this checkout's %s cluster is up: end it with `lab down`, or leave the flag out", o.cluster, of.Name())}
 		}
-		return site{up: func(context.Context, progress.Reporter, []component.Component) (cluster.Cluster, error) {
+		s := site{architectures: architecturesOf(ctx, running)}
+		s.up = func(context.Context, progress.Reporter, []component.Component) (cluster.Cluster, error) {
 			return running, nil
-		}}, nil
+		}
+		return s, nil
 	}
 	from, err := c.clusters.Choose(ctx, o.cluster)
 	if err != nil {
@@ -117,6 +129,11 @@ func (c checkout) ownSite(ctx context.Context, o upOptions, keep bool) (site, er
 	}
 	options := provider.Options{Nodes: o.nodes, APIPort: o.apiPort, NodeImage: o.nodeImage, Detached: keep}
 	s := site{steps: from.Steps(options)}
+	arch, err := from.Architecture(ctx)
+	if err != nil {
+		return site{}, exitError{exitNoCluster, err}
+	}
+	s.architectures.all = []string{arch}
 	s.up = func(ctx context.Context, p progress.Reporter, builds []component.Component) (cluster.Cluster, error) {
 		options.Progress, options.Builds = p, builds
 		on, err := from.Up(ctx, options)
@@ -135,8 +152,13 @@ func (c checkout) ownSite(ctx context.Context, o upOptions, keep bool) (site, er
 	return s, nil
 }
 
-// existingSite connects, and asks the API server for rights and the user for
-// permission.
+func architecturesOf(ctx context.Context, on cluster.Cluster) nodeArchitectures {
+	all, known := on.Architectures(ctx)
+	return nodeArchitectures{all, !known}
+}
+
+// existingSite connects. Before anything is built admit makes sure that the run can
+// do what it must and may do it.
 func (c checkout) existingSite(ctx context.Context, o runOptions) (site, error) {
 	var s site
 	on, err := existing.Connect(ctx, existing.Options{Context: o.site.context, Registry: o.site.at, Push: o.site.push})
@@ -146,9 +168,19 @@ func (c checkout) existingSite(ctx context.Context, o runOptions) (site, error) 
 	if err != nil {
 		return s, exitError{exitNoCluster, err}
 	}
+	s.architectures = architecturesOf(ctx, on)
+	s.admit = func(ctx context.Context) error { return c.admit(ctx, o, on) }
+	s.up = func(context.Context, progress.Reporter, []component.Component) (cluster.Cluster, error) {
+		return on, nil
+	}
+	return s, nil
+}
+
+// admit asks the API server for rights and the user for permission.
+func (c checkout) admit(ctx context.Context, o runOptions, on *existing.Cluster) error {
 	rights, err := c.rights(o.only)
 	if err != nil {
-		return s, exitError{exitUsage, err}
+		return exitError{exitUsage, err}
 	}
 	var namespaces []string
 	for _, name := range o.only {
@@ -159,18 +191,13 @@ func (c checkout) existingSite(ctx context.Context, o runOptions) (site, error) 
 		err = errors.Join(err, o.site.at.CheckPush(ctx))
 	}
 	if err != nil {
-		return s, exitError{exitNoCluster, errors.New(strings.ReplaceAll(err.Error(), "\n", "\nlab: "))}
+		return exitError{exitNoCluster, errors.New(strings.ReplaceAll(err.Error(), "\n", "\nlab: "))}
 	}
-	if !o.site.yes {
-		plans := fmt.Sprintf("context %s is %s, Kubernetes %s. This run", o.site.context, on.Host(), on.Versions()["kubernetes"])
-		if err := confirm(os.Stdin, os.Stderr, term.IsTerminal(int(os.Stdin.Fd())), plans+o.announced(namespaces, left)); err != nil {
-			return s, err
-		}
+	if o.site.yes {
+		return nil
 	}
-	s.up = func(context.Context, progress.Reporter, []component.Component) (cluster.Cluster, error) {
-		return on, nil
-	}
-	return s, nil
+	plans := fmt.Sprintf("context %s is %s, Kubernetes %s. This run", o.site.context, on.Host(), on.Versions()["kubernetes"])
+	return confirm(os.Stdin, os.Stderr, term.IsTerminal(int(os.Stdin.Fd())), plans+o.announced(namespaces, left))
 }
 
 // announced says what a run does to somebody else's cluster.

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"syscall"
 	"time"
@@ -92,6 +93,11 @@ func (c *Cluster) Versions() map[string]string { return c.state.Versions }
 // DNS implements cluster.Cluster: it is what its CoreDNS is told.
 func (c *Cluster) DNS(context.Context) cluster.DNS {
 	return cluster.DNS{TTL: DNSTTL * time.Second, Cache: DNSCache * time.Second}
+}
+
+// Architectures implements cluster.Cluster.
+func (c *Cluster) Architectures(context.Context) ([]string, bool) {
+	return []string{runtime.GOARCH}, true
 }
 
 // Nodes returns the cluster's nodes.

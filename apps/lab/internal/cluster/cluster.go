@@ -41,6 +41,9 @@ type Cluster interface {
 	Kill(ctx context.Context, pod types.UID, container string) error
 	// Versions names what the cluster is made of, program to version.
 	Versions() map[string]string
+	// Architectures lists those of the nodes, such as arm64, sorted, and whether they
+	// are known: else they are this machine's.
+	Architectures(ctx context.Context) (all []string, known bool)
 	// DNS says how far the cluster's DNS trails its endpoints.
 	DNS(ctx context.Context) DNS
 	// Status says where the cluster and what it is made of are found.

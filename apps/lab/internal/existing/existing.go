@@ -11,10 +11,12 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -144,6 +146,24 @@ func skew(header string, begin, end time.Time) time.Duration {
 		return to.Sub(begin)
 	}
 	return 0
+}
+
+// Architectures implements cluster.Cluster. Whoever may not list the nodes does not
+// know them.
+func (c *Cluster) Architectures(ctx context.Context) (all []string, known bool) {
+	client, err := kube.New(c.config)
+	if err != nil {
+		return []string{runtime.GOARCH}, false
+	}
+	list, err := client.Typed.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil || len(list.Items) == 0 {
+		return []string{runtime.GOARCH}, false
+	}
+	for _, n := range list.Items {
+		all = append(all, n.Status.NodeInfo.Architecture)
+	}
+	slices.Sort(all)
+	return slices.Compact(all), true
 }
 
 // DNS implements cluster.Cluster.

@@ -14,10 +14,10 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// serveBase serves an empty image from a registry on the loopback, because ko
+// serveBase serves an empty image for an architecture from a registry on the loopback, because ko
 // takes its base image only from a registry and this machine may reach none.
 // The reference holds until stop is called.
-func serveBase(ctx context.Context) (ref string, stop func(), err error) {
+func serveBase(ctx context.Context, arch string) (ref string, stop func(), err error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", nil, fmt.Errorf("image: serving the empty base image: %w", err)
@@ -37,7 +37,7 @@ func serveBase(ctx context.Context) (ref string, stop func(), err error) {
 	}
 	tag, err := name.NewTag(listener.Addr().String() + "/empty:base")
 	if err == nil {
-		err = remote.Write(tag, emptyBase(NonRoot), remote.WithContext(ctx), remote.WithTransport(&http.Transport{Proxy: nil, DisableKeepAlives: true}))
+		err = remote.Write(tag, emptyBase(NonRoot, arch), remote.WithContext(ctx), remote.WithTransport(&http.Transport{Proxy: nil, DisableKeepAlives: true}))
 	}
 	if err != nil {
 		stop()

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 )
@@ -25,6 +24,8 @@ type Config struct {
 	Ko string
 	// Cache keeps the archives by the hash of what they were built from.
 	Cache string
+	// Arch is the architecture of the nodes that run them, such as arm64.
+	Arch string
 	// Detail is told what goes on; nil is silent.
 	Detail func(text string)
 }
@@ -33,7 +34,7 @@ type Config struct {
 type Built struct {
 	// Name is that of the program and of the image in the base's manifests.
 	Name string
-	// Ref is what the nodes know it by: lab.local/<name>:<hash>.
+	// Ref is what the nodes know it by, whatever they are: lab.local/<name>:<hash>.
 	Ref string
 	// Archive is a docker-save file for Cluster.LoadImages.
 	Archive string
@@ -50,7 +51,7 @@ func Build(ctx context.Context, cfg Config) ([]Built, error) {
 		built := Built{
 			Name:    program,
 			Ref:     "lab.local/" + program + ":" + hash,
-			Archive: filepath.Join(cfg.Cache, program+"-"+hash+".tar"),
+			Archive: filepath.Join(cfg.Cache, program+"-"+hash+"-"+cfg.Arch+".tar"),
 		}
 		if _, err := os.Stat(built.Archive); errors.Is(err, os.ErrNotExist) {
 			cfg.detail("building " + program + " with ko")
@@ -67,7 +68,7 @@ func Build(ctx context.Context, cfg Config) ([]Built, error) {
 }
 
 func build(ctx context.Context, cfg Config, built Built, tag string) error {
-	base, stop, err := serveBase(ctx)
+	base, stop, err := serveBase(ctx, cfg.Arch)
 	if err != nil {
 		return err
 	}
@@ -75,7 +76,7 @@ func build(ctx context.Context, cfg Config, built Built, tag string) error {
 	return replace(built.Archive, func(file string) error {
 		var output bytes.Buffer
 		ko := exec.CommandContext(ctx, cfg.Ko, "build", "./apps/"+built.Name,
-			"--push=false", "--tarball="+file, "--platform=linux/"+runtime.GOARCH,
+			"--push=false", "--tarball="+file, "--platform="+platform(cfg.Arch).String(),
 			"--base-import-paths", "--tags="+tag, "--sbom=none")
 		ko.Dir = cfg.Root
 		ko.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "KO_") }),

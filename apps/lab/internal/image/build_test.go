@@ -101,7 +101,7 @@ func TestBuild(t *testing.T) {
 	root, calls := checkout(t), filepath.Join(t.TempDir(), "calls")
 	t.Setenv(fakeKo, calls)
 	t.Setenv("KO_DOCKER_REPO", "registry.example.com") // of who runs the lab
-	cfg := image.Config{Root: root, Ko: os.Args[0], Cache: filepath.Join(t.TempDir(), "cache")}
+	cfg := image.Config{Root: root, Ko: os.Args[0], Cache: filepath.Join(t.TempDir(), "cache"), Arch: "arm64"}
 	for _, step := range []struct {
 		name, file, content string
 		want                []string
@@ -126,6 +126,11 @@ func TestBuild(t *testing.T) {
 		if diff := cmp.Diff(step.want, lines(string(raw))); diff != "" {
 			t.Errorf("%s: calls of ko (-want +got):\n%s", step.name, diff)
 		}
+		others := cfg
+		others.Arch = "amd64"
+		if same, err := image.Build(t.Context(), others); err != nil || same[0].Ref != built[0].Ref || same[0].Archive == built[0].Archive {
+			t.Errorf("%s: for other nodes %+v, %v, want the name %s and another archive", step.name, same, err, built[0].Ref)
+		}
 		for i, b := range built {
 			if want := "lab.local/" + image.Programs[i] + ":"; !strings.HasPrefix(b.Ref, want) || len(b.Ref) != len(want)+12 {
 				t.Errorf("%s: reference %q, want %s and 12 digits", step.name, b.Ref, want)
@@ -138,8 +143,8 @@ func TestBuild(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if config.Config.User != image.NonRoot {
-				t.Errorf("%s: %s runs as %q, want %q", step.name, b.Ref, config.Config.User, image.NonRoot)
+			if config.Config.User != image.NonRoot || config.Architecture != cfg.Arch {
+				t.Errorf("%s: %s runs as %q on %s, want %q on %s", step.name, b.Ref, config.Config.User, config.Architecture, image.NonRoot, cfg.Arch)
 			}
 		}
 	}
@@ -151,7 +156,7 @@ func TestBuildFails(t *testing.T) {
 	root := checkout(t)
 	edit(t, filepath.Join(root, "apps/echo-client/broken"), "")
 	t.Setenv(fakeKo, filepath.Join(t.TempDir(), "calls"))
-	cfg := image.Config{Root: root, Ko: os.Args[0], Cache: filepath.Join(t.TempDir(), "cache")}
+	cfg := image.Config{Root: root, Ko: os.Args[0], Cache: filepath.Join(t.TempDir(), "cache"), Arch: "arm64"}
 	_, err := image.Build(t.Context(), cfg)
 	if err == nil || !strings.Contains(err.Error(), "undefined: broken") || !strings.Contains(err.Error(), "apps/echo-client") {
 		t.Errorf("error %v, want one with ko's own and the program's name", err)

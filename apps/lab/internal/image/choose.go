@@ -23,9 +23,9 @@ type held struct {
 	open     func() (v1.Image, error)
 }
 
-// choose returns the image with that name that this machine runs. Where no image
+// choose returns the image with that name for a platform. Where no image
 // has more of a name than the tag, the user's word for it is enough.
-func choose(all []held, ref name.Reference) (held, error) {
+func choose(all []held, ref name.Reference, want v1.Platform) (held, error) {
 	found := filter(all, func(h held) bool { return h.is(ref) })
 	anonymous := len(found) == 0 && !slices.ContainsFunc(all, func(h held) bool { return !h.mayBe(ref) })
 	if anonymous {
@@ -37,12 +37,12 @@ func choose(all []held, ref name.Reference) (held, error) {
 	if len(found) == 0 {
 		return held{}, fmt.Errorf("the archive does not hold %s but %s: give it by a name that it has", ref, list(all, held.shown))
 	}
-	run := filter(found, func(h held) bool { return runsHere(h.platform) })
+	run := filter(found, func(h held) bool { return h.platform.Satisfies(want) })
 	if len(run) == 0 {
-		return held{}, fmt.Errorf("the image is for %s: want one for %s", list(found, func(h held) string { return h.platform.String() }), here())
+		return held{}, fmt.Errorf("the image is for %s: want one for %s", list(found, func(h held) string { return h.platform.String() }), want)
 	}
 	if anonymous && len(run) > 1 {
-		return held{}, fmt.Errorf("the archive holds %d images for %s and none has a name: want one", len(run), here())
+		return held{}, fmt.Errorf("the archive holds %d images for %s and none has a name: want one", len(run), want)
 	}
 	return run[0], nil
 }

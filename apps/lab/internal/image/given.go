@@ -36,9 +36,9 @@ func (g Given) String() string { return g.Ref + "=" + g.File }
 
 // Import reads all of the file, so that a broken one is found now and not on a
 // node, and returns an archive for Cluster.LoadImages with nothing but that
-// image for this machine's architecture. It is written where the cache has none
+// image for nodes of the architecture. It is written where the cache has none
 // of the same content.
-func Import(g Given, cache string) (archive string, origin Origin, err error) {
+func Import(g Given, cache, arch string) (archive string, origin Origin, err error) {
 	ref, err := parseRef(g.Ref)
 	if err != nil {
 		return "", Origin{}, fmt.Errorf("image: %w", err)
@@ -52,9 +52,9 @@ func Import(g Given, cache string) (archive string, origin Origin, err error) {
 		return "", Origin{}, fmt.Errorf("image: %w", err)
 	}
 	defer func() { _ = os.RemoveAll(scratch) }()
-	img, err := g.open(ref, scratch)
+	img, err := g.open(ref, scratch, platform(arch))
 	if err == nil {
-		origin, err = originOf(img, g.Ref, g.File)
+		origin, err = originOf(img, g.Ref, g.File, platform(arch))
 	}
 	if err == nil {
 		err = checkLayers(img)
@@ -62,7 +62,7 @@ func Import(g Given, cache string) (archive string, origin Origin, err error) {
 	if err != nil {
 		return "", Origin{}, fmt.Errorf("image: %s: %w", g, err)
 	}
-	archive = archiveOf(cache, "given", ref, origin.Digest)
+	archive = archiveOf(cache, "given", ref, arch, origin.Digest)
 	if _, err := os.Stat(archive); err == nil {
 		return archive, origin, nil
 	}
@@ -74,7 +74,7 @@ func Import(g Given, cache string) (archive string, origin Origin, err error) {
 }
 
 // open finds the image in the file. What it returns reads from scratch.
-func (g Given) open(ref name.Reference, scratch string) (v1.Image, error) {
+func (g Given) open(ref name.Reference, scratch string, want v1.Platform) (v1.Image, error) {
 	u, err := unpack(g.File, scratch)
 	if err != nil {
 		return nil, err
@@ -95,7 +95,7 @@ func (g Given) open(ref name.Reference, scratch string) (v1.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	found, err := choose(all, ref)
+	found, err := choose(all, ref, want)
 	if err != nil {
 		return nil, err
 	}

@@ -141,7 +141,7 @@ func TestImport(t *testing.T) {
 			}
 			g := image.Given{Ref: test.ref, File: write(t, "linkerd.tar", string(test.archive))}
 			cache := filepath.Join(t.TempDir(), "cache")
-			archive, origin, err := image.Import(g, cache)
+			archive, origin, err := image.Import(g, cache, runtime.GOARCH)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -157,7 +157,7 @@ func TestImport(t *testing.T) {
 			if err := os.Chtimes(archive, old, old); err != nil {
 				t.Fatal(err)
 			}
-			again, _, err := image.Import(g, cache)
+			again, _, err := image.Import(g, cache, runtime.GOARCH)
 			if info, statErr := os.Stat(archive); err != nil || statErr != nil || again != archive || !info.ModTime().Equal(old) {
 				t.Errorf("the second time gives %s, error %v %v, want the same archive and that it is not written", again, err, statErr)
 			}
@@ -233,7 +233,7 @@ func TestImportRefuses(t *testing.T) {
 				test.ref = linkerd
 			}
 			g, cache := image.Given{Ref: test.ref, File: write(t, "linkerd.tar", string(test.archive))}, t.TempDir()
-			_, _, err := image.Import(g, cache)
+			_, _, err := image.Import(g, cache, runtime.GOARCH)
 			oneLine(t, err, append(test.want, g.String())...)
 			if l := left(t, cache); l != nil {
 				t.Errorf("left in the cache: %q", l)
@@ -241,18 +241,18 @@ func TestImportRefuses(t *testing.T) {
 		})
 	}
 	t.Run("no_file", func(t *testing.T) {
-		_, _, err := image.Import(image.Given{Ref: linkerd, File: "/nowhere/linkerd.tar"}, t.TempDir())
+		_, _, err := image.Import(image.Given{Ref: linkerd, File: "/nowhere/linkerd.tar"}, t.TempDir(), runtime.GOARCH)
 		oneLine(t, err, "/nowhere/linkerd.tar", "no such file")
 		if !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%v is not fs.ErrNotExist", err)
 		}
 	})
 	t.Run("directory", func(t *testing.T) {
-		_, _, err := image.Import(image.Given{Ref: linkerd, File: t.TempDir()}, t.TempDir())
+		_, _, err := image.Import(image.Given{Ref: linkerd, File: t.TempDir()}, t.TempDir(), runtime.GOARCH)
 		oneLine(t, err, "directory", "want an archive")
 	})
 	t.Run("no_tag", func(t *testing.T) {
-		_, _, err := image.Import(image.Given{Ref: "linkerd", File: write(t, "x.tar", "")}, t.TempDir())
+		_, _, err := image.Import(image.Given{Ref: "linkerd", File: write(t, "x.tar", "")}, t.TempDir(), runtime.GOARCH)
 		oneLine(t, err, `"linkerd"`, "want")
 	})
 }
@@ -287,13 +287,13 @@ func TestImportOfTruncated(t *testing.T) {
 				if err := os.WriteFile(file, test.archive[:cut], 0o644); err != nil {
 					t.Fatal(err)
 				}
-				_, _, err := image.Import(image.Given{Ref: linkerd, File: file}, cache)
+				_, _, err := image.Import(image.Given{Ref: linkerd, File: file}, cache, runtime.GOARCH)
 				oneLine(t, err, file)
 			}
 			if err := os.WriteFile(file, test.archive[:len(test.archive)/2|1], 0o644); err != nil {
 				t.Fatal(err)
 			}
-			_, _, err := image.Import(image.Given{Ref: linkerd, File: file}, cache)
+			_, _, err := image.Import(image.Given{Ref: linkerd, File: file}, cache, runtime.GOARCH)
 			oneLine(t, err, "cut short", "again")
 			if l := left(t, cache); l != nil {
 				t.Errorf("left in the cache: %q", l)
@@ -323,7 +323,7 @@ func TestImportOfDamaged(t *testing.T) {
 				if err := os.WriteFile(file, damaged, 0o644); err != nil {
 					t.Fatal(err)
 				}
-				archive, _, err := image.Import(image.Given{Ref: linkerd, File: file}, t.TempDir())
+				archive, _, err := image.Import(image.Given{Ref: linkerd, File: file}, t.TempDir(), runtime.GOARCH)
 				if err != nil {
 					oneLine(t, err, file)
 					refused++
@@ -361,7 +361,7 @@ func TestPackLabels(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		if _, origin, err := image.Import(image.Given{Ref: linkerd, File: archive}, t.TempDir()); err != nil || origin.StandIn != want {
+		if _, origin, err := image.Import(image.Given{Ref: linkerd, File: archive}, t.TempDir(), runtime.GOARCH); err != nil || origin.StandIn != want {
 			t.Errorf("label %q: stand-in %q, error %v, want %q", text, origin.StandIn, err, want)
 		}
 	}

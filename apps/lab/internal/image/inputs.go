@@ -34,7 +34,7 @@ type goPackage struct {
 // toolchain and ko itself.
 func inputs(ctx context.Context, cfg Config, program string) (string, error) {
 	files := []string{filepath.Join(cfg.Root, "go.mod"), filepath.Join(cfg.Root, "go.sum"), filepath.Join(cfg.Root, ".ko.yaml"), cfg.Ko}
-	listed, err := run(ctx, cfg.Root, "go", "list", "-deps", "-json=Dir,ImportPath,Module,GoFiles,CgoFiles,CFiles,HFiles,SFiles,SysoFiles,EmbedFiles", "./apps/"+program)
+	listed, err := run(ctx, cfg.Root, []string{"GOOS=linux", "GOARCH=" + cfg.Arch}, "go", "list", "-deps", "-json=Dir,ImportPath,Module,GoFiles,CgoFiles,CFiles,HFiles,SFiles,SysoFiles,EmbedFiles", "./apps/"+program)
 	if err != nil {
 		return "", err
 	}
@@ -52,11 +52,11 @@ func inputs(ctx context.Context, cfg Config, program string) (string, error) {
 			files = append(files, filepath.Join(p.Dir, file))
 		}
 	}
-	version, err := run(ctx, cfg.Root, "go", "env", "GOVERSION", "GOOS", "GOARCH", "GOFLAGS")
+	version, err := run(ctx, cfg.Root, nil, "go", "env", "GOVERSION", "GOFLAGS")
 	if err != nil {
 		return "", err
 	}
-	base, err := emptyBase(NonRoot).Digest()
+	base, err := emptyBase(NonRoot, "").Digest() // the same for nodes of all architectures
 	if err != nil {
 		return "", fmt.Errorf("image: %w", err)
 	}
@@ -89,9 +89,9 @@ func addFile(sum io.Writer, root, file string) error {
 	return err
 }
 
-func run(ctx context.Context, dir, program string, args ...string) ([]byte, error) {
+func run(ctx context.Context, dir string, env []string, program string, args ...string) ([]byte, error) {
 	command := exec.CommandContext(ctx, program, args...)
-	command.Dir = dir
+	command.Dir, command.Env = dir, append(os.Environ(), env...)
 	var stderr bytes.Buffer
 	command.Stderr = &stderr
 	out, err := command.Output()

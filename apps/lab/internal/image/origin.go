@@ -3,7 +3,6 @@ package image
 import (
 	"cmp"
 	"fmt"
-	"runtime"
 	"strings"
 	"time"
 
@@ -40,14 +39,14 @@ func (o Origin) String() string {
 	return text
 }
 
-// originOf describes an image and refuses one that does not run on this machine.
-func originOf(img v1.Image, ref, from string) (Origin, error) {
+// originOf describes an image and refuses one for another platform.
+func originOf(img v1.Image, ref, from string, want v1.Platform) (Origin, error) {
 	config, err := img.ConfigFile()
 	if err != nil {
 		return Origin{}, err
 	}
-	if has := (v1.Platform{OS: config.OS, Architecture: config.Architecture}); !runsHere(has) {
-		return Origin{}, fmt.Errorf("the image is for %s: want one for %s", cmp.Or(has.String(), "no platform"), here())
+	if has := (v1.Platform{OS: config.OS, Architecture: config.Architecture}); !has.Satisfies(want) {
+		return Origin{}, fmt.Errorf("the image is for %s: want one for %s", cmp.Or(has.String(), "no platform"), want)
 	}
 	digest, err := img.ConfigName()
 	if err != nil {
@@ -60,7 +59,5 @@ func originOf(img v1.Image, ref, from string) (Origin, error) {
 	return o, nil
 }
 
-// here is the platform of the nodes.
-func here() v1.Platform { return v1.Platform{OS: "linux", Architecture: runtime.GOARCH} }
-
-func runsHere(p v1.Platform) bool { return p.Satisfies(here()) }
+// platform is that of nodes with the architecture, such as arm64.
+func platform(arch string) v1.Platform { return v1.Platform{OS: "linux", Architecture: arch} }

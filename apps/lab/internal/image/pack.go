@@ -2,6 +2,7 @@ package image
 
 import (
 	"archive/tar"
+	"cmp"
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
@@ -43,6 +44,8 @@ type Image struct {
 	Entrypoint []string
 	// User is "uid:gid"; empty is root.
 	User string
+	// Arch is the architecture of Files; empty is this machine's.
+	Arch string
 	// Labels go into the image's configuration, such as StandInLabel.
 	Labels map[string]string
 }
@@ -104,7 +107,7 @@ func (i Image) build(layers map[string]v1.Layer) (v1.Image, error) {
 			return nil, err
 		}
 	}
-	img, err := mutate.AppendLayers(emptyBase(i.User), layers[key])
+	img, err := mutate.AppendLayers(emptyBase(i.User, i.Arch), layers[key])
 	if err != nil {
 		return nil, err
 	}
@@ -116,10 +119,10 @@ func (i Image) build(layers map[string]v1.Layer) (v1.Image, error) {
 	return mutate.ConfigFile(img, config)
 }
 
-// emptyBase is an image without files for this machine's architecture.
-func emptyBase(user string) v1.Image {
+// emptyBase is an image without files for an architecture; empty is this machine's.
+func emptyBase(user, arch string) v1.Image {
 	config := &v1.ConfigFile{
-		OS: "linux", Architecture: runtime.GOARCH,
+		OS: "linux", Architecture: cmp.Or(arch, runtime.GOARCH),
 		Config: v1.Config{User: user, Env: []string{"PATH=/usr/local/bin:/usr/bin:/bin:/"}},
 		RootFS: v1.RootFS{Type: "layers"},
 	}

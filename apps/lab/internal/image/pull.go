@@ -20,25 +20,25 @@ const manifestTime = 30 * time.Second
 // errSlow is why a registry is given up.
 var errSlow = fmt.Errorf("the registry has not answered within %s", manifestTime)
 
-// Pull fetches an image for this machine's architecture from its registry, with
+// Pull fetches an image for nodes of the architecture from its registry, with
 // the credentials of `docker login` if there are any and by the proxies of the
 // environment. It returns an archive for Cluster.LoadImages. One that the cache
 // has of the same reference is not fetched again, even where the tag has moved.
-func Pull(ctx context.Context, ref, cache string, detail func(text string)) (archive string, origin Origin, err error) {
+func Pull(ctx context.Context, ref, cache, arch string, detail func(text string)) (archive string, origin Origin, err error) {
 	transport := remote.DefaultTransport.(*http.Transport).Clone()
 	defer transport.CloseIdleConnections()
-	return pull(ctx, ref, cache, detail, transport)
+	return pull(ctx, ref, cache, arch, detail, transport)
 }
 
-func pull(ctx context.Context, ref, cache string, detail func(text string), transport http.RoundTripper) (archive string, origin Origin, err error) {
+func pull(ctx context.Context, ref, cache, arch string, detail func(text string), transport http.RoundTripper) (archive string, origin Origin, err error) {
 	parsed, err := parseRef(ref)
 	if err != nil {
 		return "", Origin{}, fmt.Errorf("image: %w", err)
 	}
 	registry, _, _ := strings.Cut(nodeName(parsed), "/")
-	archive = archiveOf(cache, "pulled", parsed, "")
+	archive = archiveOf(cache, "pulled", parsed, arch, "")
 	if img, err := tarball.ImageFromPath(archive, nil); err == nil {
-		if origin, err := originOf(img, ref, registry); err == nil {
+		if origin, err := originOf(img, ref, registry, platform(arch)); err == nil {
 			return archive, origin, nil
 		}
 	}
@@ -53,10 +53,10 @@ func pull(ctx context.Context, ref, cache string, detail func(text string), tran
 	}
 	slow := time.AfterFunc(manifestTime, func() { cancel(errSlow) })
 	defer slow.Stop()
-	img, err := remote.Image(parsed, remote.WithContext(ctx), remote.WithPlatform(here()),
+	img, err := remote.Image(parsed, remote.WithContext(ctx), remote.WithPlatform(platform(arch)),
 		remote.WithAuthFromKeychain(authn.DefaultKeychain), remote.WithTransport(transport))
 	if err == nil {
-		origin, err = originOf(img, ref, registry)
+		origin, err = originOf(img, ref, registry, platform(arch))
 	}
 	if err != nil {
 		return fail(err)

@@ -89,7 +89,7 @@ func TestPull(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var details []string
-			archive, origin, err := image.Pull(t.Context(), test.ref, cache, func(text string) { details = append(details, text) })
+			archive, origin, err := image.Pull(t.Context(), test.ref, cache, runtime.GOARCH, func(text string) { details = append(details, text) })
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -102,7 +102,7 @@ func TestPull(t *testing.T) {
 				t.Errorf("progress %q, want that it ends with all of the bytes", details)
 			}
 			before := requests()
-			again, origin, err := image.Pull(t.Context(), test.ref, cache, nil)
+			again, origin, err := image.Pull(t.Context(), test.ref, cache, runtime.GOARCH, nil)
 			if err != nil || again != archive || origin != want || requests() != before {
 				t.Errorf("the second time gives %s, %v, error %v, %d requests, want the same and none", again, origin, err, requests()-before)
 			}
@@ -186,7 +186,7 @@ func TestPullFails(t *testing.T) {
 			push(t, host+"/linkerd:1", img)
 			ready = true
 			cache := t.TempDir()
-			_, _, err := image.Pull(t.Context(), host+test.ref, cache, nil)
+			_, _, err := image.Pull(t.Context(), host+test.ref, cache, runtime.GOARCH, nil)
 			oneLine(t, err, append(test.want, "pulling "+host+test.ref)...)
 			if l := left(t, cache); l != nil {
 				t.Errorf("left in the cache: %q", l)
@@ -196,14 +196,14 @@ func TestPullFails(t *testing.T) {
 	t.Run("nobody_listens", func(t *testing.T) {
 		server := httptest.NewServer(nil)
 		server.Close()
-		_, _, err := image.Pull(t.Context(), strings.TrimPrefix(server.URL, "http://")+"/linkerd:1", t.TempDir(), nil)
+		_, _, err := image.Pull(t.Context(), strings.TrimPrefix(server.URL, "http://")+"/linkerd:1", t.TempDir(), runtime.GOARCH, nil)
 		oneLine(t, err, "connection refused")
 		if !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("%v is not ECONNREFUSED", err)
 		}
 	})
 	t.Run("no_tag", func(t *testing.T) {
-		_, _, err := image.Pull(t.Context(), "linkerd", t.TempDir(), nil)
+		_, _, err := image.Pull(t.Context(), "linkerd", t.TempDir(), runtime.GOARCH, nil)
 		oneLine(t, err, `"linkerd"`, "tag")
 	})
 }
@@ -225,7 +225,7 @@ func TestPullStops(t *testing.T) {
 	})
 	push(t, host+"/linkerd:1", img)
 	cache := t.TempDir()
-	_, _, err := image.Pull(ctx, host+"/linkerd:1", cache, nil)
+	_, _, err := image.Pull(ctx, host+"/linkerd:1", cache, runtime.GOARCH, nil)
 	oneLine(t, err, "pulling "+host+"/linkerd:1")
 	if l := left(t, cache); !errors.Is(err, interrupted) || l != nil {
 		t.Errorf("error %v, left in the cache: %q, want the reason and nothing", err, l)
@@ -245,7 +245,7 @@ func TestPullWaitsNoLongerThan(t *testing.T) {
 	t.Setenv("DOCKER_CONFIG", t.TempDir())
 	synctest.Test(t, func(t *testing.T) {
 		started := time.Now()
-		_, _, err := image.PullBy(t.Context(), linkerd, t.TempDir(), nil, silence{})
+		_, _, err := image.PullBy(t.Context(), linkerd, t.TempDir(), runtime.GOARCH, nil, silence{})
 		oneLine(t, err, "pulling "+linkerd, "has not answered within 30s")
 		if took := time.Since(started); took != 30*time.Second {
 			t.Errorf("it took %s, want 30s", took)

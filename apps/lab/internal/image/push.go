@@ -13,6 +13,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
@@ -77,27 +79,43 @@ func (r Registry) CheckPush(ctx context.Context) error {
 
 // Push puts the images of docker-save archives into the registry, with the
 // credentials of `docker login` if there are any, and transfers only what the
-// registry lacks.
+// registry lacks. Images of one name for several architectures become one index.
 func (r Registry) Push(ctx context.Context, detail func(text string), archives ...string) error {
-	return r.each(ctx, archives, func(to name.Reference, img v1.Image, options []remote.Option) error {
+	return r.each(ctx, archives, func(to name.Reference, images []v1.Image, options []remote.Option) error {
 		detail("pushing " + to.Name())
-		if err := remote.Write(to, img, options...); err != nil {
+		if err := write(to, images, options); err != nil {
 			return fmt.Errorf("image: pushing %s: %w", to.Name(), line{err})
 		}
 		return nil
 	})
 }
 
-// Check makes sure that the registry has the images of docker-save archives. The
-// error wraps ErrUnreachable where the registry did not answer, and names all
+func write(to name.Reference, images []v1.Image, options []remote.Option) error {
+	if len(images) == 1 {
+		return remote.Write(to, images[0], options...)
+	}
+	index := v1.ImageIndex(empty.Index)
+	for _, img := range images {
+		has, err := platformOf(img)
+		if err != nil {
+			return err
+		}
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: &has}})
+	}
+	return remote.WriteIndex(to, index, options...)
+}
+
+// Check makes sure that the registry has the images of docker-save archives, for
+// their architectures. The error wraps ErrUnreachable where the registry did not answer, and names all
 // that are missing.
 func (r Registry) Check(ctx context.Context, archives ...string) error {
 	var missing []string
-	err := r.each(ctx, archives, func(to name.Reference, _ v1.Image, options []remote.Option) error {
-		_, err := remote.Head(to, options...)
+	err := r.each(ctx, archives, func(to name.Reference, images []v1.Image, options []remote.Option) error {
+		lacks, err := lacking(to, images, options)
 		var answer *transport.Error
 		switch {
 		case err == nil:
+			missing = append(missing, lacks...)
 		case errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound:
 			missing = append(missing, to.Name())
 		case errors.As(err, &answer):
@@ -114,30 +132,89 @@ func (r Registry) Check(ctx context.Context, archives ...string) error {
 	return err
 }
 
-func (r Registry) each(ctx context.Context, archives []string, do func(name.Reference, v1.Image, []remote.Option) error) error {
+// lacking returns the platforms of images that the registry has none of, as
+// "REF for linux/arm64".
+func lacking(to name.Reference, images []v1.Image, options []remote.Option) (lacks []string, err error) {
+	there, err := remote.Get(to, options...)
+	if err != nil {
+		return nil, err
+	}
+	has, err := platforms(there)
+	if err != nil {
+		return nil, err
+	}
+	for _, img := range images {
+		want, err := platformOf(img)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(has, func(p v1.Platform) bool { return p.Satisfies(want) }) {
+			lacks = append(lacks, fmt.Sprintf("%s for %s", to.Name(), want))
+		}
+	}
+	return lacks, nil
+}
+
+// platforms lists those of what a reference means: an image, or an index of some.
+func platforms(d *remote.Descriptor) (all []v1.Platform, err error) {
+	if !d.MediaType.IsIndex() {
+		img, err := d.Image()
+		if err != nil {
+			return nil, err
+		}
+		only, err := platformOf(img)
+		return []v1.Platform{only}, err
+	}
+	index, err := d.ImageIndex()
+	if err != nil {
+		return nil, err
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range manifest.Manifests {
+		if m.Platform != nil {
+			all = append(all, *m.Platform)
+		}
+	}
+	return all, nil
+}
+
+// each calls do for each name in the archives, with its images: one for each
+// architecture.
+func (r Registry) each(ctx context.Context, archives []string, do func(name.Reference, []v1.Image, []remote.Option) error) error {
 	client := remote.DefaultTransport.(*http.Transport).Clone()
 	defer client.CloseIdleConnections()
 	options := []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain), remote.WithTransport(client)}
+	var refs []string // in the archives' order
+	named := map[string][]v1.Image{}
 	for _, archive := range archives {
 		images, err := imagesIn(archive)
 		if err != nil {
 			return fmt.Errorf("image: %s: %w", archive, err)
 		}
 		for _, i := range images {
-			ref, err := r.Ref(i.ref)
-			if err != nil {
-				return err
+			if named[i.ref] == nil {
+				refs = append(refs, i.ref)
 			}
-			to, err := parseRef(ref)
-			if err != nil {
-				return fmt.Errorf("image: %w", err)
+			named[i.ref] = append(named[i.ref], i.image)
+		}
+	}
+	for _, known := range refs {
+		ref, err := r.Ref(known)
+		if err != nil {
+			return err
+		}
+		to, err := parseRef(ref)
+		if err != nil {
+			return fmt.Errorf("image: %w", err)
+		}
+		if err := do(to, named[known], options); err != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
 			}
-			if err := do(to, i.image, options); err != nil {
-				if ctx.Err() != nil {
-					return context.Cause(ctx)
-				}
-				return err
-			}
+			return err
 		}
 	}
 	return nil

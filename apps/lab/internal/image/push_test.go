@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
@@ -104,6 +105,52 @@ func TestPushAndCheck(t *testing.T) {
 	}
 	if _, err := remote.Image(tag); err != nil {
 		t.Errorf("pulling it back: %v", err)
+	}
+}
+
+// Images of one name for nodes of two architectures become one index, of which each
+// node gets its own; where the registry has them for one alone, Check says so.
+func TestPushForTwoArchitectures(t *testing.T) {
+	host, _ := serve(t, nil)
+	r, err := image.ParseRegistry(host + "/lab")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var archives []string
+	program := write(t, "program", "#!")
+	for _, arch := range []string{"amd64", "arm64"} {
+		archive := filepath.Join(t.TempDir(), arch+".tar")
+		err := image.Pack(archive, image.Image{Ref: "lab.local/echo-server:1", Arch: arch, Files: map[string]string{"/program": program}, Entrypoint: []string{"/program"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		archives = append(archives, archive)
+	}
+	silent := func(string) {}
+	if err := r.Push(t.Context(), silent, archives[0]); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Check(t.Context(), archives...); err == nil || !strings.Contains(err.Error(), "has no "+host+"/lab/echo-server:1 for linux/arm64: ") {
+		t.Errorf("Check = %v, want that the image for arm64 is missing", err)
+	}
+	if err := r.Push(t.Context(), silent, archives...); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Check(t.Context(), archives...); err != nil {
+		t.Errorf("Check = %v, want none", err)
+	}
+	tag, err := name.NewTag(host + "/lab/echo-server:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, arch := range []string{"amd64", "arm64"} {
+		img, err := remote.Image(tag, remote.WithPlatform(v1.Platform{OS: "linux", Architecture: arch}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if config, err := img.ConfigFile(); err != nil || config.Architecture != arch {
+			t.Errorf("a node of %s gets an image for %+v, %v", arch, config, err)
+		}
 	}
 }
 

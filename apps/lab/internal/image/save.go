@@ -17,8 +17,8 @@ import (
 )
 
 // archiveOf is the place in the cache of an image with that name and content.
-func archiveOf(cache, kind string, ref name.Reference, content string) string {
-	sum := sha256.Sum256([]byte(nodeName(ref) + "\n" + here().String() + "\n" + content))
+func archiveOf(cache, kind string, ref name.Reference, arch, content string) string {
+	sum := sha256.Sum256([]byte(nodeName(ref) + "\n" + platform(arch).String() + "\n" + content))
 	return filepath.Join(cache, kind+"-"+path.Base(ref.Context().RepositoryStr())+"-"+hex.EncodeToString(sum[:])[:12]+".tar")
 }
 

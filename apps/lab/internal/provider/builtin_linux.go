@@ -2,6 +2,7 @@ package provider
 
 import (
 	"context"
+	"runtime"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/builtin"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
@@ -18,6 +19,8 @@ func (builtinProvider) Name() string { return Builtin }
 // Check implements Provider. What else the machine may lack is told, with the
 // remedies, by the first step of Up.
 func (builtinProvider) Check(context.Context) error { return builtin.CheckUser() }
+
+func (builtinProvider) Architecture(context.Context) (string, error) { return runtime.GOARCH, nil }
 
 func (p builtinProvider) Find(context.Context) (cluster.Cluster, error) {
 	on, err := builtin.Find(p.own())

@@ -23,6 +23,8 @@ func (builtinProvider) Check(context.Context) error {
 	return fmt.Errorf("the built-in cluster needs Linux, this is %s: start Docker and use --cluster kind, or name a cluster of yours by --context", runtime.GOOS)
 }
 
+func (builtinProvider) Architecture(context.Context) (string, error) { return runtime.GOARCH, nil }
+
 func (builtinProvider) Find(context.Context) (cluster.Cluster, error) { return nil, nil }
 
 func (builtinProvider) Steps(Options) int { return 0 }

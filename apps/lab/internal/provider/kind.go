@@ -23,6 +23,8 @@ func (kindProvider) Check(ctx context.Context) error {
 	return nil
 }
 
+func (kindProvider) Architecture(ctx context.Context) (string, error) { return kind.Architecture(ctx) }
+
 func (p kindProvider) Find(ctx context.Context) (cluster.Cluster, error) {
 	if kind.Answers(ctx) != nil {
 		return nil, nil // without Docker no cluster of it is up

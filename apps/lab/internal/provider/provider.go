@@ -34,6 +34,8 @@ type Provider interface {
 	// Check returns why this machine cannot have such a cluster, soon, and what to
 	// do about it.
 	Check(ctx context.Context) error
+	// Architecture returns that of the nodes, such as arm64.
+	Architecture(ctx context.Context) (string, error)
 	// Find returns the checkout's cluster that is up, or nil.
 	Find(ctx context.Context) (cluster.Cluster, error)
 	// Steps counts the steps that Up reports.

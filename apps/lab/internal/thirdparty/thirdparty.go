@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -61,19 +62,22 @@ var recipes = []recipe{
 type Images struct {
 	Builder component.Builder
 	Cache   string // of archives
+	// Architectures are those of the nodes, such as arm64. Of several an image has an
+	// archive each.
+	Architectures []string
 	// Given are checked already; see Check.
 	Given map[string]Found
 }
 
 // Found is one image.
 type Found struct {
-	Archive string // for Cluster.LoadImages
-	Origin  string // where it comes from, in words
+	Archives []string // for Cluster.LoadImages
+	Origin   string   // where it comes from, in words
 }
 
 // Check reads the files that the user gives for images that are named. That a
 // file is not what it should be, or that nobody names its image, is an error.
-func Check(given []image.Given, named []string, cache string) (map[string]Found, error) {
+func (i Images) Check(given []image.Given, named []string) (map[string]Found, error) {
 	found := map[string]Found{}
 	for _, g := range given {
 		refs, err := match(g.Ref, named)
@@ -83,12 +87,12 @@ func Check(given []image.Given, named []string, cache string) (map[string]Found,
 		if _, twice := found[refs[0]]; twice {
 			return nil, fmt.Errorf("--image %s is given twice: give one file", g.Ref)
 		}
-		archive, origin, err := image.Import(g, cache)
+		got, err := i.each(func(arch string) (string, image.Origin, error) { return image.Import(g, i.Cache, arch) })
 		if err != nil {
 			return nil, err
 		}
 		for _, ref := range refs {
-			found[ref] = Found{archive, origin.String()}
+			found[ref] = got
 		}
 	}
 	return found, nil
@@ -132,13 +136,28 @@ func (i Images) Get(ctx context.Context, ref string, detail func(string)) (Found
 		return i.pack(ctx, ref, r, detail)
 	}
 	detail("pulling " + ref)
-	archive, origin, err := image.Pull(ctx, ref, i.Cache, detail)
-	return Found{archive, origin.String()}, err
+	return i.each(func(arch string) (string, image.Origin, error) { return image.Pull(ctx, ref, i.Cache, arch, detail) })
 }
 
-// recipe finds how to pack an image of just that version.
+// each gets an image for each architecture of the nodes.
+func (i Images) each(get func(arch string) (string, image.Origin, error)) (Found, error) {
+	var found Found
+	var origins []string
+	for _, arch := range i.Architectures {
+		archive, origin, err := get(arch)
+		if err != nil {
+			return Found{}, err
+		}
+		found.Archives, origins = append(found.Archives, archive), append(origins, origin.String())
+	}
+	found.Origin = strings.Join(origins, ", ")
+	return found, nil
+}
+
+// recipe finds how to pack an image of just that version. It takes this machine's
+// libraries, so that only nodes of its kind can run it.
 func (i Images) recipe(ref string) (recipe, bool) {
-	if _, ok := i.Given[ref]; ok {
+	if _, ok := i.Given[ref]; ok || runtime.GOOS != "linux" || !slices.Equal(i.Architectures, []string{runtime.GOARCH}) {
 		return recipe{}, false
 	}
 	full, err := image.Name(ref)
@@ -197,5 +216,5 @@ func (i Images) pack(ctx context.Context, ref string, r recipe, detail func(stri
 	if err != nil {
 		return Found{}, err
 	}
-	return Found{archive, fmt.Sprintf("%s is packed here: %s", ref, r.what)}, nil
+	return Found{[]string{archive}, fmt.Sprintf("%s is packed here: %s", ref, r.what)}, nil
 }

@@ -110,6 +110,9 @@ func TestNamed(t *testing.T) {
 	}
 }
 
+// here is the architecture of nodes that are like this machine.
+var here = []string{runtime.GOARCH}
+
 // What overlays name today is given by the user, or packed from the versions of
 // programs that the lab pins: no image but Linkerd's must be pulled.
 func TestOverlaysNameWhatTheLabPacks(t *testing.T) {
@@ -121,7 +124,7 @@ func TestOverlaysNameWhatTheLabPacks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	images := thirdparty.Images{Builder: component.Builder{Root: repository.Root()}}
+	images := thirdparty.Images{Builder: component.Builder{Root: repository.Root()}, Architectures: here}
 	pulled := map[string][]string{}
 	for _, strategy := range experiment.Strategies {
 		overlay := strategy.Name
@@ -165,7 +168,7 @@ func TestComponents(t *testing.T) {
 		{name: "no_tag", refs: []string{"envoyproxy/envoy"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			images := thirdparty.Images{Builder: b, Given: map[string]thirdparty.Found{test.given: {}}}
+			images := thirdparty.Images{Builder: b, Architectures: here, Given: map[string]thirdparty.Found{test.given: {}}}
 			var got []string
 			for _, c := range images.Components(test.refs) {
 				got = append(got, c.Name)
@@ -226,7 +229,7 @@ func TestCheck(t *testing.T) {
 			if test.named == nil {
 				test.named = named
 			}
-			found, err := thirdparty.Check(test.given, test.named, t.TempDir())
+			found, err := thirdparty.Images{Cache: t.TempDir(), Architectures: here}.Check(test.given, test.named)
 			if (err != nil) != (test.wantErr != nil) {
 				t.Fatalf("error %v, want %q", err, test.wantErr)
 			}
@@ -239,11 +242,26 @@ func TestCheck(t *testing.T) {
 				t.Errorf("found (-want +got):\n%s", diff)
 			}
 			for ref, f := range found {
-				if _, err := tarball.ImageFromPath(f.Archive, nil); err != nil || !strings.Contains(f.Origin, " from "+whole+" (sha256:") {
+				if _, err := tarball.ImageFromPath(f.Archives[0], nil); err != nil || len(f.Archives) != 1 || !strings.Contains(f.Origin, " from "+whole+" (sha256:") {
 					t.Errorf("%s is %+v, error %v, want an archive from %s", ref, f, err, whole)
 				}
 			}
 		})
+	}
+}
+
+// Nodes of another architecture, or of several, get images from the registry alone:
+// what is packed here has this machine's libraries.
+func TestOtherNodes(t *testing.T) {
+	repository, err := overlay.Find("../../../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, arch := range [][]string{{"s390x"}, {runtime.GOARCH, "s390x"}} {
+		images := thirdparty.Images{Builder: component.Builder{Root: repository.Root()}, Architectures: arch}
+		if got := images.Components([]string{kubectl}); len(got) > 0 {
+			t.Errorf("nodes of %q: components %v are built for %s, want none", arch, got, kubectl)
+		}
 	}
 }
 
@@ -286,7 +304,7 @@ func TestGet(t *testing.T) {
 		}
 	}
 	pulled := serve(t)
-	given := thirdparty.Found{Archive: "linkerd.tar", Origin: "of the user"}
+	given := thirdparty.Found{Archives: []string{"linkerd.tar"}, Origin: "of the user"}
 	for _, test := range []struct {
 		name, ref string
 		given     []string
@@ -312,7 +330,7 @@ func TestGet(t *testing.T) {
 		{name: "not_in_the_registry", ref: strings.TrimSuffix(pulled, "1") + "2", wantErr: []string{"pulling ", "proxy:2"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			images := thirdparty.Images{Builder: builder(t, test.built...), Cache: t.TempDir(), Given: map[string]thirdparty.Found{}}
+			images := thirdparty.Images{Builder: builder(t, test.built...), Architectures: here, Cache: t.TempDir(), Given: map[string]thirdparty.Found{}}
 			for _, ref := range test.given {
 				images.Given[ref] = given
 			}
@@ -336,7 +354,7 @@ func TestGet(t *testing.T) {
 				t.Errorf("details %q, want %q", details, test.detail)
 			}
 			if test.inside != nil {
-				packed(t, got.Archive, test.ref, test.inside)
+				packed(t, got.Archives[0], test.ref, test.inside)
 			}
 		})
 	}
