@@ -2,6 +2,7 @@ package existing
 
 // What only tests outside of the package reach for.
 var (
-	Skew      = skew
-	Leftovers = leftovers
+	Skew          = skew
+	Leftovers     = leftovers
+	ParseCorefile = parseCorefile
 )
