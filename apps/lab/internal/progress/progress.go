@@ -4,6 +4,7 @@ package progress
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -18,13 +19,13 @@ type Reporter interface {
 }
 
 // Run runs f as one step of r, which ends after limit. Its error names the step
-// and, if the context ended it, the cause of that.
+// and, if the context ended it, the cause of that; what f adds to the cause stays.
 func Run(ctx context.Context, r Reporter, name string, limit time.Duration, f func(ctx context.Context, detail func(string)) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it took longer than %s", limit))
 	defer cancel()
 	end := r.Step(name)
 	err := f(ctx, func(text string) { r.Detail(name, text) })
-	if cause := context.Cause(ctx); cause != nil && err != nil {
+	if cause := context.Cause(ctx); cause != nil && err != nil && !errors.Is(err, cause) {
 		err = cause
 	}
 	if err != nil {

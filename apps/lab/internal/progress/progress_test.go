@@ -3,6 +3,7 @@ package progress_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -32,6 +33,10 @@ func TestRun(t *testing.T) {
 		{name: "done", do: func(context.Context, func(string)) error { return nil }},
 		{name: "failed", do: func(context.Context, func(string)) error { return errors.New("no room") }, want: "build x: no room"},
 		{name: "too_long", do: wait, want: "build x: it took longer than 1m0s"},
+		{name: "too_long_and_why", do: func(ctx context.Context, _ func(string)) error {
+			<-ctx.Done()
+			return errors.Join(fmt.Errorf("no node is ready: %w", context.Cause(ctx)), errors.New("a container is left"))
+		}, want: "build x: no node is ready: it took longer than 1m0s\na container is left"},
 		{name: "interrupted", do: wait, stop: errors.New("interrupted by interrupt"), want: "build x: interrupted by interrupt"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
