@@ -10,6 +10,7 @@ import (
 	"strings"
 	"text/template"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/node"
 )
@@ -97,10 +98,9 @@ func nodeSpec(d Dirs, i, nodes int, programs, versions map[string]string) (node.
 	spec.Path += "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 	configs := map[string]string{
-		"containerd.toml":   "/etc/containerd/config.toml",
-		"cni.conflist":      "/etc/cni/net.d/10-lab.conflist",
-		"kubeadm.yaml":      "/etc/lab/kubeadm.yaml",
-		"audit-policy.yaml": "/etc/lab/audit-policy.yaml",
+		"containerd.toml": "/etc/containerd/config.toml",
+		"cni.conflist":    "/etc/cni/net.d/10-lab.conflist",
+		"kubeadm.yaml":    "/etc/lab/kubeadm.yaml",
 	}
 	kubeadm := node.Process{
 		Name: "kubeadm", Once: true, Done: kubeadmDone,
@@ -110,8 +110,8 @@ func nodeSpec(d Dirs, i, nodes int, programs, versions map[string]string) (node.
 	proxyConf := adminConf
 	if i == 0 {
 		spec.Forward = p.IP + ":6443"
+		spec.Files["/etc/lab/audit-policy.yaml"] = cluster.AuditPolicy
 	} else {
-		delete(configs, "audit-policy.yaml")
 		delete(configs, "kubeadm.yaml")
 		configs["join.yaml"] = "/etc/lab/kubeadm.yaml"
 		kubeadm.Args[1] = "join"
