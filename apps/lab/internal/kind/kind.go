@@ -1,5 +1,7 @@
-// Package kind runs a cluster in Docker by kind's own library. All that is
-// particular to it is to create the cluster, to load images and to delete it.
+// Package kind runs a cluster in Docker by kind's own library. The library takes
+// no context, so that what may take long is done here where it can be: pulling the
+// node image, waiting for the cluster and deleting it. What Docker says of kind's
+// label decides whether there is a cluster, not files of the lab.
 package kind
 
 import (
@@ -7,242 +9,210 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
-	kindcluster "sigs.k8s.io/kind/pkg/cluster"
-	"sigs.k8s.io/kind/pkg/cluster/nodes"
-	"sigs.k8s.io/kind/pkg/cluster/nodeutils"
-	kindexec "sigs.k8s.io/kind/pkg/exec"
+	"sigs.k8s.io/kind/pkg/apis/config/defaults"
+	"sigs.k8s.io/kind/pkg/log"
 
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/existing"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
 )
 
 const (
 	answerTime = 5 * time.Second
+	pullTime   = 20 * time.Minute
+	createTime = 10 * time.Minute
 	readyTime  = 5 * time.Minute
+	logsTime   = time.Minute
+	clearTime  = 2 * time.Minute
 	maxNodes   = 9
 )
+
+// ErrPull says that Docker cannot have the node image.
+var ErrPull = errors.New("the node image cannot be pulled")
 
 // Options say which cluster is wanted.
 type Options struct {
 	// Name is that of the cluster.
 	Name string
-	// Kubeconfig is the file that the lab keeps for it.
+	// Kubeconfig is the file that the lab keeps for a cluster that is complete.
+	// What else it notes of the cluster lies beside it.
 	Kubeconfig string
 	// Nodes is how many nodes a cluster gets that is created.
 	Nodes int
-	// APIPort is the port of the loopback at which the API answers; 0 takes a free one.
-	APIPort int
-	// NodeImage is the nodes' image; empty takes kind's own.
+	// NodeImage is a kind node image; empty takes the one that kind's library is
+	// made for.
 	NodeImage string
-	// Logs is a directory that gets the logs of nodes that could not be created.
-	Logs     string
+	// APIPort is the port of the loopback for the API; 0 takes a free one.
+	APIPort int
+	// Logs is a directory for the logs of a creation; those of its nodes are
+	// collected when it fails. Empty keeps none.
+	Logs string
+	// Progress is told what takes long; it may be nil.
 	Progress progress.Reporter
 }
 
-// ErrPull says that the nodes' image cannot be pulled.
-var ErrPull = errors.New("the image cannot be pulled")
+// Steps returns how many steps [Up] reports.
+func Steps(Options) int { return 3 }
 
-// Steps returns how many steps Up reports.
-func Steps(Options) int { return 1 }
+func (o Options) image() string { return cmp.Or(o.NodeImage, defaults.Image) }
 
-// Left names what Docker still has of the cluster.
-func Left(ctx context.Context, o Options) ([]string, error) {
-	if !Made(o) {
-		return nil, nil
-	}
-	return []string{o.Kubeconfig}, nil
-}
-
-// Status implements cluster.Cluster.
-func (c *Cluster) Status() cluster.Status { return c.Cluster.Status() }
-
-// Cluster is a running kind cluster. It implements cluster.Cluster.
-type Cluster struct {
-	*existing.Cluster
-	options  Options
-	provider provider
-}
-
-var _ cluster.Cluster = (*Cluster)(nil)
-
-// provider is the part of kind's library that is used.
-type provider interface {
-	Create(name string, options ...kindcluster.CreateOption) error
-	Delete(name, kubeconfig string) error
-	ListInternalNodes(name string) ([]nodes.Node, error)
-}
-
-func newProvider() provider { return kindcluster.NewProvider(kindcluster.ProviderWithDocker()) }
+// unfinished is the kubeconfig until the cluster is complete.
+func (o Options) unfinished() string { return o.Kubeconfig + ".new" }
 
 // Answers returns an error unless a Docker daemon answers.
 func Answers(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, answerTime, fmt.Errorf("not in %s", answerTime))
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "docker", "version", "--format={{.Server.Version}}").CombinedOutput()
-	if cause := context.Cause(ctx); cause != nil {
-		err = cause
-	}
-	if err != nil {
-		said := strings.Join(strings.Fields(string(out)), " ")
-		return fmt.Errorf("no Docker daemon answers: %s", cmp.Or(said, err.Error()))
+	if _, err := docker(ctx, "version", "--format={{.Server.Version}}"); err != nil {
+		return fmt.Errorf("no Docker daemon answers: %w", err)
 	}
 	return nil
 }
 
-// Up creates the cluster, or returns the one that is up. When it fails it leaves
-// nothing.
-func Up(ctx context.Context, o Options) (*Cluster, error) { return up(ctx, o, newProvider(), connect) }
+// Up creates the cluster, or returns the one that is up. What an earlier creation
+// left is deleted first. When it fails it leaves nothing, or its error says what.
+func Up(ctx context.Context, o Options) (*Cluster, error) { return newEngine().up(ctx, o) }
 
-type connector func(context.Context, Options) (*existing.Cluster, error)
+// Find returns the cluster that is complete, or nil; see [Left] for what is not.
+func Find(ctx context.Context, o Options) (*Cluster, error) { return newEngine().find(ctx, o) }
 
-func connect(ctx context.Context, o Options) (*existing.Cluster, error) {
-	return existing.Connect(ctx, existing.Options{Kubeconfig: o.Kubeconfig, Context: "kind-" + o.Name})
-}
+// Left returns the names of the containers that Docker has of this cluster,
+// complete or not, running or not. Their volumes go with them.
+func Left(ctx context.Context, o Options) ([]string, error) { return newEngine().containers(ctx, o) }
 
-func up(ctx context.Context, o Options, p provider, connect connector) (*Cluster, error) {
+// Down deletes the cluster, complete or not, and what the lab keeps of it, also
+// where the context has ended. Without Docker there is nothing to delete, unless
+// the lab began a cluster.
+func Down(ctx context.Context, o Options) error { return newEngine().down(ctx, o) }
+
+func (e engine) up(ctx context.Context, o Options) (_ *Cluster, err error) {
 	if o.Nodes < 1 || o.Nodes > maxNodes {
 		return nil, fmt.Errorf("kind: %d nodes: expected 1 to %d", o.Nodes, maxNodes)
 	}
-	if on, err := find(ctx, o, p, connect); err != nil || on != nil {
+	if on, err := e.find(ctx, o); err != nil || on != nil {
 		return on, err
 	}
-	if err := os.MkdirAll(filepath.Dir(o.Kubeconfig), 0o755); err != nil {
+	if err := e.down(ctx, o); err != nil {
+		return nil, fmt.Errorf("what an earlier creation left: %w", err)
+	}
+	if o.Progress == nil {
+		o.Progress = silent{}
+	}
+	made := creation{ended: make(chan struct{})}
+	close(made.ended)
+	defer func() {
+		if err == nil {
+			return
+		}
+		if begun, _ := o.begun(); begun {
+			err = errors.Join(e.explain(ctx, o, err), e.clear(o, made.ended, settle))
+		}
+	}()
+	if err := progress.Run(ctx, o.Progress, "pull the kind node image", pullTime, func(ctx context.Context, detail func(string)) error {
+		return e.pull(ctx, o.image(), detail)
+	}); err != nil {
 		return nil, fmt.Errorf("kind: %w", err)
 	}
-	if err := create(ctx, o, p); err != nil {
-		return nil, errors.Join(fmt.Errorf("kind: creating cluster %s: %w", o.Name, said(err)), down(o, p))
-	}
-	on, err := connect(ctx, o)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("kind: %w", err), down(o, p))
-	}
-	return &Cluster{on, o, p}, nil
-}
-
-// create ends early when the context does: a node that is deleted meanwhile makes
-// the library give up.
-func create(ctx context.Context, o Options, p provider) error {
-	config := &v1alpha4.Cluster{TypeMeta: v1alpha4.TypeMeta{Kind: "Cluster", APIVersion: "kind.x-k8s.io/v1alpha4"}}
-	config.Nodes = []v1alpha4.Node{{Role: v1alpha4.ControlPlaneRole}}
-	for range o.Nodes - 1 {
-		config.Nodes = append(config.Nodes, v1alpha4.Node{Role: v1alpha4.WorkerRole})
-	}
-	created := make(chan error, 1)
-	go func() {
-		created <- p.Create(o.Name, kindcluster.CreateWithV1Alpha4Config(config), kindcluster.CreateWithKubeconfigPath(o.Kubeconfig),
-			kindcluster.CreateWithWaitForReady(readyTime), kindcluster.CreateWithDisplayUsage(false), kindcluster.CreateWithDisplaySalutation(false))
-	}()
-	select {
-	case err := <-created:
-		return err
-	case <-ctx.Done():
-		_ = p.Delete(o.Name, o.Kubeconfig) // which ends its making
-		if <-created == nil {
-			_ = p.Delete(o.Name, o.Kubeconfig) // it was made all the same
+	err = progress.Run(ctx, o.Progress, "create the kind cluster", createTime, func(ctx context.Context, detail func(string)) error {
+		if made, err = e.begin(ctx, o, detail); err != nil {
+			return err
 		}
-		return context.Cause(ctx)
-	}
-}
-
-// Find returns the cluster that is up, or nil.
-func Find(ctx context.Context, o Options) (*Cluster, error) {
-	return find(ctx, o, newProvider(), connect)
-}
-
-// find takes the kubeconfig for the sign that there is a cluster: only the lab
-// writes it, and removes it together with the cluster.
-func find(ctx context.Context, o Options, p provider, connect connector) (*Cluster, error) {
-	if !Made(o) {
-		return nil, nil
-	}
-	list, err := p.ListInternalNodes(o.Name)
+		return made.wait(ctx)
+	})
 	if err != nil {
-		return nil, fmt.Errorf("kind: listing the nodes of %s: %w", o.Name, said(err))
+		return nil, fmt.Errorf("kind: %w", err)
 	}
-	if len(list) == 0 {
-		return nil, nil
+	err = progress.Run(ctx, o.Progress, "wait for nodes and DNS", readyTime, func(ctx context.Context, detail func(string)) error {
+		return e.ready(ctx, o, detail)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("kind: %w", err)
 	}
-	on, err := connect(ctx, o)
+	if err := os.Rename(o.unfinished(), o.Kubeconfig); err != nil {
+		return nil, fmt.Errorf("kind: %w", err)
+	}
+	return e.find(ctx, o)
+}
+
+func (e engine) find(ctx context.Context, o Options) (*Cluster, error) {
+	if _, err := os.Stat(o.Kubeconfig); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // no cluster was ever complete
+	}
+	nodes, err := e.containers(ctx, o)
+	if err != nil || len(nodes) == 0 {
+		return nil, err
+	}
+	on, err := e.connect(ctx, o, o.Kubeconfig)
 	if err != nil {
 		return nil, fmt.Errorf("kind: cluster %s: %w: `lab down` removes it", o.Name, err)
 	}
-	return &Cluster{on, o, p}, nil
-}
-
-// Made tells whether the lab made a cluster that it did not delete since.
-func Made(o Options) bool {
-	_, err := os.Stat(o.Kubeconfig)
-	return err == nil
-}
-
-// Down deletes the cluster, running or not.
-func Down(ctx context.Context, o Options) error { return down(o, newProvider()) }
-
-func down(o Options, p provider) error {
-	if err := p.Delete(o.Name, o.Kubeconfig); err != nil {
-		return fmt.Errorf("kind: deleting cluster %s: %w", o.Name, said(err))
+	s, err := o.load()
+	if err != nil {
+		return nil, err
 	}
-	for _, file := range []string{o.Kubeconfig, o.Kubeconfig + ".lock"} {
-		if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("kind: %w", err)
+	return &Cluster{Cluster: on, options: o, engine: e, nodes: nodes, audited: s.Audit}, nil
+}
+
+func (e engine) down(ctx context.Context, o Options) error {
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), answerTime, fmt.Errorf("not in %s", answerTime))
+	defer cancel()
+	left, err := e.containers(ctx, o)
+	begun, cut := o.begun()
+	switch {
+	case err != nil && !begun:
+		return nil
+	case err != nil:
+		return fmt.Errorf("kind: cluster %s may have containers still: %w: start Docker and run `lab down` again", o.Name, err)
+	case len(left) == 0 && !begun:
+		return nil
+	}
+	patience := time.Duration(0)
+	if cut {
+		patience = settle // a command of that creation may run yet
+	}
+	return e.clear(o, nil, patience)
+}
+
+// explain collects the nodes' logs before the nodes are deleted, and adds to an
+// error of the creation where they are and what the kubelet says in them. Who
+// interrupts does not wait for them.
+func (e engine) explain(ctx context.Context, o Options, err error) error {
+	if o.Logs == "" {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, logsTime)
+	defer cancel()
+	if nodes, listErr := e.containers(ctx, o); listErr != nil || len(nodes) == 0 {
+		return err
+	}
+	collected := make(chan error, 1)
+	go func() { collected <- e.library(log.NoopLogger{}).CollectLogs(o.Name, o.Logs) }()
+	select {
+	case <-collected: // some logs are missing where a node did not come up
+	case <-ctx.Done():
+	}
+	if ctx.Err() != nil {
+		return err
+	}
+	files, _ := filepath.Glob(filepath.Join(o.Logs, o.Name+"-*", "kubelet.log"))
+	for _, file := range files {
+		text, _ := os.ReadFile(file)
+		if says := kubeletSays(string(text)); says != "" {
+			err = fmt.Errorf("%w; the kubelet of %s says: %s", err, filepath.Base(filepath.Dir(file)), says)
 		}
 	}
-	return nil
+	return fmt.Errorf("%w; logs: %s", err, o.Logs)
 }
 
-// Kind implements cluster.Cluster.
-func (c *Cluster) Kind() string { return "kind" }
+// silent is a Reporter that tells nobody.
+type silent struct{}
 
-// LoadImages implements cluster.Cluster.
-func (c *Cluster) LoadImages(ctx context.Context, archives ...string) error {
-	list, err := c.provider.ListInternalNodes(c.options.Name)
-	if err != nil {
-		return fmt.Errorf("kind: listing the nodes of %s: %w", c.options.Name, said(err))
-	}
-	group, ctx := errgroup.WithContext(ctx)
-	for _, n := range list {
-		group.Go(func() error {
-			for _, archive := range archives {
-				if err := ctx.Err(); err != nil {
-					return context.Cause(ctx)
-				}
-				if err := load(n, archive); err != nil {
-					return fmt.Errorf("kind: loading %s into %s: %w", filepath.Base(archive), n, said(err))
-				}
-			}
-			return nil
-		})
-	}
-	return group.Wait()
-}
+func (silent) Step(string) func(error) { return func(error) {} }
+func (silent) Detail(string, string)   {}
 
-func load(n nodes.Node, archive string) error {
-	file, err := os.Open(archive)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = file.Close() }()
-	return nodeutils.LoadImageArchive(n, file)
-}
-
-// said adds what a program that the library ran printed last.
-func said(err error) error {
-	run := kindexec.RunErrorForError(err)
-	if run == nil {
-		return err
-	}
-	lines := strings.Split(strings.TrimSpace(string(run.Output)), "\n")
-	if last := strings.TrimSpace(lines[len(lines)-1]); last != "" {
-		return fmt.Errorf("%w: %s", err, last)
-	}
-	return err
-}
+// oneLine joins what a program printed.
+func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }

@@ -3,148 +3,42 @@ package kind_test
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
-	kindcluster "sigs.k8s.io/kind/pkg/cluster"
-	"sigs.k8s.io/kind/pkg/cluster/nodes"
 	kindexec "sigs.k8s.io/kind/pkg/exec"
 
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/existing"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kind"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fakeKind stands in for kind's library and Docker.
-type fakeKind struct {
-	kubeconfig string
-	// hang lets Create wait until the cluster is deleted.
-	hang      chan struct{}
-	createErr error
-	loadErr   error
-
-	mu    sync.Mutex
-	calls []string
-	up    bool
-}
-
-func (f *fakeKind) note(format string, args ...any) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.calls = append(f.calls, fmt.Sprintf(format, args...))
-}
-
-func (f *fakeKind) Create(name string, _ ...kindcluster.CreateOption) error {
-	f.note("create %s", name)
-	if f.hang != nil {
-		<-f.hang
-		return errors.New("the node is gone")
-	}
-	if f.createErr != nil {
-		return f.createErr
-	}
-	f.up = true
-	return os.WriteFile(f.kubeconfig, nil, 0o600)
-}
-
-func (f *fakeKind) Delete(name, kubeconfig string) error {
-	f.note("delete %s", name)
-	if kubeconfig != f.kubeconfig {
-		return fmt.Errorf("kubeconfig %s, want %s", kubeconfig, f.kubeconfig)
-	}
-	if f.hang != nil {
-		select {
-		case <-f.hang:
-		default:
-			close(f.hang)
-		}
-	}
-	f.up = false
-	return nil
-}
-
-func (f *fakeKind) ListInternalNodes(string) ([]nodes.Node, error) {
-	if !f.up {
-		return nil, nil
-	}
-	return []nodes.Node{&fakeNode{name: "one", of: f}, &fakeNode{name: "two", of: f}}, nil
-}
-
-type fakeNode struct {
-	nodes.Node
-	name string
-	of   *fakeKind
-}
-
-func (n *fakeNode) String() string { return n.name }
-
-func (n *fakeNode) Command(program string, args ...string) kindexec.Cmd {
-	return &fakeCmd{node: n, line: program + " " + strings.Join(args, " ")}
-}
-
-func (n *fakeNode) CommandContext(_ context.Context, program string, args ...string) kindexec.Cmd {
-	return n.Command(program, args...)
-}
-
-// fakeCmd answers containerd's configuration and takes images.
-type fakeCmd struct {
-	kindexec.Cmd
-	node   *fakeNode
-	line   string
-	stdin  io.Reader
-	stdout io.Writer
-}
-
-func (c *fakeCmd) SetStdin(r io.Reader) kindexec.Cmd  { c.stdin = r; return c }
-func (c *fakeCmd) SetStdout(w io.Writer) kindexec.Cmd { c.stdout = w; return c }
-func (c *fakeCmd) SetStderr(io.Writer) kindexec.Cmd   { return c }
-func (c *fakeCmd) SetEnv(...string) kindexec.Cmd      { return c }
-
-func (c *fakeCmd) Run() error {
-	if strings.Contains(c.line, "config") {
-		_, err := io.WriteString(c.stdout, "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd]\nsnapshotter = \"overlayfs\"\n")
-		return err
-	}
-	if c.node.of.loadErr != nil {
-		return c.node.of.loadErr
-	}
-	content, err := io.ReadAll(c.stdin)
-	c.node.of.note("%s gets %s", c.node.name, content)
-	return err
-}
-
-func options(t *testing.T) kind.Options {
-	t.Helper()
-	return kind.Options{Name: "grpc-lb-test", Kubeconfig: filepath.Join(t.TempDir(), "sub", "kubeconfig"), Nodes: 2}
-}
-
-func connected(context.Context, kind.Options) (*existing.Cluster, error) {
-	return &existing.Cluster{}, nil
-}
-
 // A cluster is created once and found again, every node gets every image, and
-// deleting it leaves no file.
+// deleting it leaves no container, no network and no file.
 func TestLife(t *testing.T) {
-	o := options(t)
-	f := &fakeKind{kubeconfig: o.Kubeconfig}
+	f, o := newFake(t)
 	for range 2 {
-		c, err := kind.UpWith(t.Context(), o, f, connected)
-		if err != nil || c.Kind() != "kind" {
+		c, err := f.fake().Up(t.Context(), o)
+		if err != nil || c.Kind() != "kind" || c.Kubeconfig() != o.Kubeconfig {
 			t.Fatalf("Up = %v, %v", c, err)
 		}
+		if diff := cmp.Diff([]string{"one", "two"}, c.Nodes()); diff != "" {
+			t.Errorf("nodes (-want +got):\n%s", diff)
+		}
 	}
-	c, err := kind.UpWith(t.Context(), o, f, connected)
-	if err != nil {
-		t.Fatal(err)
+	if made := f.noted("create", "pull"); len(made) != 2 {
+		t.Errorf("calls %q, want one pull and one creation", made)
+	}
+	c, err := f.fake().Find(t.Context(), o)
+	if err != nil || c == nil {
+		t.Fatalf("Find = %v, %v, want the cluster", c, err)
 	}
 	var archives []string
 	for _, name := range []string{"a", "b"} {
@@ -157,93 +51,280 @@ func TestLife(t *testing.T) {
 	if err := c.LoadImages(t.Context(), archives...); err != nil {
 		t.Fatal(err)
 	}
-	if !kind.Made(o) {
-		t.Error("Made = false, want true")
+	loaded := f.noted("one", "two")
+	slices.Sort(loaded)
+	if diff := cmp.Diff([]string{"one gets a", "one gets b", "two gets a", "two gets b"}, loaded); diff != "" {
+		t.Errorf("loaded (-want +got):\n%s", diff)
 	}
-	if err := kind.DownWith(o, f); err != nil {
+	if err := f.fake().Down(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
-	if kind.Made(o) {
-		t.Error("Made = true after Down, want false")
-	}
-	slices.Sort(f.calls)
-	want := []string{"create grpc-lb-test", "delete grpc-lb-test", "one gets a", "one gets b", "two gets a", "two gets b"}
-	if diff := cmp.Diff(want, f.calls); diff != "" {
-		t.Errorf("calls, sorted (-want +got):\n%s", diff)
+	f.wantNothing(t)
+	if c, err := f.fake().Find(t.Context(), o); c != nil || err != nil {
+		t.Errorf("Find = %v, %v after Down, want none", c, err)
 	}
 }
 
-// What fails leaves nothing, and the error says what the failed program printed.
+// An image that Docker has is not pulled; one that it cannot have is told by
+// ErrPull, before anything is made.
+func TestPull(t *testing.T) {
+	t.Run("there", func(t *testing.T) {
+		f, o := newFake(t)
+		f.hasImage = true
+		if _, err := f.fake().Up(t.Context(), o); err != nil || len(f.noted("pull")) > 0 {
+			t.Errorf("Up = %v with %q, want no pull", err, f.noted("pull"))
+		}
+	})
+	t.Run("refused", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			f, o := newFake(t)
+			f.pullErr = errors.New("docker pull: no such host")
+			_, err := f.fake().Up(t.Context(), o)
+			if !errors.Is(err, kind.ErrPull) || !strings.Contains(err.Error(), o.NodeImage) || !strings.Contains(err.Error(), "no such host") {
+				t.Errorf("Up = %v, want ErrPull, the image and the reason", err)
+			}
+			if made := f.noted("create", "run"); len(made) > 0 {
+				t.Errorf("calls %q, want nothing made", made)
+			}
+			f.wantNothing(t)
+		})
+	})
+}
+
+// A creation that fails says why in the words of the program that failed and of
+// the kubelet, collects the nodes' logs while there are nodes, and leaves nothing.
 func TestUpFails(t *testing.T) {
-	o := options(t)
-	f := &fakeKind{kubeconfig: o.Kubeconfig, createErr: &kindexec.RunError{Command: []string{"docker", "run"}, Output: []byte("noise\nno space left\n"), Inner: errors.New("exit status 1")}}
-	_, err := kind.UpWith(t.Context(), o, f, connected)
-	if err == nil || !strings.Contains(err.Error(), "no space left") || strings.Contains(err.Error(), "noise") {
-		t.Errorf("Up = %v, want docker's last line", err)
+	failed := &kindexec.RunError{Command: []string{"docker", "run", "--name"}, Output: []byte("docker: Error response from daemon: no space left.\nSee 'docker run --help'.\n"), Inner: errors.New("exit status 125")}
+	for _, test := range []struct {
+		name  string
+		fail  func(*fakeDocker)
+		wants []string
+	}{
+		{name: "creating", fail: func(f *fakeDocker) { f.created = func() error { f.add("one"); return failed } }, wants: []string{"create the kind cluster", "no space left"}},
+		{name: "waiting", fail: func(f *fakeDocker) {
+			f.ready = func(ctx context.Context) error { return errors.New("node one is not ready: no CNI") }
+		}, wants: []string{"wait for nodes and DNS", "node one is not ready: no CNI"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f, o := newFake(t)
+				test.fail(f)
+				_, err := f.fake().Up(t.Context(), o)
+				if err == nil || strings.Contains(err.Error(), "--help") || strings.Contains(err.Error(), "--name") {
+					t.Fatalf("Up = %v, want why and no hints", err)
+				}
+				for _, want := range append(test.wants, "the kubelet of grpc-lb-test-control-plane says: no cgroup v1", "logs: "+o.Logs) {
+					if !strings.Contains(err.Error(), want) {
+						t.Errorf("Up = %v, want %q", err, want)
+					}
+				}
+				if logs := f.noted("logs"); len(logs) != 1 || logs[0] == "logs with 0 containers" {
+					t.Errorf("calls %q, want logs collected once, before the deletion", logs)
+				}
+				f.wantNothing(t)
+			})
+		})
 	}
-	if diff := cmp.Diff([]string{"create grpc-lb-test", "delete grpc-lb-test"}, f.calls); diff != "" {
-		t.Errorf("calls (-want +got):\n%s", diff)
-	}
-	o.Nodes = 0
-	if _, err := kind.UpWith(t.Context(), o, f, connected); err == nil || !strings.Contains(err.Error(), "0 nodes: expected 1 to 9") {
-		t.Errorf("Up = %v, want the number of nodes", err)
-	}
+	t.Run("nodes", func(t *testing.T) {
+		f, o := newFake(t)
+		o.Nodes = 0
+		if _, err := f.fake().Up(t.Context(), o); err == nil || !strings.Contains(err.Error(), "0 nodes: expected 1 to 9") {
+			t.Errorf("Up = %v, want the number of nodes", err)
+		}
+	})
 }
 
-// An interrupt ends a creation that takes minutes.
+// An interrupt, in any phase, leaves nothing of what the library makes: neither
+// what is there, nor what appears while it goes on, nor what a `docker run` of it
+// makes when it has returned already.
 func TestUpInterrupted(t *testing.T) {
-	o := options(t)
-	f := &fakeKind{kubeconfig: o.Kubeconfig, hang: make(chan struct{})}
-	ctx, cancel := context.WithCancelCause(t.Context())
-	cancel(errors.New("interrupted by the test"))
-	_, err := kind.UpWith(ctx, o, f, connected)
-	if err == nil || !strings.Contains(err.Error(), "interrupted by the test") {
-		t.Errorf("Up = %v, want the cause", err)
-	}
-	if f.calls[len(f.calls)-1] != "delete grpc-lb-test" || kind.Made(o) {
-		t.Errorf("calls %q, want a deletion at the end and nothing left", f.calls)
+	for _, test := range []struct {
+		name string
+		set  func(*fakeDocker)
+	}{
+		{name: "library_hangs_until_its_node_is_gone", set: func(f *fakeDocker) {
+			f.created = func() error {
+				f.add("one")
+				for len(f.left()) > 0 {
+					time.Sleep(time.Second)
+				}
+				return errors.New("the node is gone")
+			}
+		}},
+		{name: "library_makes_more_meanwhile", set: func(f *fakeDocker) {
+			f.created = func() error {
+				for _, name := range []string{"one", "two", "three"} {
+					f.add(name)
+					time.Sleep(4 * time.Second)
+				}
+				return errors.New("a node is gone")
+			}
+		}},
+		{name: "a_container_appears_late", set: func(f *fakeDocker) {
+			f.created = func() error {
+				time.AfterFunc(kind.Settle-time.Millisecond+2*short, func() { f.add("late") })
+				time.Sleep(2 * short)
+				return errors.New("docker run: killed")
+			}
+		}},
+		{name: "waiting", set: func(f *fakeDocker) {
+			f.ready = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f, o := newFake(t)
+				test.set(f)
+				ctx, cancel := context.WithCancelCause(t.Context())
+				time.AfterFunc(short, func() { cancel(errors.New("interrupted by the test")) })
+				_, err := f.fake().Up(ctx, o)
+				if err == nil || !strings.Contains(err.Error(), "interrupted by the test") || strings.Contains(err.Error(), "deleted") {
+					t.Errorf("Up = %v, want the cause alone", err)
+				}
+				if logs := f.noted("logs"); len(logs) > 0 {
+					t.Errorf("calls %q, want no time spent on logs", logs)
+				}
+				time.Sleep(time.Minute)
+				f.wantNothing(t)
+			})
+		})
 	}
 }
 
-// An image that cannot be loaded names node and image.
+// A deletion that fails is told beside the interrupt, ends in bounded time, and
+// says what Docker still has; so does one whose library never returns.
+func TestUpInterruptedCannotDelete(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		set  func(*fakeDocker)
+		want []string
+	}{
+		{name: "rm_fails", set: func(f *fakeDocker) { f.rmErr = errors.New("docker rm: device or resource busy") }, want: []string{"device or resource busy", `["one"]`}},
+		{name: "daemon_dies", set: func(f *fakeDocker) {
+			time.AfterFunc(short, func() { f.dead = errors.New("docker ps: cannot connect") })
+		}, want: []string{"cannot connect"}},
+		{name: "library_hangs", set: func(*fakeDocker) {}, want: []string{"not in 2m0s"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f, o := newFake(t)
+				forever := make(chan struct{})
+				defer close(forever)
+				f.created = func() error { f.add("one"); <-forever; return nil }
+				test.set(f)
+				ctx, cancel := context.WithCancelCause(t.Context())
+				time.AfterFunc(short, func() { cancel(errors.New("interrupted by the test")) })
+				_, err := f.fake().Up(ctx, o)
+				for _, want := range append(test.want, "interrupted by the test", "is not deleted", "run `lab down`") {
+					if err == nil || !strings.Contains(err.Error(), want) {
+						t.Errorf("Up = %v, want %q", err, want)
+					}
+				}
+			})
+		})
+	}
+}
+
+// What a lab left that was killed is deleted by the next `lab down`, also what an
+// orphan of it makes meanwhile, and by the next creation. Without Docker that is
+// told; where the lab never began a cluster there is nothing to tell.
+func TestKilled(t *testing.T) {
+	killed := func(t *testing.T, f *fakeDocker, o kind.Options) {
+		t.Helper()
+		f.created = func() error { f.add("one"); panic("killed") }
+		defer func() {
+			if recover() == nil {
+				t.Error("the lab was not killed")
+			}
+			f.created = nil
+		}()
+		kind.Killed(t.Context(), f.fake(), o)
+	}
+	t.Run("down", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			f, o := newFake(t)
+			killed(t, f, o)
+			if c, err := f.fake().Find(t.Context(), o); c != nil || err != nil {
+				t.Errorf("Find = %v, %v, want none: it is not complete", c, err)
+			}
+			time.AfterFunc(short, func() { f.add("late") })
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			if err := f.fake().Down(ctx, o); err != nil {
+				t.Error(err)
+			}
+			f.wantNothing(t)
+		})
+	})
+	t.Run("up", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			f, o := newFake(t)
+			killed(t, f, o)
+			c, err := f.fake().Up(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff([]string{"one", "two"}, c.Nodes()); diff != "" {
+				t.Errorf("nodes (-want +got):\n%s", diff)
+			}
+		})
+	})
+	t.Run("docker_is_gone", func(t *testing.T) {
+		f, o := newFake(t)
+		killed(t, f, o)
+		f.dead = errors.New("docker ps: cannot connect")
+		if err := f.fake().Down(t.Context(), o); err == nil || !strings.Contains(err.Error(), "start Docker") {
+			t.Errorf("Down = %v, want to start Docker", err)
+		}
+	})
+	t.Run("never_begun", func(t *testing.T) {
+		f, o := newFake(t)
+		f.dead = errors.New("docker ps: cannot connect")
+		if err := f.fake().Down(t.Context(), o); err != nil {
+			t.Errorf("Down = %v, want nothing to do", err)
+		}
+	})
+	t.Run("files_are_gone", func(t *testing.T) {
+		f, o := newFake(t)
+		f.add("one")
+		f.network = false
+		if err := f.fake().Down(t.Context(), o); err != nil {
+			t.Error(err)
+		}
+		f.wantNothing(t)
+	})
+}
+
+// A network of kind that was there before stays.
+func TestNetworkOfOthers(t *testing.T) {
+	f, o := newFake(t)
+	f.network = true
+	if _, err := f.fake().Up(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.fake().Down(t.Context(), o); err != nil || !f.network {
+		t.Errorf("Down = %v, network %v, want it to stay", err, f.network)
+	}
+}
+
+// An image that cannot be loaded names node and image; an interrupt ends loading.
 func TestLoadImagesFails(t *testing.T) {
-	o := options(t)
-	f := &fakeKind{kubeconfig: o.Kubeconfig}
-	c, err := kind.UpWith(t.Context(), o, f, connected)
+	f, o := newFake(t)
+	c, err := f.fake().Up(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.loadErr = errors.New("ctr failed")
 	archive := filepath.Join(t.TempDir(), "a.tar")
 	if err := os.WriteFile(archive, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	f.loadErr = errors.New("ctr failed")
 	if err := c.LoadImages(t.Context(), archive); err == nil || !strings.Contains(err.Error(), "a.tar") || !strings.Contains(err.Error(), "ctr failed") {
 		t.Errorf("LoadImages = %v, want the archive and the reason", err)
 	}
-}
-
-// The real library and a real Docker, where there is one: a node that is Ready,
-// and nothing left.
-func TestKind(t *testing.T) {
-	if err := kind.Answers(t.Context()); err != nil {
-		t.Skipf("kind was not exercised: not run: %v", err)
-	}
-	if os.Getenv("LAB_E2E") == "" {
-		t.Skip("needs LAB_E2E=1: it creates a cluster in Docker")
-	}
-	o := kind.Options{Name: fmt.Sprintf("grpc-lb-test-%d", os.Getpid()), Kubeconfig: filepath.Join(t.TempDir(), "kubeconfig"), Nodes: 1}
-	c, err := kind.Up(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if c.Versions()["kubernetes"] == "" {
-		t.Error("the cluster has no version")
-	}
-	if err := kind.Down(t.Context(), o); err != nil {
-		t.Fatal(err)
-	}
-	if found, err := kind.Find(t.Context(), o); found != nil || err != nil {
-		t.Errorf("Find = %v, %v after Down, want none", found, err)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("interrupted by the test"))
+	if err := c.LoadImages(ctx, archive); err == nil || !strings.Contains(err.Error(), "interrupted by the test") {
+		t.Errorf("LoadImages = %v, want the cause", err)
 	}
 }
