@@ -166,8 +166,17 @@ func (c *Cluster) Architectures(ctx context.Context) (all []string, known bool) 
 	return slices.Compact(all), true
 }
 
-// DNS implements cluster.Cluster.
-func (c *Cluster) DNS(context.Context) cluster.DNS { return cluster.UsualDNS }
+// DNS implements cluster.Cluster: it reads the Corefile where the rights allow it.
+func (c *Cluster) DNS(ctx context.Context) cluster.DNS {
+	client, err := kube.New(c.config)
+	if err != nil {
+		return cluster.UsualDNS
+	}
+	if ttl, cache, known := DNS(ctx, client); known {
+		return cluster.DNS{TTL: ttl, Cache: cache}
+	}
+	return cluster.UsualDNS
+}
 
 // Status implements cluster.Cluster. The nodes are not the lab's.
 func (c *Cluster) Status() cluster.Status {

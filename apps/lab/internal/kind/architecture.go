@@ -3,8 +3,6 @@ package kind
 import (
 	"context"
 	"fmt"
-	"os/exec"
-	"strings"
 )
 
 // Architecture returns that of the nodes, such as arm64: Docker's, which need not be
@@ -12,9 +10,9 @@ import (
 func Architecture(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, answerTime, fmt.Errorf("not in %s", answerTime))
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "docker", "version", "--format={{.Server.Arch}}").Output()
+	arch, err := docker(ctx, "version", "--format={{.Server.Arch}}")
 	if err != nil {
 		return "", fmt.Errorf("kind: asking Docker for its architecture: %w", err)
 	}
-	return strings.TrimSpace(string(out)), nil
+	return arch, nil
 }

@@ -8,11 +8,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/kind/pkg/cluster/constants"
 	"sigs.k8s.io/kind/pkg/cluster/nodes"
 	"sigs.k8s.io/kind/pkg/cluster/nodeutils"
@@ -40,24 +38,14 @@ func (c *Cluster) Kind() string { return "kind" }
 // Kubeconfig implements cluster.Cluster.
 func (c *Cluster) Kubeconfig() string { return c.options.Kubeconfig }
 
-// Nodes returns the names of the nodes, which are those of their containers.
-func (c *Cluster) Nodes() []string { return slices.Clone(c.nodes) }
-
-// Architecture returns that of the nodes, in Go's words, which need not be this
-// machine's.
-func (c *Cluster) Architecture(ctx context.Context) (string, error) {
-	client, err := c.Client()
-	if err != nil {
-		return "", err
+// Status implements cluster.Cluster.
+func (c *Cluster) Status() cluster.Status {
+	s := c.Cluster.Status()
+	s.Kind, s.Kubeconfig = c.Kind(), c.Kubeconfig()
+	for _, name := range c.nodes {
+		s.Nodes = append(s.Nodes, cluster.NodeStatus{Name: name, Container: name})
 	}
-	list, err := client.Typed.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return "", fmt.Errorf("kind: listing the nodes: %w", err)
-	}
-	if len(list.Items) == 0 {
-		return "", fmt.Errorf("kind: cluster %s has no nodes", c.options.Name)
-	}
-	return list.Items[0].Status.NodeInfo.Architecture, nil
+	return s
 }
 
 // LoadImages implements cluster.Cluster.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
@@ -49,20 +48,11 @@ func (p kindProvider) Up(ctx context.Context, o Options) (cluster.Cluster, error
 	return on, err
 }
 
-func (p kindProvider) Down(ctx context.Context) error {
-	if left, err := p.Left(ctx); err != nil || len(left) == 0 {
-		return err
-	}
-	return kind.Down(ctx, p.options(Options{}))
-}
+func (p kindProvider) Down(ctx context.Context) error { return kind.Down(ctx, p.options(Options{})) }
 
-// Left implements Provider.
+// Left implements Provider. Without Docker nothing of it runs.
 func (p kindProvider) Left(ctx context.Context) ([]string, error) {
-	if err := kind.Answers(ctx); err != nil {
-		kubeconfig := p.options(Options{}).Kubeconfig
-		if _, missing := os.Stat(kubeconfig); missing == nil {
-			return nil, fmt.Errorf("%s was written for a kind cluster, which may be left: %w: start Docker, and run `lab down` again", kubeconfig, err)
-		}
+	if kind.Answers(ctx) != nil {
 		return nil, nil
 	}
 	return kind.Left(ctx, p.options(Options{}))
