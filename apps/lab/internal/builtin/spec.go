@@ -88,8 +88,13 @@ func nodeSpec(d Dirs, i, nodes int, programs, versions map[string]string) (node.
 			"/etc/hostname":    p.Name + "\n",
 			"/etc/hosts":       "127.0.0.1 localhost\n" + hosts(nodes),
 		},
-		Sysctls: map[string]string{"net/ipv4/ip_forward": "1"},
-		LogDir:  logDir,
+		Sysctls: map[string]string{"ipv4/ip_forward": "1"},
+		// The kubelet sets these, and ends where it cannot.
+		Shadowed: []string{
+			"kernel/panic", "kernel/panic_on_oops", "kernel/keys/root_maxbytes", "kernel/keys/root_maxkeys",
+			"vm/overcommit_memory", "vm/panic_on_oom",
+		},
+		LogDir: logDir,
 	}
 	for name, dir := range programs {
 		spec.Binds["/opt/lab/"+name] = dir

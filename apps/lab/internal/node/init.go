@@ -92,7 +92,7 @@ func enterRoot(spec Spec) error {
 	m := mounter{}
 	m.mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
 	m.mount("lab", base, "tmpfs", 0, "mode=755")
-	for _, d := range []string{"upper", "work", "root", "data"} {
+	for _, d := range []string{"upper", "work", "root", "data", "kernel"} {
 		m.mkdir(filepath.Join(base, d))
 	}
 	m.mount("lab", root, "overlay", 0, fmt.Sprintf("lowerdir=/,upperdir=%[1]s/upper,workdir=%[1]s/work", base))
@@ -101,6 +101,7 @@ func enterRoot(spec Spec) error {
 	m.mount("tmp", root+"/tmp", "tmpfs", 0, "mode=1777")
 	m.mount("/sys", root+"/sys", "", unix.MS_BIND|unix.MS_REC, "")
 	m.mount("/dev", root+"/dev", "", unix.MS_BIND|unix.MS_REC, "")
+	m.shield(base, root, spec.Shadowed)
 	for _, p := range spec.Empty {
 		m.do(func() error { return os.RemoveAll(root + p) })
 	}
@@ -129,9 +130,9 @@ func prepare(spec Spec, data []byte) error {
 		return fmt.Errorf("setting the host name: %w", err)
 	}
 	for key, value := range spec.Sysctls {
-		path := filepath.Join("/proc/sys", key)
+		path := filepath.Join("/proc/sys/net", key)
 		if err := os.WriteFile(path, []byte(value), 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("setting %s to %s: %w", strings.ReplaceAll(key, "/", "."), value, err)
+			return fmt.Errorf("setting net.%s to %s: %w", strings.ReplaceAll(key, "/", "."), value, err)
 		}
 	}
 	files := map[string]string{specFile: string(data)}
@@ -171,6 +172,33 @@ func (m *mounter) mount(source, target, fstype string, flags uintptr, data strin
 		}
 		return nil
 	})
+}
+
+// readOnly lets what is mounted at a path be read only; what is mounted below it
+// stays as it is.
+func (m *mounter) readOnly(path string) {
+	m.mount("", path, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
+}
+
+// shield keeps the node from the settings of the kernel, which are the machine's
+// but for those of the network. Shadowed ones are copies that can be written.
+func (m *mounter) shield(base, root string, shadowed []string) {
+	settings := root + "/proc/sys"
+	m.mount(settings, settings, "", unix.MS_BIND, "")
+	m.mount(settings+"/net", settings+"/net", "", unix.MS_BIND, "")
+	m.readOnly(settings)
+	m.readOnly(root + "/sys")
+	for i, name := range shadowed {
+		file, shadow := filepath.Join(settings, name), fmt.Sprintf("%s/kernel/%d", base, i)
+		m.do(func() error {
+			value, err := os.ReadFile(file)
+			if err != nil {
+				return fmt.Errorf("a copy of a setting of the kernel: %w", err)
+			}
+			return os.WriteFile(shadow, value, 0o644)
+		})
+		m.mount(shadow, file, "", unix.MS_BIND, "")
+	}
 }
 
 func (m *mounter) bind(from, to string) {

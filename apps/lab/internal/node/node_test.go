@@ -5,8 +5,10 @@ package node_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -54,6 +56,7 @@ func newSpec(dir, logs string, processes ...node.Process) node.Spec {
 		Data:      []string{"/var/lib/data"},
 		Empty:     []string{"/etc/apt"},
 		Files:     map[string]string{"/etc/resolv.conf": "", "/etc/lab/test": "of the test\n"},
+		Shadowed:  []string{"kernel/panic"},
 		Path:      "/usr/sbin:/usr/bin:/sbin:/bin",
 		LogDir:    "/var/log/lab",
 		Processes: processes,
@@ -162,6 +165,55 @@ stat -f -c %T /var/lib/data; grep -c : /proc/net/dev`
 	}
 	if mounts, err := os.ReadFile("/proc/self/mounts"); err != nil || strings.Contains(string(mounts), dir) {
 		t.Errorf("the node leaves a mount at %s (%v)", dir, err)
+	}
+}
+
+// A node sets what is its own, its network's, and a copy of what is shadowed. The
+// machine's settings stay as they are, and what else the node tries is refused.
+func TestKernelSettings(t *testing.T) {
+	needRoot(t)
+	settings := map[string]string{"kernel/panic": "7", "vm/swappiness": "7", "net/ipv4/ip_forward": "1", "net/ipv4/ip_default_ttl": "7"}
+	machine := func() map[string]string {
+		values := map[string]string{}
+		for name := range settings {
+			value, err := os.ReadFile(filepath.Join("/proc/sys", name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			values[name] = strings.TrimSpace(string(value))
+		}
+		return values
+	}
+	before, logs := machine(), t.TempDir()
+	var script strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		fmt.Fprintf(&script, "echo %s >/proc/sys/%s; cat /proc/sys/%[2]s\n", settings[name], name)
+	}
+	// Cgroups are made for pods: on v2 at the root, on v1 in each hierarchy.
+	script.WriteString("touch /sys/kernel/x; cd $(dirname $(ls /sys/fs/cgroup/cgroup.procs /sys/fs/cgroup/*/cgroup.procs 2>&- | head -1)) && mkdir lab-$$ && rmdir lab-$$ && echo cgroups")
+	spec := newSpec(t.TempDir(), logs, node.Process{Name: "set", Once: true, Args: []string{"sh", "-c", script.String()}})
+	spec.Sysctls = map[string]string{"ipv4/ip_forward": "1"}
+	n := start(t, spec, node.Options{})
+	wantEvent(t, n, "set", node.Started)
+	wantEvent(t, n, "set", node.Done)
+	got, err := os.ReadFile(filepath.Join(logs, "set.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const refused = "Read-only file system"
+	lines := strings.Split(string(got), "\n")
+	want := []string{"7", "7", "1", refused, before["vm/swappiness"], refused, "cgroups", ""} // in the settings' order
+	for i := range lines {
+		if strings.HasSuffix(lines[i], refused) {
+			lines[i] = refused
+		}
+	}
+	if diff := cmp.Diff(want, lines); diff != "" {
+		t.Errorf("in the node (-want +got):\n%s", diff)
+	}
+	kill(t, n)
+	if diff := cmp.Diff(before, machine()); diff != "" {
+		t.Errorf("the machine's settings (-before +after):\n%s", diff)
 	}
 }
 

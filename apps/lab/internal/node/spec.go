@@ -21,8 +21,11 @@ type Spec struct {
 	Empty []string
 	// Files maps a path in the node to its content.
 	Files map[string]string
-	// Sysctls maps a path under /proc/sys to its value.
+	// Sysctls maps a path under /proc/sys/net to its value. The rest of /proc/sys is
+	// the machine's and can be read only.
 	Sysctls map[string]string
+	// Shadowed are paths under /proc/sys of which the node has a copy to write to.
+	Shadowed []string
 	// Path is the PATH of the node's processes.
 	Path string
 	// LogDir is a directory in the node that gets one log a process.
