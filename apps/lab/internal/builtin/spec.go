@@ -39,6 +39,15 @@ const (
 	kubeletConfig  = "/var/lib/kubelet/config.yaml"
 )
 
+// sysctls are settings of a node's network.
+var sysctls = map[string]string{"ipv4/ip_forward": "1"}
+
+// shadowed are settings that the kubelet changes, and it ends where it cannot.
+var shadowed = []string{
+	"kernel/panic", "kernel/panic_on_oops", "kernel/keys/root_maxbytes", "kernel/keys/root_maxkeys",
+	"vm/overcommit_memory", "vm/panic_on_oom",
+}
+
 //go:embed *.yaml containerd.toml cni.conflist
 var files embed.FS
 
@@ -88,12 +97,7 @@ func nodeSpec(d Dirs, i, nodes int, programs, versions map[string]string) (node.
 			"/etc/hostname":    p.Name + "\n",
 			"/etc/hosts":       "127.0.0.1 localhost\n" + hosts(nodes),
 		},
-		Sysctls: map[string]string{"ipv4/ip_forward": "1"},
-		// The kubelet sets these, and ends where it cannot.
-		Shadowed: []string{
-			"kernel/panic", "kernel/panic_on_oops", "kernel/keys/root_maxbytes", "kernel/keys/root_maxkeys",
-			"vm/overcommit_memory", "vm/panic_on_oom",
-		},
+		Sysctls: sysctls, Shadowed: shadowed,
 		LogDir: logDir,
 	}
 	for name, dir := range programs {

@@ -4,39 +4,120 @@ package debian
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
+	"time"
 )
 
-// Install installs the packages of those programs that are missing: programs
-// maps each to its Debian package. Where it cannot, the error says what to
-// install. Detail is told what is being installed.
-func Install(ctx context.Context, programs map[string]string, detail func(string)) error {
-	var packages []string
+// Time is what installing may take, waiting for another program that installs
+// included.
+const Time = 20 * time.Minute
+
+// lockTime is how long apt waits for another program that installs.
+const lockTime = 10 * time.Minute
+
+// listsLocked is what apt says where another program fetches the lists: unlike for
+// dpkg it does not wait.
+const listsLocked = "Could not get lock"
+
+// retry is when it is asked again.
+var retry = 2 * time.Second
+
+// Missing returns the packages, sorted, of those programs that are missing:
+// programs maps each to its Debian package.
+func Missing(programs map[string]string) (packages []string) {
 	for program, pkg := range programs {
 		if _, err := exec.LookPath(program); err != nil && !slices.Contains(packages, pkg) {
 			packages = append(packages, pkg)
 		}
 	}
+	slices.Sort(packages)
+	return packages
+}
+
+// Install installs the packages of the programs that are [Missing]. Where it cannot,
+// the error says what to install. Detail is told what runs. It never ends dpkg,
+// which would leave the machine's packages broken: once that runs, Install returns
+// when it has ended.
+func Install(ctx context.Context, programs map[string]string, detail func(string)) error {
+	packages := Missing(programs)
 	if len(packages) == 0 {
 		return nil
 	}
-	slices.Sort(packages)
 	list := strings.Join(packages, " ")
 	if _, err := exec.LookPath("apt-get"); err != nil {
 		return fmt.Errorf("missing: %s: install them with this machine's package manager", list)
 	}
-	detail("installing from Debian: " + list)
-	for _, args := range [][]string{{"update", "-q"}, append([]string{"install", "-q", "-y", "--no-install-recommends"}, packages...)} {
-		cmd := exec.CommandContext(ctx, "apt-get", args...)
-		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-			return fmt.Errorf("installing %s: apt-get %s: %w:\n  %s", list, args[0], err, strings.Join(lines[max(0, len(lines)-5):], "\n  "))
+	install := append([]string{"install", "-q", "-y", "--no-install-recommends"}, packages...)
+	for _, c := range []struct {
+		what string
+		args []string
+		dpkg bool
+	}{
+		{"fetching Debian's lists of packages", []string{"update", "-q"}, false},
+		{"fetching from Debian: " + list, append(slices.Clone(install), "--download-only"), false},
+		{"installing from Debian: " + list, install, true},
+	} {
+		if err := ctx.Err(); err != nil {
+			return context.Cause(ctx)
+		}
+		detail(c.what)
+		for {
+			said, err := apt(ctx, c.args, c.dpkg, func() {
+				detail(c.what + ": waiting until that is done, since dpkg must not be interrupted")
+			})
+			if err == nil {
+				break
+			}
+			if ctx.Err() != nil {
+				return fmt.Errorf("%w, while %s (apt-get %s)", context.Cause(ctx), c.what, strings.Join(c.args, " "))
+			}
+			if !c.dpkg && strings.Contains(said, listsLocked) {
+				detail(c.what + ": waiting for another program that does")
+				select {
+				case <-ctx.Done():
+				case <-time.After(retry):
+				}
+				continue
+			}
+			lines := strings.Split(strings.TrimSpace(said), "\n")
+			return fmt.Errorf("installing %s: apt-get %s: %w:\n  %s", list, c.args[0], err, strings.Join(lines[max(0, len(lines)-5):], "\n  "))
 		}
 	}
-	return nil
+	return context.Cause(ctx)
+}
+
+// apt runs apt-get, away from the terminal and what it signals, and returns what it
+// said. Where the context ends, it is interrupted, but while dpkg works it is waited
+// for, and waiting is called.
+func apt(ctx context.Context, args []string, dpkg bool, waiting func()) (said string, err error) {
+	// It is a file since a pipe would break under apt if the lab were killed.
+	out, err := os.CreateTemp("", "lab-apt-")
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, out.Close(), os.Remove(out.Name())) }()
+	cmd := exec.Command("apt-get", append([]string{"-o", fmt.Sprintf("DPkg::Lock::Timeout=%.0f", lockTime.Seconds())}, args...)...)
+	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "NEEDRESTART_SUSPEND=1", "LC_ALL=C")
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return "", err
+	}
+	stop := context.AfterFunc(ctx, func() {
+		if dpkg {
+			waiting()
+		} else {
+			_ = cmd.Process.Signal(os.Interrupt)
+		}
+	})
+	err = cmd.Wait()
+	stop()
+	content, readErr := os.ReadFile(out.Name())
+	return string(content), errors.Join(err, readErr)
 }

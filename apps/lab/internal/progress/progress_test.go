@@ -38,6 +38,20 @@ func TestRun(t *testing.T) {
 			return errors.Join(fmt.Errorf("no node is ready: %w", context.Cause(ctx)), errors.New("a container is left"))
 		}, want: "build x: no node is ready: it took longer than 1m0s\na container is left"},
 		{name: "interrupted", do: wait, stop: errors.New("interrupted by interrupt"), want: "build x: interrupted by interrupt"},
+		{
+			name: "interrupted_and_not_cleaned_up", stop: errors.New("interrupted by interrupt"), want: "build x: interrupted by interrupt; then two nodes are left",
+			do: func(ctx context.Context, _ func(string)) error {
+				<-ctx.Done()
+				return errors.Join(ctx.Err(), errors.New("two nodes are left"))
+			},
+		},
+		{
+			name: "too_long_and_says_what", want: "build x: it took longer than 1m0s, while linking",
+			do: func(ctx context.Context, _ func(string)) error {
+				<-ctx.Done()
+				return fmt.Errorf("%w, while linking", context.Cause(ctx))
+			},
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -48,7 +62,7 @@ func TestRun(t *testing.T) {
 				}
 				r := &recorder{}
 				err := progress.Run(ctx, r, "build x", time.Minute, test.do)
-				if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+				if (err == nil) != (test.want == "") || err != nil && err.Error() != test.want {
 					t.Errorf("error %v, want %q", err, test.want)
 				}
 				if len(r.ended) != 1 || !errors.Is(err, r.ended[0]) {
