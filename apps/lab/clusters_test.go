@@ -48,6 +48,8 @@ func (f *fakeProvider) Down(context.Context) error {
 	return nil
 }
 
+func (f *fakeProvider) Elsewhere() string { return "" }
+
 func (f *fakeProvider) Left(context.Context) ([]string, error) { return f.left, nil }
 
 type fakeCluster struct {

@@ -13,7 +13,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/node"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/builtin"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/sudo"
 )
 
 // Exit codes; 0 is success.
@@ -36,10 +37,15 @@ func (e exitError) Unwrap() error { return e.err }
 var errSaid = errors.New("see the output")
 
 func main() {
-	node.Main() // a node's first process is this program too
+	builtin.Main() // a part of a cluster is this program too
 	ctx, stop := signals()
 	err := newRoot().ExecuteContext(ctx)
 	stop()
+	if cache, noCache := cacheDir(); noCache == nil {
+		if err := sudo.GiveBack(cache); err != nil {
+			fmt.Fprintln(os.Stderr, "lab: "+err.Error())
+		}
+	}
 	if err == nil {
 		return
 	}
@@ -52,16 +58,25 @@ func main() {
 	os.Exit(exitUsage) // cobra's own errors are about the command line
 }
 
-// signals returns a context that SIGINT, SIGTERM or the end of `go run` cancels;
-// a second signal ends the program at once.
+// signals returns a context that SIGINT, SIGTERM, SIGHUP or the end of `go run`
+// cancels; a second SIGINT or SIGTERM ends the program at once.
 func signals() (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	caught := make(chan os.Signal, 2)
+	caught := make(chan os.Signal, 9)
 	signal.Notify(caught, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		signal.Notify(caught, syscall.SIGHUP)
+	}
+	// What reads the output goes with the terminal: writing must fail, not end the
+	// program before it has cleaned up.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	go func() {
 		cancel(fmt.Errorf("interrupted by %s", <-caught))
-		<-caught
-		os.Exit(exitFailed)
+		for s := range caught {
+			if s != syscall.SIGHUP { // a shell and the kernel send one each
+				os.Exit(exitFailed)
+			}
+		}
 	}()
 	if parent := os.Getppid(); runBy(parent, "go") {
 		// `go run` does not pass SIGTERM on, and SIGKILL cannot be.

@@ -61,11 +61,17 @@ func findCheckout() (checkout, error) {
 	if err != nil {
 		return checkout{}, exitError{exitUsage, err}
 	}
-	cache, err := os.UserCacheDir()
+	cache, err := cacheDir()
 	if err != nil {
 		return checkout{}, exitError{exitUsage, fmt.Errorf("no cache directory: %w: set XDG_CACHE_HOME or HOME", err)}
 	}
-	return newCheckout(repository, dirs.New(filepath.Join(cache, "grpc-lb"), repository.Root())), nil
+	return newCheckout(repository, dirs.New(cache, repository.Root())), nil
+}
+
+// cacheDir is where the lab keeps what it makes.
+func cacheDir() (string, error) {
+	cache, err := os.UserCacheDir()
+	return filepath.Join(cache, "grpc-lb"), err
 }
 
 // lockCheckout also keeps every other lab from the checkout's cluster until
@@ -89,6 +95,9 @@ func (c checkout) running(ctx context.Context) (cluster.Cluster, error) {
 	}
 	if on != nil {
 		return on, nil
+	}
+	if other := c.clusters.Elsewhere(); other != "" {
+		return nil, exitError{exitNoCluster, errors.New(other)}
 	}
 	left, err := c.clusters.Left(ctx)
 	if err != nil {

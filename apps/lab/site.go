@@ -127,7 +127,7 @@ func (c checkout) ownSite(ctx context.Context, o upOptions, keep bool) (site, er
 	if err != nil {
 		return site{}, exitError{exitNoCluster, err}
 	}
-	options := provider.Options{Nodes: o.nodes, APIPort: o.apiPort, NodeImage: o.nodeImage, Detached: keep}
+	options := provider.Options{Nodes: o.nodes, APIPort: o.apiPort, NodeImage: o.nodeImage, Patience: o.patience, Detached: keep}
 	s := site{steps: from.Steps(options)}
 	arch, err := from.Architecture(ctx)
 	if err != nil {

@@ -17,6 +17,7 @@ const defaultNodes = 2
 type upOptions struct {
 	cluster, nodeImage string
 	nodes, apiPort     int
+	patience           float64
 }
 
 func (o *upOptions) flags(cmd *cobra.Command) {
@@ -25,6 +26,7 @@ func (o *upOptions) flags(cmd *cobra.Command) {
 	f.StringVar(&o.nodeImage, "node-image", "", "`image` of the nodes of a kind cluster (default that of the kind release)")
 	f.IntVar(&o.nodes, "nodes", defaultNodes, "`number` of nodes of a cluster that is booted")
 	f.IntVar(&o.apiPort, "api-port", 0, "`port` of the loopback for the API (default any free one)")
+	f.Float64Var(&o.patience, "patience", 0, "`factor` that stretches what booting may take (default what a quick measurement of this machine says)")
 	_ = cmd.RegisterFlagCompletionFunc("cluster", cobra.FixedCompletions(provider.Names, cobra.ShellCompDirectiveNoFileComp))
 }
 

@@ -60,7 +60,7 @@ func Down(ctx context.Context, d Dirs) error {
 	for _, n := range s.Nodes {
 		errs = append(errs, n.Kill(ctx))
 	}
-	return errors.Join(append(errs, removeCgroup(d.cgroup()), d.remove())...)
+	return errors.Join(append(errs, removeCgroup(cgroupRoot, d.cgroup()), d.remove())...)
 }
 
 // remove forgets a dead cluster and keeps its logs. A directory that still

@@ -19,7 +19,13 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/node"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	builtin.Main()
+	if len(os.Args) > 1 && os.Args[1] == labArg {
+		lab()
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // newDirs returns the made directories of a checkout of its own.
 func newDirs(t *testing.T) builtin.Dirs {
@@ -97,7 +103,7 @@ func TestDown(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := builtin.MakeCgroup(d.Cgroup("node-1")); err != nil {
+	if err := builtin.MakeCgroup(builtin.CgroupRoot, d.Cgroup("node-1")); err != nil {
 		t.Fatal(err)
 	}
 	if err := builtin.Down(t.Context(), d); err != nil {
@@ -126,7 +132,7 @@ func needRoot(t *testing.T) {
 // groups returns the directories of a group, one a hierarchy.
 func groups(t *testing.T, path string) (dirs []string) {
 	t.Helper()
-	roots, err := builtin.CgroupHierarchies()
+	roots, err := builtin.CgroupHierarchies(builtin.CgroupRoot)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +146,7 @@ func TestCgroup(t *testing.T) {
 	needRoot(t)
 	path := fmt.Sprintf("grpc-lb-test-%d", os.Getpid())
 	for range 2 { // the second finds what the first made
-		if err := builtin.MakeCgroup(filepath.Join(path, "a", "b")); err != nil {
+		if err := builtin.MakeCgroup(builtin.CgroupRoot, filepath.Join(path, "a", "b")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -150,7 +156,7 @@ func TestCgroup(t *testing.T) {
 		}
 	}
 	for range 2 { // the second finds nothing
-		if err := builtin.RemoveCgroup(path); err != nil {
+		if err := builtin.RemoveCgroup(builtin.CgroupRoot, path); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -4,12 +4,15 @@ package builtin
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/dirs"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/node"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/sudo"
 )
 
 // Dirs are the places on the host that belong to a checkout's cluster.
@@ -31,7 +34,9 @@ func (d Dirs) cgroup(elem ...string) string {
 // state is what a later process needs to find a cluster.
 type state struct {
 	// Ready is false while the cluster boots.
-	Ready    bool
+	Ready bool
+	// Detached clusters outlive the lab that booted them.
+	Detached bool
 	Nodes    []node.Node
 	API      string
 	Versions map[string]string
@@ -40,6 +45,9 @@ type state struct {
 func (d Dirs) load() (state, error) {
 	var s state
 	data, err := os.ReadFile(d.state())
+	if errors.Is(err, fs.ErrPermission) {
+		return s, fmt.Errorf("builtin: %w: this checkout's cluster is root's: run: %s", err, sudo.Line())
+	}
 	if err != nil {
 		return s, err
 	}

@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/debian"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/sudo"
 )
 
 // needed maps each program that a node takes from the host to its Debian package.
@@ -38,21 +38,15 @@ const (
 // CheckUser returns an error unless this user may boot the cluster.
 func CheckUser() error {
 	if os.Geteuid() != 0 {
-		return fmt.Errorf("the built-in cluster needs root to make namespaces, this is user %d: run the same command with sudo", os.Geteuid())
+		return fmt.Errorf("the built-in cluster needs root to make namespaces, this is user %d: run: %s", os.Geteuid(), sudo.Line())
 	}
 	return nil
 }
 
-// preflight names everything that this machine lacks, each with its remedy, and
-// installs the missing packages where that is possible.
-func preflight(ctx context.Context, b component.Builder, builds []component.Component, detail func(string)) error {
-	if err := CheckUser(); err != nil {
-		return err
-	}
+// preflight names everything that this machine lacks, each with its remedy. The
+// programs of needed are there.
+func preflight(ctx context.Context, d Dirs, b component.Builder, builds []component.Component) error {
 	var errs []error
-	if err := debian.Install(ctx, needed, detail); err != nil {
-		errs = append(errs, err)
-	}
 	if fs, err := os.ReadFile(kernelFiles); err == nil && !bytes.Contains(fs, []byte("\toverlay\n")) {
 		if out, err := exec.CommandContext(ctx, "modprobe", "overlay").CombinedOutput(); err != nil {
 			errs = append(errs, fmt.Errorf("the kernel has no overlay file system: run `modprobe overlay` (%s)", strings.TrimSpace(string(out))))
@@ -68,8 +62,11 @@ func preflight(ctx context.Context, b component.Builder, builds []component.Comp
 	for _, c := range missing {
 		errs = append(errs, b.CheckGo(ctx, c))
 	}
-	errs = append(errs, checkSpace(ctx, b, missing))
-	return errors.Join(errs...)
+	errs = append(errs, checkSpace(ctx, b, missing), checkCgroups(cgroupRoot))
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return try(ctx, d)
 }
 
 // notBuilt returns those of the components that have yet to be built.

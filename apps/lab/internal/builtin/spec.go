@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"embed"
 	"fmt"
+	"math"
 	"path/filepath"
 	"strings"
 	"text/template"
@@ -58,7 +59,12 @@ type params struct {
 	Repository, LogDir        string
 	TTL, Cache                int
 	Kubernetes, Etcd, CoreDNS string
+	StaticPod                 string
+	patience                  float64
 }
+
+// Times stretches a number of seconds to what this machine may need.
+func (p params) Times(seconds int) int { return int(math.Ceil(float64(seconds) * p.patience)) }
 
 func fill(file string, p params) (string, error) {
 	t, err := template.ParseFS(files, file)
@@ -70,7 +76,7 @@ func fill(file string, p params) (string, error) {
 	return out.String(), err
 }
 
-func newParams(i int, versions map[string]string) params {
+func newParams(i int, patience float64, versions map[string]string) params {
 	return params{
 		Name: nodeName(i), IP: nodeIP(i), PodNet: podNet(i),
 		ServiceNet: serviceNet, DNSIP: dnsIP,
@@ -79,12 +85,13 @@ func newParams(i int, versions map[string]string) params {
 		Kubernetes: versions[component.Kubernetes.Name],
 		Etcd:       versions[component.Etcd.Name],
 		CoreDNS:    versions[component.CoreDNS.Name],
+		patience:   patience,
 	}
 }
 
 // nodeSpec says what node i of nodes is; the first carries the control plane.
-func nodeSpec(d Dirs, i, nodes int, programs, versions map[string]string) (node.Spec, error) {
-	p := newParams(i, versions)
+func nodeSpec(d Dirs, i, nodes int, patience float64, programs, versions map[string]string) (node.Spec, error) {
+	p := newParams(i, patience, versions)
 	spec := node.Spec{
 		Name:  p.Name,
 		Dir:   d.node(p.Name),
@@ -117,9 +124,22 @@ func nodeSpec(d Dirs, i, nodes int, programs, versions map[string]string) (node.
 		After: []string{containerdSock, imagesLoaded},
 	}
 	proxyConf := adminConf
+	add := func(file, path string) error {
+		content, err := fill(file, p)
+		if err != nil {
+			return fmt.Errorf("builtin: %s: %w", file, err)
+		}
+		spec.Files[path] = content
+		return nil
+	}
 	if i == 0 {
 		spec.Forward = p.IP + ":6443"
 		spec.Files["/etc/lab/audit-policy.yaml"] = cluster.AuditPolicy
+		for _, p.StaticPod = range []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"} {
+			if err := add("static-pod.yaml", "/etc/lab/patches/"+p.StaticPod+".yaml"); err != nil {
+				return spec, err
+			}
+		}
 	} else {
 		delete(configs, "kubeadm.yaml")
 		configs["join.yaml"] = "/etc/lab/kubeadm.yaml"
@@ -128,11 +148,9 @@ func nodeSpec(d Dirs, i, nodes int, programs, versions map[string]string) (node.
 		proxyConf = joinConf
 	}
 	for file, path := range configs {
-		content, err := fill(file, p)
-		if err != nil {
-			return spec, fmt.Errorf("builtin: %s: %w", file, err)
+		if err := add(file, path); err != nil {
+			return spec, err
 		}
-		spec.Files[path] = content
 	}
 	spec.Processes = []node.Process{
 		{Name: "containerd", Args: []string{"containerd"}},

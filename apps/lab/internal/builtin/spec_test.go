@@ -18,7 +18,7 @@ import (
 
 func newSpec(t *testing.T, i int) node.Spec {
 	t.Helper()
-	spec, err := builtin.NodeSpec(builtin.NewDirs("/cache", "/checkout"), i, 3,
+	spec, err := builtin.NodeSpec(builtin.NewDirs("/cache", "/checkout"), i, 3, 1.5,
 		map[string]string{"kubernetes": "/cache/components/kubernetes-1", "etcd": "/cache/components/etcd-1"},
 		map[string]string{"kubernetes": "v1.2.3", "etcd": "v4.5.6", "coredns": "v7.8.9"})
 	if err != nil {
@@ -54,7 +54,9 @@ func field(doc map[string]any, path string) string {
 func TestNodeSpec(t *testing.T) {
 	control := []string{
 		"/etc/cni/net.d/10-lab.conflist", "/etc/containerd/config.toml", "/etc/hostname", "/etc/hosts",
-		"/etc/lab/audit-policy.yaml", "/etc/lab/kubeadm.yaml", "/etc/resolv.conf",
+		"/etc/lab/audit-policy.yaml", "/etc/lab/kubeadm.yaml",
+		"/etc/lab/patches/etcd.yaml", "/etc/lab/patches/kube-apiserver.yaml", "/etc/lab/patches/kube-controller-manager.yaml", "/etc/lab/patches/kube-scheduler.yaml",
+		"/etc/resolv.conf",
 	}
 	tests := []struct {
 		name     string
@@ -77,6 +79,9 @@ func TestNodeSpec(t *testing.T) {
 				"ClusterConfiguration kubernetesVersion":              "v1.2.3",
 				"ClusterConfiguration etcd.local.imageTag":            "v4.5.6",
 				"ClusterConfiguration networking.serviceSubnet":       "10.96.0.0/16",
+				// 1.5 times what kubeadm and the kubelet take.
+				"InitConfiguration timeouts.controlPlaneComponentHealthCheck": "360s",
+				"KubeletConfiguration runtimeRequestTimeout":                  "180s",
 			},
 			files: control,
 			args: []string{
@@ -90,8 +95,9 @@ func TestNodeSpec(t *testing.T) {
 			fields: map[string]string{
 				"JoinConfiguration nodeRegistration.name":         "node-3",
 				"JoinConfiguration discovery.file.kubeConfigPath": "/run/lab/admin.conf",
+				"JoinConfiguration timeouts.tlsBootstrap":         "450s",
 			},
-			files: slices.DeleteFunc(slices.Clone(control), func(f string) bool { return strings.Contains(f, "audit") }),
+			files: slices.DeleteFunc(slices.Clone(control), func(f string) bool { return strings.Contains(f, "audit") || strings.Contains(f, "patches") }),
 			args: []string{
 				"--hostname-override=node-3", "--node-ip=172.30.0.3", "--kubeconfig=/run/lab/admin.conf",
 				"--node-labels=topology.kubernetes.io/zone=zone-c",
@@ -157,5 +163,27 @@ func TestAuditPolicy(t *testing.T) {
 	docs := documents(t, newSpec(t, 0).Files["/etc/lab/audit-policy.yaml"])
 	if _, ok := docs["Policy"]; !ok || len(docs) != 1 {
 		t.Errorf("audit-policy.yaml holds %v, want one Policy", slices.Collect(maps.Keys(docs)))
+	}
+}
+
+// A probe of a static pod waits as long as the machine may need, in its own container.
+func TestStaticPods(t *testing.T) {
+	spec := newSpec(t, 0)
+	for _, name := range []string{"etcd", "kube-apiserver"} {
+		var pod struct {
+			Spec struct {
+				Containers []struct {
+					Name          string
+					LivenessProbe struct{ TimeoutSeconds, PeriodSeconds int }
+				}
+			}
+		}
+		if err := yaml.Unmarshal([]byte(spec.Files["/etc/lab/patches/"+name+".yaml"]), &pod); err != nil {
+			t.Fatal(err)
+		}
+		c := pod.Spec.Containers
+		if len(c) != 1 || c[0].Name != name || c[0].LivenessProbe.TimeoutSeconds != 23 || c[0].LivenessProbe.PeriodSeconds != 15 {
+			t.Errorf("patch of %s: %+v, want its container with 23 s and 15 s", name, c)
+		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/debian"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/node"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
@@ -27,6 +28,8 @@ type Options struct {
 	Dirs    Dirs
 	Nodes   int
 	APIPort int // 0 takes a free one
+	// Patience stretches the limits in time; 0 means by how slow this machine is.
+	Patience float64
 	// Builds are components that will be built later: they need space too.
 	Builds []component.Component
 	// Detached clusters outlive the program; others end with it, however it ends.
@@ -38,6 +41,9 @@ type Options struct {
 // usual one.
 const bootTime = 5 * time.Minute
 
+// limit is what each step may take on this machine.
+func (o Options) limit() time.Duration { return time.Duration(o.Patience * float64(bootTime)) }
+
 // Steps returns how many steps [Up] reports.
 func Steps() int { return 1 + len(component.Cluster) + 5 }
 
@@ -47,11 +53,16 @@ func Up(ctx context.Context, o Options) (_ *Cluster, err error) {
 	if o.Nodes < 1 || o.Nodes > maxNodes {
 		return nil, fmt.Errorf("builtin: %d nodes: expected 1 to %d", o.Nodes, maxNodes)
 	}
+	if o.Patience < 0 || o.Patience > MaxPatience || o.Patience > 0 && o.Patience < 1 {
+		return nil, fmt.Errorf("builtin: patience %g: expected 1 to %d, or 0 for a measurement", o.Patience, MaxPatience)
+	}
+	if o.Patience == 0 {
+		if o.Patience, err = measure(); err != nil {
+			return nil, err
+		}
+	}
 	b := component.Builder{Root: o.Root, Cache: o.Dirs.Cache}
-	err = o.step(ctx, "check the machine", bootTime, func(ctx context.Context, detail func(string)) error {
-		return preflight(ctx, b, slices.Concat(component.Cluster, o.Builds), detail)
-	})
-	if err != nil {
+	if err := o.check(ctx, b); err != nil {
 		return nil, err
 	}
 	programs, versions, err := b.BuildAll(ctx, component.Cluster, o.step)
@@ -68,7 +79,10 @@ func Up(ctx context.Context, o Options) (_ *Cluster, err error) {
 			fail(err)
 		}
 	}()
-	c := &Cluster{dirs: o.Dirs, state: state{Versions: versions}}
+	if err := startJanitor(o.Dirs); err != nil {
+		return nil, err
+	}
+	c := &Cluster{dirs: o.Dirs, state: state{Detached: o.Detached, Versions: versions}}
 	nodes, err := o.startNodes(ctx, fail, c, programs)
 	if err != nil {
 		return nil, err
@@ -92,9 +106,27 @@ func (o Options) step(ctx context.Context, name string, limit time.Duration, f f
 	return progress.Run(ctx, o.Progress, name, limit, f)
 }
 
+// check finds what keeps the cluster from running before anything is built.
+func (o Options) check(ctx context.Context, b component.Builder) error {
+	if err := CheckUser(); err != nil {
+		return err
+	}
+	if lacks := debian.Missing(needed); len(lacks) > 0 {
+		err := o.step(ctx, "install "+strings.Join(lacks, ", "), debian.Time, func(ctx context.Context, detail func(string)) error {
+			return debian.Install(ctx, needed, detail)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return o.step(ctx, "check the machine", o.limit(), func(ctx context.Context, _ func(string)) error {
+		return preflight(ctx, o.Dirs, b, slices.Concat(component.Cluster, o.Builds))
+	})
+}
+
 // startNodes starts the nodes' first processes and connects their networks.
 func (o Options) startNodes(ctx context.Context, fail context.CancelCauseFunc, c *Cluster, programs map[string]string) (nodes []*watched, err error) {
-	err = o.step(ctx, fmt.Sprintf("start %d nodes", o.Nodes), bootTime, func(context.Context, func(string)) error {
+	err = o.step(ctx, fmt.Sprintf("start %d nodes", o.Nodes), o.limit(), func(context.Context, func(string)) error {
 		api, err := listen(o.APIPort)
 		if err != nil {
 			return err
@@ -103,7 +135,7 @@ func (o Options) startNodes(ctx context.Context, fail context.CancelCauseFunc, c
 		c.state.API = "https://" + api.Addr().String()
 		var pids []int
 		for i := range o.Nodes {
-			spec, err := nodeSpec(o.Dirs, i, o.Nodes, programs, c.state.Versions)
+			spec, err := nodeSpec(o.Dirs, i, o.Nodes, o.Patience, programs, c.state.Versions)
 			if err != nil {
 				return err
 			}
@@ -137,7 +169,7 @@ func (o Options) startNodes(ctx context.Context, fail context.CancelCauseFunc, c
 }
 
 func (o Options) startNode(spec node.Spec, opts node.Options) (*watched, error) {
-	if err := makeCgroup(o.Dirs.cgroup(spec.Name)); err != nil {
+	if err := makeCgroup(cgroupRoot, o.Dirs.cgroup(spec.Name)); err != nil {
 		return nil, err
 	}
 	if err := os.RemoveAll(o.Dirs.logs(spec.Name)); err != nil {
@@ -163,11 +195,13 @@ func (o Options) startNode(spec node.Spec, opts node.Options) (*watched, error) 
 
 // boot brings the control plane up in the first node while the others prepare.
 func (o Options) boot(ctx context.Context, c *Cluster, nodes []*watched, programs map[string]string) error {
-	archive, err := o.systemImages(programs, c.state.Versions)
-	if err != nil {
-		return err
-	}
-	err = o.step(ctx, "load the system's images", bootTime, func(ctx context.Context, _ func(string)) error {
+	err := o.step(ctx, "load the system's images", o.limit(), func(ctx context.Context, detail func(string)) error {
+		detail("packing them")
+		archive, err := o.systemImages(programs, c.state.Versions)
+		if err != nil {
+			return err
+		}
+		detail("loading them")
 		g, ctx := errgroup.WithContext(ctx)
 		for _, w := range nodes {
 			g.Go(func() error {
@@ -185,7 +219,7 @@ func (o Options) boot(ctx context.Context, c *Cluster, nodes []*watched, program
 	if err != nil {
 		return err
 	}
-	err = o.step(ctx, "start the control plane", bootTime, func(ctx context.Context, _ func(string)) error {
+	err = o.step(ctx, "start the control plane", o.limit(), func(ctx context.Context, _ func(string)) error {
 		return nodes[0].wait(ctx, "kubeadm", node.Done)
 	})
 	if err != nil {
@@ -195,7 +229,7 @@ func (o Options) boot(ctx context.Context, c *Cluster, nodes []*watched, program
 	if err != nil {
 		return err
 	}
-	err = o.step(ctx, fmt.Sprintf("join %d nodes", o.Nodes-1), bootTime, func(ctx context.Context, _ func(string)) error {
+	err = o.step(ctx, fmt.Sprintf("join %d nodes", o.Nodes-1), o.limit(), func(ctx context.Context, _ func(string)) error {
 		for _, w := range nodes[1:] {
 			// A kubelet that has its certificate need not ask for one, and then
 			// notice it, which takes 5 s.
@@ -221,16 +255,16 @@ func (o Options) boot(ctx context.Context, c *Cluster, nodes []*watched, program
 	if err != nil {
 		return err
 	}
-	return o.step(ctx, "wait for nodes and DNS", bootTime, func(ctx context.Context, detail func(string)) error {
+	return o.step(ctx, "wait for nodes and DNS", o.limit(), func(ctx context.Context, detail func(string)) error {
 		program := filepath.Join(programs[component.Kubernetes.Name], "kubectl")
-		dns, err := fill("coredns.yaml", newParams(0, c.state.Versions))
+		dns, err := fill("coredns.yaml", newParams(0, o.Patience, c.state.Versions))
 		if err != nil {
 			return err
 		}
 		for _, call := range []struct{ stdin, args string }{
 			{dns, "apply --server-side -f -"},
-			{"", "wait node --all --for=condition=Ready --timeout=5m"},
-			{"", "-n kube-system rollout status deployment/coredns --timeout=5m"},
+			{"", "wait node --all --for=condition=Ready --timeout=" + o.limit().String()},
+			{"", "-n kube-system rollout status deployment/coredns --timeout=" + o.limit().String()},
 		} {
 			detail(call.args)
 			if err := kubectl(ctx, program, o.Dirs.kubeconfig(), strings.NewReader(call.stdin), strings.Fields(call.args)...); err != nil {

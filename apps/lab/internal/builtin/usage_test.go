@@ -237,11 +237,11 @@ func TestUsageOfKernel(t *testing.T) {
 	needRoot(t)
 	node := fmt.Sprintf("grpc-lb-test-usage-%d", os.Getpid())
 	pod := filepath.Join(node, "kubepods", "podk")
-	if err := builtin.MakeCgroup(pod); err != nil {
+	if err := builtin.MakeCgroup(builtin.CgroupRoot, pod); err != nil {
 		t.Fatal(err)
 	}
 	defer func() {
-		if err := builtin.RemoveCgroup(node); err != nil {
+		if err := builtin.RemoveCgroup(builtin.CgroupRoot, node); err != nil {
 			t.Error(err)
 		}
 	}()

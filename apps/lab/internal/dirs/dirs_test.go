@@ -33,3 +33,34 @@ func TestLock(t *testing.T) {
 	}
 	_ = lock.Close()
 }
+
+// Who cleans up after a lab has ended is waited for, and not told as another lab.
+func TestLockAfterwards(t *testing.T) {
+	d := dirs.New(t.TempDir(), t.TempDir())
+	first, err := d.Lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cleaning := make(chan error)
+	go func() {
+		lock, err := d.LockAfterwards()
+		cleaning <- err
+		if err == nil {
+			cleaning <- lock.Close()
+		}
+	}()
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-cleaning; err != nil {
+		t.Fatal(err)
+	}
+	next, err := d.Lock()
+	if err != nil {
+		t.Fatalf("Lock while what was left is removed = %v, want none", err)
+	}
+	if err := <-cleaning; err != nil {
+		t.Error(err)
+	}
+	_ = next.Close()
+}

@@ -35,7 +35,7 @@ func (builtinProvider) Steps(Options) int { return builtin.Steps() }
 func (p builtinProvider) Up(ctx context.Context, o Options) (cluster.Cluster, error) {
 	on, err := builtin.Up(ctx, builtin.Options{
 		Root: p.root, Dirs: p.own(), Nodes: o.Nodes, APIPort: o.APIPort,
-		Builds: o.Builds, Detached: o.Detached, Progress: o.Progress,
+		Builds: o.Builds, Patience: o.Patience, Detached: o.Detached, Progress: o.Progress,
 	})
 	if on == nil {
 		return nil, err
@@ -44,6 +44,8 @@ func (p builtinProvider) Up(ctx context.Context, o Options) (cluster.Cluster, er
 }
 
 func (p builtinProvider) Down(ctx context.Context) error { return builtin.Down(ctx, p.own()) }
+
+func (p builtinProvider) Elsewhere() string { return builtin.Elsewhere(p.own(), p.root) }
 
 // Left implements Provider. What a dead cluster leaves, the next one removes.
 func (builtinProvider) Left(context.Context) ([]string, error) { return nil, nil }

@@ -35,4 +35,6 @@ func (p builtinProvider) Up(ctx context.Context, _ Options) (cluster.Cluster, er
 
 func (builtinProvider) Down(context.Context) error { return nil }
 
+func (builtinProvider) Elsewhere() string { return "" }
+
 func (builtinProvider) Left(context.Context) ([]string, error) { return nil, nil }

@@ -50,6 +50,9 @@ func (p kindProvider) Up(ctx context.Context, o Options) (cluster.Cluster, error
 
 func (p kindProvider) Down(ctx context.Context) error { return kind.Down(ctx, p.options(Options{})) }
 
+// Elsewhere implements Provider. Docker shows all users the same clusters.
+func (kindProvider) Elsewhere() string { return "" }
+
 // Left implements Provider. Without Docker nothing of it runs.
 func (p kindProvider) Left(ctx context.Context) ([]string, error) {
 	if kind.Answers(ctx) != nil {

@@ -46,6 +46,9 @@ type Provider interface {
 	Up(ctx context.Context, o Options) (cluster.Cluster, error)
 	// Down removes the checkout's cluster, running or not, and all that is left of it.
 	Down(ctx context.Context) error
+	// Elsewhere says how to reach a cluster of this checkout that is another user's;
+	// it is empty where there is none.
+	Elsewhere() string
 	// Left names what is left of a cluster that is not up.
 	Left(ctx context.Context) ([]string, error)
 }
@@ -57,6 +60,9 @@ type Options struct {
 	APIPort int
 	// NodeImage is the image of a kind node; empty takes kind's own.
 	NodeImage string
+	// Patience stretches what booting may take; 0 takes what a quick measurement of
+	// the machine says.
+	Patience float64
 	// Detached clusters outlive the program; others need not.
 	Detached bool
 	// Builds are components that will be built later: they need space too.
@@ -134,6 +140,16 @@ func (s Set) Down(ctx context.Context) error {
 		errs = append(errs, p.Down(ctx))
 	}
 	return errors.Join(errs...)
+}
+
+// Elsewhere says how to reach a cluster of this checkout that is another user's.
+func (s Set) Elsewhere() string {
+	for _, p := range s {
+		if where := p.Elsewhere(); where != "" {
+			return where
+		}
+	}
+	return ""
 }
 
 // Left names what is left of clusters that are not up.
