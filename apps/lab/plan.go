@@ -167,10 +167,10 @@ func (p *plan) again() *plan {
 func (p *plan) steps() int {
 	n := len(p.components()) + 2 + len(p.refs()) + len(p.options.only)
 	if p.mesh {
-		n++
+		n += 2
 	}
 	if p.gitops {
-		n += 1 + argocd.Steps
+		n += 2 + argocd.Steps
 	}
 	if p.gitops && p.mesh {
 		n++
@@ -451,11 +451,10 @@ func (p *plan) buildMesh(ctx context.Context, b component.Builder, step componen
 		return err
 	}
 	built := &istio.Istio{Programs: programs, Versions: versions}
-	archive, err := built.Archive(ctx, imageCache(b))
-	if err != nil {
-		return fmt.Errorf("packing Istio's images: %w", err)
+	if err := p.pack(ctx, b, step, "Istio", built.Archive); err != nil {
+		return err
 	}
-	p.istio, p.archives = built, append(p.archives, archive)
+	p.istio = built
 	maps.Copy(p.versions, versions)
 	return nil
 }
@@ -470,11 +469,17 @@ func (p *plan) buildGitOps(ctx context.Context, b component.Builder, step compon
 		return err
 	}
 	p.argocd = &argocd.ArgoCD{Programs: programs, Versions: versions}
-	archive, err := p.argocd.Archive(ctx, imageCache(b))
-	if err != nil {
-		return fmt.Errorf("packing Argo CD's images: %w", err)
-	}
-	p.archives = append(p.archives, archive)
 	maps.Copy(p.versions, versions)
-	return nil
+	return p.pack(ctx, b, step, "Argo CD", p.argocd.Archive)
+}
+
+// pack packs the images of what was built, unless the cache has them.
+func (p *plan) pack(ctx context.Context, b component.Builder, step component.Step, of string, archive func(context.Context, string) (string, error)) error {
+	return step(ctx, "pack the images of "+of, imageTime, func(ctx context.Context, _ func(string)) error {
+		packed, err := archive(ctx, imageCache(b))
+		if err == nil {
+			p.archives = append(p.archives, packed)
+		}
+		return err
+	})
 }

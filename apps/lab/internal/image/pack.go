@@ -51,18 +51,18 @@ type Image struct {
 }
 
 // Cached returns an archive of the images as Pack writes it, packed only where
-// the cache has none of the same content. The content is told by the files'
-// paths, sizes and times.
+// the cache has none of the same content, wherever that lies on this machine and
+// however old it is.
 func Cached(cache, name string, images ...Image) (archivePath string, err error) {
 	sum := sha256.New()
 	for _, i := range images {
-		fmt.Fprintln(sum, i)
+		fmt.Fprintf(sum, "%s %s %q %q %q %q %q\n", here(), i.Ref, i.Links, i.Dirs, i.Entrypoint, i.User, i.Labels)
 		for _, path := range slices.Sorted(maps.Keys(i.Files)) {
-			info, err := os.Stat(i.Files[path])
+			content, err := hash(i.Files[path])
 			if err != nil {
 				return "", fmt.Errorf("image: packing %s: %w", i.Ref, err)
 			}
-			fmt.Fprintln(sum, path, info.Size(), info.ModTime().UnixNano())
+			fmt.Fprintf(sum, "%q %x\n", path, content)
 		}
 	}
 	archivePath = filepath.Join(cache, name+"-"+hex.EncodeToString(sum.Sum(nil))[:12]+".tar")
@@ -70,6 +70,17 @@ func Cached(cache, name string, images ...Image) (archivePath string, err error)
 		return archivePath, nil
 	}
 	return archivePath, Pack(archivePath, images...)
+}
+
+func hash(path string) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	sum := sha256.New()
+	_, err = io.Copy(sum, file)
+	return sum.Sum(nil), err
 }
 
 // Pack writes the images into one docker-save archive at archivePath. The same

@@ -7,7 +7,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -80,6 +82,48 @@ func TestPack(t *testing.T) {
 	}
 	if len(layers) != 2 || layers[0] != layers[1] {
 		t.Errorf("layers %q, want one that both share", layers)
+	}
+}
+
+// An archive is packed once for the same content, also for a copy of it elsewhere and
+// of another time, and anew for other content and another image of the same.
+func TestCached(t *testing.T) {
+	cache, old := t.TempDir(), time.Now().Add(-time.Hour)
+	of := func(content string, more image.Image) image.Image {
+		program := write(t, "pause", content)
+		if err := os.Chtimes(program, old, old); err != nil {
+			t.Fatal(err)
+		}
+		more.Ref, more.Files, more.Entrypoint = "lab.local/pause:v1", map[string]string{"/pause": program}, []string{"/pause"}
+		return more
+	}
+	cached := func(i image.Image) (archive string, modified time.Time) {
+		archive, err := image.Cached(cache, "system", i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(archive)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return archive, info.ModTime()
+	}
+	first, packed := cached(of("the program", image.Image{}))
+	old = old.Add(time.Minute)
+	if again, at := cached(of("the program", image.Image{})); again != first || at != packed {
+		t.Errorf("a copy of the program is packed into %s at %s, want %s of %s", again, at, first, packed)
+	}
+	for name, other := range map[string]image.Image{
+		"content": of("the Program", image.Image{}), "user": of("the program", image.Image{User: image.NonRoot}),
+		"links": of("the program", image.Image{Links: map[string]string{"/x": "pause"}}),
+		"dirs":  of("the program", image.Image{Dirs: []string{"/tmp"}}), "labels": of("the program", image.Image{Labels: map[string]string{"a": "b"}}),
+	} {
+		if archive, _ := cached(other); archive == first {
+			t.Errorf("another image by its %s is taken for the first", name)
+		}
+	}
+	if _, err := image.Cached(cache, "system", image.Image{Ref: "lab.local/x:v1", Files: map[string]string{"/x": "/nowhere/x"}}); err == nil || !strings.Contains(err.Error(), "/nowhere/x") {
+		t.Errorf("error %v, want one that names /nowhere/x", err)
 	}
 }
 
