@@ -22,7 +22,8 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/release"
 )
 
-// lab is the built program, root the checkout that it was built from.
+// lab is the built program, root the checkout that it was built from. Where there is
+// no Go, LAB_PROGRAM names one that was built elsewhere.
 var lab, root string
 
 func TestMain(m *testing.M) {
@@ -33,7 +34,9 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		lab = filepath.Join(dir, "lab")
-		if out, err := exec.Command("go", "build", "-o", lab, ".").CombinedOutput(); err != nil {
+		if built := os.Getenv("LAB_PROGRAM"); built != "" {
+			lab = built
+		} else if out, err := exec.Command("go", "build", "-o", lab, ".").CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
 			return 1
 		}
@@ -49,6 +52,7 @@ type call struct {
 	dir   string // default the checkout
 	cache string // default a new empty directory
 	args  []string
+	under string // a program that runs it, such as nohup
 	// outlives lets it run when the test has ended.
 	outlives bool
 }

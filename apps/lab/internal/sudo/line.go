@@ -20,11 +20,11 @@ var plain = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
 
 // Line returns the command that runs this program as it was run, with sudo. sudo has
 // a PATH and a HOME of its own, in which there is neither go nor what was built.
-func Line() string { return line(command(), "$HOME", set) }
+func Line() string { return line(command(parent(), os.Args), "$HOME", set) }
 
 // LineAt is Line with another user's home.
 func LineAt(home string) string {
-	return line(command(), home, func(name string) bool { return name != "XDG_CACHE_HOME" && set(name) })
+	return line(command(parent(), os.Args), home, func(name string) bool { return name != "XDG_CACHE_HOME" && set(name) })
 }
 
 func set(name string) bool {
@@ -48,12 +48,19 @@ func line(args []string, home string, set func(string) bool) string {
 	return strings.Join(words, " ")
 }
 
-// command is what the user typed: `go run` where that is this program's parent.
-func command() []string {
-	cmdline, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", os.Getppid()))
-	parent := strings.Split(strings.TrimSuffix(string(cmdline), "\x00"), "\x00")
-	if err == nil && filepath.Base(parent[0]) == "go" && slices.Contains(parent, "run") {
+// command is what the user typed: `go run` where that is the parent of this program.
+func command(parent, args []string) []string {
+	if len(parent) > 0 && filepath.Base(parent[0]) == "go" && slices.Contains(parent, "run") {
 		return append([]string{"go"}, parent[1:]...)
 	}
-	return os.Args
+	return args
+}
+
+// parent returns the command of this program's parent, if that can be read.
+func parent() []string {
+	cmdline, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", os.Getppid()))
+	if err != nil {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(string(cmdline), "\x00"), "\x00")
 }

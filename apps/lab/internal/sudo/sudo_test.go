@@ -1,0 +1,124 @@
+package sudo_test
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/sudo"
+)
+
+// The line is what was typed, with the user's own PATH, HOME and what else is set for
+// builds, in the words of a shell.
+func TestLine(t *testing.T) {
+	for _, test := range []struct {
+		name         string
+		parent, args []string
+		home         string
+		set          []string
+		want         string
+	}{
+		{
+			name: "go_run", parent: []string{"go", "run", "./apps/lab", "run", "--only", "l4,dns"}, args: []string{"/tmp/go-build1/lab", "run", "--only", "l4,dns"},
+			home: "$HOME", want: `sudo env "PATH=$PATH" "HOME=$HOME" go run ./apps/lab run --only l4,dns`,
+		},
+		{
+			name: "go_by_its_path", parent: []string{"/usr/local/go/bin/go", "-C", "x", "run", "./apps/lab"}, args: []string{"lab"},
+			home: "$HOME", want: `sudo env "PATH=$PATH" "HOME=$HOME" go -C x run ./apps/lab`,
+		},
+		{
+			name: "built", parent: []string{"bash"}, args: []string{"./lab", "up", "--image", "a b=it's"}, set: []string{"GOPROXY", "XDG_CACHE_HOME"},
+			home: "$HOME", want: `sudo env "PATH=$PATH" "HOME=$HOME" "XDG_CACHE_HOME=$XDG_CACHE_HOME" "GOPROXY=$GOPROXY" ./lab up --image 'a b=it'\''s'`,
+		},
+		{name: "go_test_runs_it", parent: []string{"go", "test"}, args: []string{"lab"}, home: "/root", want: `sudo env "PATH=$PATH" "HOME=/root" lab`},
+		{name: "no_parent", args: []string{"lab", "status"}, home: "$HOME", want: `sudo env "PATH=$PATH" "HOME=$HOME" lab status`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := sudo.LineOf(test.parent, test.args, test.home, func(name string) bool { return slices.Contains(test.set, name) })
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+const user, group = 65534, 65533
+
+// What root made in the user's caches and those of the go command becomes the user's,
+// with the directories above; what others own, what lies elsewhere, what a link leads
+// to and what has a second name elsewhere stays as it is.
+func TestGiveBack(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: it makes files of several users")
+	}
+	for _, test := range []struct {
+		name     string
+		uid, gid string
+		want     map[string]int // owner, where it is not root
+	}{
+		{
+			name: "sudo", uid: "65534", gid: "65533",
+			want: map[string]int{
+				"home": user, "home/.cache": user, "home/.cache/lab": user, "home/.cache/lab/file": user, "home/.cache/lab/link": user, "home/.cache/lab/dir": user,
+				"home/.cache/lab/other": 1234, "home/go": user, "home/go/build": user, "home/go/build/a": user,
+			},
+		},
+		{name: "root_without_sudo", want: map[string]int{"home": user, "home/.cache/lab/other": 1234}},
+		{name: "root_by_sudo_of_root", uid: "0", gid: "0", want: map[string]int{"home": user, "home/.cache/lab/other": 1234}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := t.TempDir()
+			at := func(path string) string { return filepath.Join(dir, path) }
+			for _, d := range []string{"home/.cache/lab/dir", "home/go/build", "roots/lab"} {
+				if err := os.MkdirAll(at(d), 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, f := range []string{"outside", "home/.cache/lab/file", "home/.cache/lab/other", "home/go/build/a", "home/kept", "roots/lab/file"} {
+				if err := os.WriteFile(at(f), nil, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, err := range []error{
+				os.Symlink(at("outside"), at("home/.cache/lab/link")),
+				os.Link(at("outside"), at("home/.cache/lab/second-name")),
+				os.Chown(at("home"), user, group), os.Chown(at("home/.cache/lab/other"), 1234, 1234),
+			} {
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			t.Setenv("SUDO_UID", test.uid)
+			t.Setenv("SUDO_GID", test.gid)
+			for name, path := range map[string]string{"GOCACHE": "home/go/build", "GOMODCACHE": "roots/mod", "GOPATH": "roots/go", "HOME": "roots"} {
+				t.Setenv(name, at(path))
+			}
+			for range 2 { // the second finds nothing to do
+				if err := sudo.GiveBack(at("home/.cache/lab"), at("roots/lab"), at("home/nowhere/at-all")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got := map[string]int{}
+			if err := fs.WalkDir(os.DirFS(dir), ".", func(path string, d fs.DirEntry, err error) error {
+				if err != nil {
+					return err
+				}
+				info, err := d.Info()
+				if uid := int(info.Sys().(*syscall.Stat_t).Uid); err == nil && uid != 0 {
+					got[path] = uid
+				}
+				return err
+			}); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("owners (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
