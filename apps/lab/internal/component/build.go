@@ -11,18 +11,25 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"maps"
+
+	"github.com/gofrs/flock"
 )
 
 // Builder builds components of a checkout into a cache.
 type Builder struct {
 	Root  string // the checkout
 	Cache string // the lab's cache directory
+	// NodeArch is the architecture of the nodes, and Host what the lab runs on; empty
+	// means as this machine.
+	NodeArch string
+	Host     Platform
 	// Detail receives how far a build is; it may be nil.
 	Detail func(text string)
+	// Registry has components that need not be compiled; nil compiles all.
+	Registry *Registry
 }
 
 // Path returns the directory of the component's programs and whether they are
@@ -32,7 +39,7 @@ func (b Builder) Path(c Component) (dir string, built bool, err error) {
 	if err != nil {
 		return "", false, err
 	}
-	key, err := c.key(b.Root, version)
+	key, err := c.key(b.Root, version, b.platform(c))
 	if err != nil {
 		return "", false, err
 	}
@@ -44,16 +51,21 @@ func (b Builder) Path(c Component) (dir string, built bool, err error) {
 	return dir, err == nil, nil
 }
 
-// buildTime is what one build may take on a slow machine with cold caches.
-const buildTime = time.Hour
+// buildTime is what one build may take on a slow machine with cold caches, and
+// fetchTime what fetching one may.
+const (
+	buildTime = time.Hour
+	fetchTime = 20 * time.Minute
+)
 
 // Step runs f as one step that is reported and has a deadline; see
 // progress.Run.
 type Step func(ctx context.Context, name string, limit time.Duration, f func(ctx context.Context, detail func(string)) error) error
 
-// BuildAll builds the components one after the other, each as a step, and
-// returns their directories and versions by name. What was compiled on the way is
-// then removed: no later build needs it, and it takes gigabytes.
+// BuildAll builds or fetches the components one after the other, each as a step, and
+// returns their directories and versions by name. What cannot be fetched is built.
+// What was compiled on the way is then removed: no later build needs it, and it takes
+// gigabytes.
 func (b Builder) BuildAll(ctx context.Context, all []Component, step Step) (programs, versions map[string]string, err error) {
 	programs, versions = map[string]string{}, map[string]string{}
 	for _, c := range all {
@@ -62,6 +74,22 @@ func (b Builder) BuildAll(ctx context.Context, all []Component, step Step) (prog
 			return nil, nil, err
 		}
 		versions[c.Name] = version
+		digest, err := b.fetchable(c)
+		if err != nil {
+			return nil, nil, err
+		}
+		if digest != "" {
+			err = step(ctx, "fetch "+c.Name+" "+version+" from "+b.Registry.String(), fetchTime, func(ctx context.Context, detail func(string)) error {
+				b.Detail = detail
+				programs[c.Name], err = b.fill(ctx, c, func(out string) error { return b.Registry.fetch(ctx, c, digest, out, detail) })
+				return err
+			})
+			if err == nil {
+				continue
+			} else if ctx.Err() != nil {
+				return nil, nil, err
+			}
+		}
 		err = step(ctx, "build "+c.Name+" "+version, buildTime, func(ctx context.Context, detail func(string)) error {
 			b.Detail = detail
 			programs[c.Name], err = b.Build(ctx, c)
@@ -80,24 +108,47 @@ func (b Builder) compiled() string { return filepath.Join(b.Cache, "go-build") }
 // dropCompiled removes what was compiled, unless another lab builds with it: that
 // one removes it later.
 func (b Builder) dropCompiled() error {
-	f, err := os.OpenFile(b.compiled()+".lock", os.O_RDWR, 0)
-	if errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(b.compiled()); errors.Is(err, os.ErrNotExist) {
 		return nil // nothing was ever compiled
-	} else if err != nil {
-		return fmt.Errorf("component: %w", err)
 	}
-	defer f.Close()
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) {
+	lock := newLock(b.compiled())
+	if locked, err := lock.TryLock(); err != nil {
+		return fmt.Errorf("component: locking %s: %w", lock, err)
+	} else if !locked {
 		return nil
-	} else if err != nil {
-		return fmt.Errorf("component: locking %s: %w", f.Name(), err)
 	}
-	return os.RemoveAll(b.compiled())
+	return errors.Join(os.RemoveAll(b.compiled()), lock.Close())
+}
+
+// fetchable returns the digest by which the component can be fetched, or "" where it
+// is there already or must be built.
+func (b Builder) fetchable(c Component) (digest string, err error) {
+	if b.Registry == nil || b.Registry.silent.Load() {
+		return "", nil
+	}
+	if _, built, err := b.Path(c); err != nil || built {
+		return "", err
+	}
+	recorded, err := readRecord(b.Root)
+	if err != nil {
+		return "", err
+	}
+	p, err := b.published(c)
+	if r := recorded[p.Platform][c.Name]; r.Key == p.Key {
+		digest = r.Digest
+	}
+	return digest, err
 }
 
 // Build returns the directory of the component's programs, building them first
 // where they are missing. Two processes never build the same component at once.
 func (b Builder) Build(ctx context.Context, c Component) (string, error) {
+	return b.fill(ctx, c, func(out string) error { return b.make(ctx, c, out) })
+}
+
+// fill returns the component's directory. Where it is missing, made fills it, all of
+// it or none.
+func (b Builder) fill(ctx context.Context, c Component, made func(out string) error) (string, error) {
 	dir, built, err := b.Path(c)
 	if err != nil || built {
 		return dir, err
@@ -105,11 +156,14 @@ func (b Builder) Build(ctx context.Context, c Component) (string, error) {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return "", fmt.Errorf("component: the cache cannot be written: %w", err)
 	}
-	unlock, err := lock(ctx, dir+".lock", syscall.LOCK_EX, func() { b.detail("waiting for another lab that builds it") })
-	if err != nil {
-		return "", err
+	lock := newLock(dir)
+	if locked, err := lock.TryLock(); err == nil && !locked {
+		b.detail("waiting for another lab that builds it")
 	}
-	defer unlock()
+	if _, err := lock.TryLockContext(ctx, lockInterval); err != nil {
+		return "", lockError(ctx, lock, err)
+	}
+	defer lock.Close()
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
@@ -118,8 +172,13 @@ func (b Builder) Build(ctx context.Context, c Component) (string, error) {
 		return "", fmt.Errorf("component: the cache cannot be written: %w", err)
 	}
 	defer os.RemoveAll(tmp)
-	if err := b.make(ctx, c, tmp); err != nil {
+	if err := made(tmp); err != nil {
 		return "", fmt.Errorf("component %s: %w", c.Name, err)
+	}
+	for _, link := range c.Links {
+		if err := os.Symlink(slices.Sorted(maps.Keys(c.Programs))[0], filepath.Join(tmp, link)); err != nil {
+			return "", err
+		}
 	}
 	if err := os.Chmod(tmp, 0o755); err != nil {
 		return "", err
@@ -147,19 +206,13 @@ func (b Builder) make(ctx context.Context, c Component, out string) error {
 	if c.Wheel != "" {
 		return b.fetchWheel(ctx, c, out)
 	}
-	unlock, err := lock(ctx, b.compiled()+".lock", syscall.LOCK_SH, func() {})
-	if err != nil {
-		return err
+	lock := newLock(b.compiled())
+	if _, err := lock.TryRLockContext(ctx, lockInterval); err != nil {
+		return lockError(ctx, lock, err)
 	}
-	defer unlock()
+	defer lock.Close()
 	if err := b.compile(ctx, c, out); err != nil {
 		return err
-	}
-	first := slices.Sorted(maps.Keys(c.Programs))[0]
-	for _, link := range c.Links {
-		if err := os.Symlink(first, filepath.Join(out, link)); err != nil {
-			return err
-		}
 	}
 	return b.copyFiles(ctx, c, out)
 }
@@ -259,10 +312,9 @@ func (b Builder) stale(ctx context.Context, c Component, version string, package
 func (b Builder) command(ctx context.Context, c Component, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = c.dir(b.Root)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off", "GOCACHE="+b.compiled())
-	// The compilers are the go command's children: end them with it.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	on := b.platform(c)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off", "GOOS="+on.OS, "GOARCH="+on.Arch, "GOCACHE="+b.compiled())
+	group(cmd) // the compilers are the go command's children
 	return cmd
 }
 
@@ -306,28 +358,15 @@ func (t *tailWriter) add(line string) {
 
 func (t *tailWriter) String() string { return "  " + strings.Join(t.lines, "\n  ") }
 
-// lock takes a lock on a file, syscall.LOCK_EX or LOCK_SH; waiting is called once if
-// another process keeps it from that.
-func lock(ctx context.Context, path string, how int, waiting func()) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("component: the cache cannot be written: %w", err)
+// lockInterval is how often a lock is tried that another process holds.
+const lockInterval = 200 * time.Millisecond
+
+// newLock returns the lock of a directory, which lies beside it.
+func newLock(dir string) *flock.Flock { return flock.New(dir+".lock", flock.SetPermissions(0o644)) }
+
+func lockError(ctx context.Context, lock *flock.Flock, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
-	for first := true; ; first = false {
-		err = syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB)
-		if err == nil {
-			return func() { _ = f.Close() }, nil
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, errors.Join(fmt.Errorf("component: locking %s: %w", path, err), f.Close())
-		}
-		if first {
-			waiting()
-		}
-		select {
-		case <-ctx.Done():
-			return nil, errors.Join(context.Cause(ctx), f.Close())
-		case <-time.After(200 * time.Millisecond):
-		}
-	}
+	return fmt.Errorf("component: locking %s: %w", lock, err)
 }

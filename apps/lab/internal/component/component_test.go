@@ -8,10 +8,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
+	"github.com/gofrs/flock"
 	"go.uber.org/goleak"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
@@ -24,7 +24,7 @@ const (
 	mainFile = "package main\n\nfunc main() { print(version) }\n\nvar version string\n"
 )
 
-var fake = component.Component{Name: "x", Programs: map[string]string{"x": "."}, Links: []string{"y", "z"}}
+var fake = component.Component{Name: "x", Host: true, Programs: map[string]string{"x": "."}, Links: []string{"y", "z"}}
 
 // newRoot makes a checkout with the component x of these files.
 func newRoot(t *testing.T, files map[string]string) string {
@@ -258,12 +258,9 @@ func TestBuildAllDropsCompiled(t *testing.T) {
 		t.Errorf("after a failure: %v, want what was compiled", err)
 	}
 
-	other, err := os.Open(compiled + ".lock")
-	if err != nil {
-		t.Fatal(err)
-	}
+	other := flock.New(compiled + ".lock")
 	defer other.Close()
-	if err := syscall.Flock(int(other.Fd()), syscall.LOCK_SH); err != nil {
+	if err := other.RLock(); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := b.BuildAll(t.Context(), []component.Component{fake}, step); err != nil {
@@ -293,12 +290,9 @@ func TestBuildWaits(t *testing.T) {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	other, err := os.Create(dir + ".lock")
-	if err != nil {
-		t.Fatal(err)
-	}
+	other := flock.New(dir + ".lock")
 	defer other.Close()
-	if err := syscall.Flock(int(other.Fd()), syscall.LOCK_EX); err != nil {
+	if err := other.Lock(); err != nil {
 		t.Fatal(err)
 	}
 	// The other lab is done as soon as this one waits for it.

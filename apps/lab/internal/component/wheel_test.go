@@ -2,23 +2,34 @@ package component_test
 
 import (
 	"archive/zip"
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
 )
 
+// otherArch is an architecture that this machine does not have, otherMachine its name
+// in wheels.
+var otherArch, otherMachine = func() (string, string) {
+	if runtime.GOARCH == "arm64" {
+		return "amd64", "x86_64"
+	}
+	return "arm64", "aarch64"
+}()
+
 var wheel = component.Component{Name: "x", Module: "x-prog", Wheel: "x/_bin/prog"}
 
 // newWheel writes a wheel with one program into dir and returns its SHA-256.
-func newWheel(t *testing.T, dir, program string) string {
+func newWheel(t *testing.T, dir, platform, program string) string {
 	t.Helper()
-	file, err := os.Create(filepath.Join(dir, "x_prog-1.2.3-py3-none-any.whl"))
+	file, err := os.Create(filepath.Join(dir, "x_prog-1.2.3-py3-none-"+platform+".whl"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,21 +67,24 @@ func TestWheel(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name, program, hash string
+		platform, arch      string // of the wheel, and of the nodes; "" for any
 		wantErr             string // "" for none
 	}{
 		{name: "pinned", program: "x/_bin/prog"},
+		{name: "nodes_of_another_architecture", program: "x/_bin/prog", platform: "manylinux_2_31_" + otherMachine, arch: otherArch},
+		{name: "wheel_of_another_architecture", program: "x/_bin/prog", platform: "manylinux_2_31_" + otherMachine, wantErr: "No matching distribution"},
 		{name: "another_hash", program: "x/_bin/prog", hash: strings.Repeat("0", 64), wantErr: "THESE PACKAGES DO NOT MATCH THE HASHES"},
 		{name: "no_program", program: "x/prog", wantErr: "x/_bin/prog"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			index := t.TempDir()
-			hash := newWheel(t, index, test.program)
+			hash := newWheel(t, index, cmp.Or(test.platform, "any"), test.program)
 			if test.hash != "" {
 				hash = test.hash
 			}
 			t.Setenv("PIP_NO_INDEX", "1")
 			t.Setenv("PIP_FIND_LINKS", index)
-			b := component.Builder{Root: newRoot(t, map[string]string{"requirements.txt": "x-prog==1.2.3 --hash=sha256:" + hash + "\n"}), Cache: t.TempDir()}
+			b := component.Builder{Root: newRoot(t, map[string]string{"requirements.txt": "x-prog==1.2.3 --hash=sha256:" + hash + "\n"}), Cache: t.TempDir(), NodeArch: test.arch}
 			if version, err := wheel.Version(b.Root); version != "v1.2.3" || err != nil {
 				t.Errorf("version %q, error %v, want v1.2.3", version, err)
 			}

@@ -92,7 +92,7 @@ func TestMeshUseEnds(t *testing.T) {
 func TestMeshJoin(t *testing.T) {
 	injector := &admissionv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "istio-sidecar-injector"}}
 	nowhere := &istio.Istio{
-		Programs: map[string]string{component.Istio.Name: "/nowhere"}, Versions: map[string]string{component.Istio.Name: "v1", component.Envoy.Name: "v2"},
+		Programs: map[string]string{component.Istio.Name: "/nowhere", component.Istioctl.Name: "/nowhere"}, Versions: map[string]string{component.Istio.Name: "v1", component.Envoy.Name: "v2"},
 	}
 	there := &kube.Client{Typed: fake.NewClientset(injector)}
 	for _, test := range []struct {

@@ -170,7 +170,7 @@ func (i *Istio) Remove(ctx context.Context, k *kube.Client) error {
 
 // manifests renders Istio's chart, which istioctl carries.
 func (i *Istio) manifests(ctx context.Context) ([]*unstructured.Unstructured, error) {
-	istioctl := exec.CommandContext(ctx, i.program(component.Istio, "istioctl"), "manifest", "generate", "--filename=/dev/stdin",
+	istioctl := exec.CommandContext(ctx, i.program(component.Istioctl, "istioctl"), "manifest", "generate", "--filename=/dev/stdin",
 		"--set=hub="+repository, "--set=tag="+i.Versions[component.Istio.Name])
 	istioctl.Stdin = bytes.NewReader(options)
 	var said bytes.Buffer

@@ -1,0 +1,14 @@
+//go:build unix && !linux
+
+package component
+
+import (
+	"os/exec"
+	"syscall"
+)
+
+// group ends the command's children with it.
+func group(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+}
