@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider"
 )
@@ -31,6 +32,8 @@ func (f *fakeProvider) Find(context.Context) (cluster.Cluster, error) {
 	}
 	return fakeCluster{kind: f.name}, nil
 }
+
+func (f *fakeProvider) Components() []component.Component { return nil }
 
 func (f *fakeProvider) Steps(provider.Options) int { return 1 }
 

@@ -28,6 +28,13 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/thirdparty"
 )
 
+// stepOf reports steps.
+func stepOf(r progress.Reporter) component.Step {
+	return func(ctx context.Context, name string, limit time.Duration, f func(context.Context, func(string)) error) error {
+		return progress.Run(ctx, r, name, limit, f)
+	}
+}
+
 // imageTime is what building or loading images may take.
 const imageTime = 30 * time.Minute
 
@@ -38,6 +45,7 @@ const clearTime = 2 * time.Minute
 // measures.
 type plan struct {
 	options runOptions
+	builder component.Builder
 	// strategies are those to measure, synced those that Argo CD deploys.
 	strategies, synced []experiment.Strategy
 	// mesh says that Istio is part of it, gitops that Argo CD is.
@@ -57,24 +65,29 @@ type plan struct {
 	registry *image.Registry
 	nodes    nodeArchitectures
 
-	loaded   bool              // the nodes have the images
+	ours     bool              // the nodes have the images of this repository's programs
+	loaded   bool              // the nodes have all images
 	images   map[string]string // see experiment.Config
 	archives []string
 	istio    *istio.Istio
 	argocd   *argocd.ArgoCD
 	versions map[string]string
+	// judged is told the claims about each strategy as they are judged; it may be nil.
+	judged func([]report.Claim)
 }
 
 func (c checkout) planOf(o runOptions, nodes nodeArchitectures, purpose experiment.Purpose) (*plan, error) {
-	b := component.Builder{Root: c.repository.Root(), Cache: c.dirs.Cache}
+	b, err := c.builder(o.up.components)
+	if err != nil {
+		return nil, err
+	}
 	p := &plan{
-		options: o, purpose: purpose, gitops: o.deploy == argocd.Name,
+		options: o, builder: b, purpose: purpose, gitops: o.deploy == argocd.Name,
 		unavailable: map[string]string{}, named: map[string][]string{}, origins: map[string][]string{},
 		thirdParty: thirdparty.Images{Builder: b, Cache: imageCache(b), Architectures: nodes.all},
 		images:     map[string]string{}, versions: map[string]string{},
 		registry: o.site.at, nodes: nodes,
 	}
-	var err error
 	if p.released, err = c.repository.Released(); err != nil {
 		return nil, err
 	}
@@ -181,8 +194,7 @@ func (p *plan) steps() int {
 // measure builds what is missing, puts the images onto the nodes and runs the
 // experiments.
 func (p *plan) measure(ctx context.Context, c checkout, on cluster.Cluster, disposable bool, r progress.Reporter) (result report.Result, err error) {
-	b := component.Builder{Root: c.repository.Root(), Cache: c.dirs.Cache}
-	if err := p.build(ctx, b, on, r); err != nil {
+	if err := p.build(ctx, p.builder, on, r); err != nil {
 		return result, err
 	}
 	config, err := on.RESTConfig()
@@ -213,7 +225,7 @@ func (p *plan) measure(ctx context.Context, c checkout, on cluster.Cluster, disp
 		Cluster: on, Repository: c.repository, Strategies: p.strategies, Images: p.images,
 		Unavailable: p.unavailable, Origins: p.origins, Istio: p.istio, Purpose: p.purpose,
 		DNS: dns, Shared: p.registry != nil,
-		Keep: p.options.keep, Disposable: disposable, Retries: p.options.retries, Progress: r,
+		Keep: p.options.keep, Disposable: disposable, Retries: p.options.retries, Progress: r, Judged: p.judged,
 	}
 	if measured.Shared {
 		measured.StartTime, measured.Parallel = pullTime, atOnce
@@ -237,7 +249,7 @@ func (p *plan) measure(ctx context.Context, c checkout, on cluster.Cluster, disp
 		}
 	}
 	started := time.Now()
-	deployer, claims, experiments, err := p.try(ctx, b.Root, client, r)
+	deployer, claims, experiments, err := p.try(ctx, p.builder.Root, client, r)
 	if err != nil && len(claims) == 0 {
 		return result, err
 	}
@@ -315,11 +327,11 @@ func (p *plan) build(ctx context.Context, b component.Builder, on cluster.Cluste
 	if p.loaded {
 		return nil
 	}
-	step := func(ctx context.Context, name string, limit time.Duration, f func(context.Context, func(string)) error) error {
-		return progress.Run(ctx, r, name, limit, f)
-	}
-	if err := p.buildImages(ctx, b, step); err != nil {
-		return err
+	step := stepOf(r)
+	if !p.ours {
+		if err := p.buildImages(ctx, b, step); err != nil {
+			return err
+		}
 	}
 	if err := p.getThirdParty(ctx, b, step); err != nil {
 		return err

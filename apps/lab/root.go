@@ -41,7 +41,7 @@ refuted or a required one not proven; 2 wrong usage; 3 no cluster could be had.`
 		complete, _ := run.GetFlagCompletionFunc(name)
 		_ = root.RegisterFlagCompletionFunc(name, complete)
 	}
-	root.AddCommand(run, newCosts(), newUp(), newDown(), newStatus(), newKubectl(), newArgoCD(), newRender(), newCheck(), newDiff(), newRelease(), newFork(), newSlow())
+	root.AddCommand(run, newCosts(), newUp(), newDown(), newStatus(), newKubectl(), newArgoCD(), newRender(), newCheck(), newDiff(), newComponents(), newRelease(), newFork(), newSlow())
 	return root
 }
 

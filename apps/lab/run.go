@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -127,13 +128,18 @@ func run(ctx context.Context, o runOptions, stdout io.Writer) error {
 			return err
 		}
 	}
+	expected, err := plan.expected(on.boots, runtime.NumCPU())
+	if err != nil {
+		return exitError{exitUsage, err}
+	}
+	fmt.Fprintln(os.Stderr, "lab: "+expected)
 	p := newPrinter(plan.steps() + on.steps)
 	running, err := on.up(ctx, p, plan.components())
 	if err != nil {
 		return exitError{exitNoCluster, err}
 	}
 	disposable := on.down != nil && !o.keep
-	result, err := plan.measure(ctx, c, running, disposable, p)
+	result, err := plan.measureEarly(ctx, c, running, disposable, p)
 	if disposable {
 		if downErr := on.down(ctx); downErr != nil {
 			err = errors.Join(err, fmt.Errorf("taking the cluster down: %w", downErr))

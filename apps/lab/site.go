@@ -87,6 +87,8 @@ type site struct {
 	admit func(context.Context) error
 	// steps counts what up reports.
 	steps int
+	// boots is what the cluster is made of that up boots.
+	boots []component.Component
 	up    func(context.Context, progress.Reporter, []component.Component) (cluster.Cluster, error)
 	// down undoes up; it is nil where that boots nothing.
 	down func(context.Context) error
@@ -127,8 +129,12 @@ func (c checkout) ownSite(ctx context.Context, o upOptions, keep bool) (site, er
 	if err != nil {
 		return site{}, exitError{exitNoCluster, err}
 	}
-	options := provider.Options{Nodes: o.nodes, APIPort: o.apiPort, NodeImage: o.nodeImage, Patience: o.patience, Detached: keep}
-	s := site{steps: from.Steps(options)}
+	builder, err := c.builder(o.components)
+	if err != nil {
+		return site{}, exitError{exitUsage, err}
+	}
+	options := provider.Options{Builder: builder, Nodes: o.nodes, APIPort: o.apiPort, NodeImage: o.nodeImage, Patience: o.patience, Detached: keep}
+	s := site{steps: from.Steps(options), boots: from.Components()}
 	arch, err := from.Architecture(ctx)
 	if err != nil {
 		return site{}, exitError{exitNoCluster, err}

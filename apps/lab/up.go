@@ -18,6 +18,7 @@ type upOptions struct {
 	cluster, nodeImage string
 	nodes, apiPort     int
 	patience           float64
+	components         string
 }
 
 func (o *upOptions) flags(cmd *cobra.Command) {
@@ -25,6 +26,7 @@ func (o *upOptions) flags(cmd *cobra.Command) {
 	f.StringVar(&o.cluster, "cluster", "", "`kind` of cluster to boot: builtin, or kind (default this checkout's where one is up, kind where a Docker daemon answers, else builtin)")
 	f.StringVar(&o.nodeImage, "node-image", "", "`image` of the nodes of a kind cluster (default that of the kind release)")
 	f.IntVar(&o.nodes, "nodes", defaultNodes, "`number` of nodes of a cluster that is booted")
+	f.StringVar(&o.components, "components", "", "`HOST/PATH` of built components, each fetched by the digest that this checkout records; none compiles all (default lab-components beside the released images)")
 	f.IntVar(&o.apiPort, "api-port", 0, "`port` of the loopback for the API (default any free one)")
 	f.Float64Var(&o.patience, "patience", 0, "`factor` that stretches what booting may take (default what a quick measurement of this machine says)")
 	_ = cmd.RegisterFlagCompletionFunc("cluster", cobra.FixedCompletions(provider.Names, cobra.ShellCompDirectiveNoFileComp))

@@ -104,7 +104,7 @@ func TestTemplateCommands(t *testing.T) {
 }
 
 // onRunners are the programs that GitHub's runners have, as far as they are used.
-var onRunners = []string{"[", "cat", "cd", "chmod", "curl", "echo", "exit", "find", "export", "gh", "git", "jq", "pip3", "tee", "test", "xargs"}
+var onRunners = []string{"[", "cat", "cd", "chmod", "curl", "echo", "exit", "find", "export", "gh", "git", "jq", "pip3", "sed", "tee", "test", "xargs"}
 
 // installers are the actions that bring a program.
 var installers = map[string]string{"cosign": "sigstore/cosign-installer@"}

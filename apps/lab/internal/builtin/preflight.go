@@ -55,32 +55,18 @@ func preflight(ctx context.Context, d Dirs, b component.Builder, builds []compon
 	if have, ok := memoryAvailable(); ok && have < memoryNeed {
 		errs = append(errs, fmt.Errorf("%.1f GiB of memory are available, the cluster needs %d: end other programs", float64(have)/gib, memoryNeed/gib))
 	}
-	missing, err := notBuilt(b, builds)
+	work, err := b.Work(builds)
 	if err != nil {
 		return errors.Join(append(errs, err)...)
 	}
-	for _, c := range missing {
+	for _, c := range work.Compile {
 		errs = append(errs, b.CheckGo(ctx, c))
 	}
-	errs = append(errs, checkSpace(ctx, b, missing), checkCgroups(cgroupRoot))
+	errs = append(errs, checkSpace(ctx, b, work.Compile), checkCgroups(cgroupRoot))
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
 	return try(ctx, d)
-}
-
-// notBuilt returns those of the components that have yet to be built.
-func notBuilt(b component.Builder, all []component.Component) (missing []component.Component, err error) {
-	for _, c := range all {
-		_, built, err := b.Path(c)
-		if err != nil {
-			return nil, err
-		}
-		if !built {
-			missing = append(missing, c)
-		}
-	}
-	return missing, nil
 }
 
 // checkSpace asks for room on every file system that building the components

@@ -24,7 +24,7 @@ import (
 
 // Options say which cluster is wanted.
 type Options struct {
-	Root    string // the checkout
+	Builder component.Builder
 	Dirs    Dirs
 	Nodes   int
 	APIPort int // 0 takes a free one
@@ -61,7 +61,7 @@ func Up(ctx context.Context, o Options) (_ *Cluster, err error) {
 			return nil, err
 		}
 	}
-	b := component.Builder{Root: o.Root, Cache: o.Dirs.Cache}
+	b := o.Builder
 	if err := o.check(ctx, b); err != nil {
 		return nil, err
 	}

@@ -66,6 +66,9 @@ type Config struct {
 	Retries int
 	// Progress is told what goes on; nil is silent.
 	Progress progress.Reporter
+	// Judged is told the claims about each strategy as soon as they are judged, from
+	// several goroutines; it may be nil. Another attempt may judge them again.
+	Judged func(claims []report.Claim)
 }
 
 // Deployer brings overlays onto the cluster by other means than applying them.
@@ -188,7 +191,12 @@ func measureAll(ctx context.Context, cfg Config, runs []*run) error {
 	var together quiet
 	return eachOf(ctx, cfg.Parallel, runs, func(ctx context.Context, r *run) error {
 		defer together.join()()
-		return r.run(ctx, &together, client, id)
+		err := r.run(ctx, &together, client, id)
+		if cfg.Judged != nil && err == nil {
+			_, claims, _ := r.result()
+			cfg.Judged(claims)
+		}
+		return err
 	})
 }
 

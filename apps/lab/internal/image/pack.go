@@ -56,7 +56,7 @@ type Image struct {
 func Cached(cache, name string, images ...Image) (archivePath string, err error) {
 	sum := sha256.New()
 	for _, i := range images {
-		fmt.Fprintf(sum, "%s %s %q %q %q %q %q\n", here(), i.Ref, i.Links, i.Dirs, i.Entrypoint, i.User, i.Labels)
+		fmt.Fprintf(sum, "%s %s %q %q %q %q %q\n", cmp.Or(i.Arch, runtime.GOARCH), i.Ref, i.Links, i.Dirs, i.Entrypoint, i.User, i.Labels)
 		for _, path := range slices.Sorted(maps.Keys(i.Files)) {
 			content, err := hash(i.Files[path])
 			if err != nil {

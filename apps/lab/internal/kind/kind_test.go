@@ -29,7 +29,7 @@ func TestLife(t *testing.T) {
 		if err != nil || c.Kind() != "kind" || c.Kubeconfig() != o.Kubeconfig {
 			t.Fatalf("Up = %v, %v", c, err)
 		}
-		if diff := cmp.Diff([]string{"one", "two"}, c.Nodes()); diff != "" {
+		if diff := cmp.Diff([]cluster.NodeStatus{{Name: "one", Container: "one"}, {Name: "two", Container: "two"}}, c.Status().Nodes); diff != "" {
 			t.Errorf("nodes (-want +got):\n%s", diff)
 		}
 	}
@@ -264,7 +264,7 @@ func TestKilled(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff([]string{"one", "two"}, c.Nodes()); diff != "" {
+			if diff := cmp.Diff([]cluster.NodeStatus{{Name: "one", Container: "one"}, {Name: "two", Container: "two"}}, c.Status().Nodes); diff != "" {
 				t.Errorf("nodes (-want +got):\n%s", diff)
 			}
 		})

@@ -69,6 +69,14 @@ func (p *Printer) Detail(step, detail string) {
 	}
 }
 
+// Print writes text, whole lines, between the steps.
+func (p *Printer) Print(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.clear()
+	fmt.Fprint(p.w, text)
+}
+
 func (p *Printer) end(name string, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

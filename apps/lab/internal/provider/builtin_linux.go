@@ -6,6 +6,7 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/builtin"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/dirs"
 )
 
@@ -30,11 +31,13 @@ func (p builtinProvider) Find(context.Context) (cluster.Cluster, error) {
 	return on, err
 }
 
+func (builtinProvider) Components() []component.Component { return component.Cluster }
+
 func (builtinProvider) Steps(Options) int { return builtin.Steps() }
 
 func (p builtinProvider) Up(ctx context.Context, o Options) (cluster.Cluster, error) {
 	on, err := builtin.Up(ctx, builtin.Options{
-		Root: p.root, Dirs: p.own(), Nodes: o.Nodes, APIPort: o.APIPort,
+		Builder: o.Builder, Dirs: p.own(), Nodes: o.Nodes, APIPort: o.APIPort,
 		Builds: o.Builds, Patience: o.Patience, Detached: o.Detached, Progress: o.Progress,
 	})
 	if on == nil {

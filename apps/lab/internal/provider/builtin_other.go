@@ -8,6 +8,7 @@ import (
 	"runtime"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/dirs"
 )
 
@@ -26,6 +27,8 @@ func (builtinProvider) Check(context.Context) error {
 func (builtinProvider) Architecture(context.Context) (string, error) { return runtime.GOARCH, nil }
 
 func (builtinProvider) Find(context.Context) (cluster.Cluster, error) { return nil, nil }
+
+func (builtinProvider) Components() []component.Component { return nil }
 
 func (builtinProvider) Steps(Options) int { return 0 }
 

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/dirs"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kind"
 )
@@ -34,6 +35,8 @@ func (p kindProvider) Find(ctx context.Context) (cluster.Cluster, error) {
 	}
 	return on, err
 }
+
+func (kindProvider) Components() []component.Component { return nil }
 
 func (p kindProvider) Steps(o Options) int { return kind.Steps(p.options(o)) }
 

@@ -38,6 +38,8 @@ type Provider interface {
 	Architecture(ctx context.Context) (string, error)
 	// Find returns the checkout's cluster that is up, or nil.
 	Find(ctx context.Context) (cluster.Cluster, error)
+	// Components lists what Up builds.
+	Components() []component.Component
 	// Steps counts the steps that Up reports.
 	Steps(o Options) int
 	// Up boots a cluster. When it fails it leaves nothing. The caller holds the
@@ -55,7 +57,9 @@ type Provider interface {
 
 // Options say which cluster is wanted.
 type Options struct {
-	Nodes int
+	// Builder builds the components that the cluster is made of.
+	Builder component.Builder
+	Nodes   int
 	// APIPort is the port of the loopback at which the API answers; 0 takes a free one.
 	APIPort int
 	// NodeImage is the image of a kind node; empty takes kind's own.

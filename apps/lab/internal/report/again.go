@@ -2,6 +2,7 @@ package report
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 )
 
@@ -41,5 +42,21 @@ func (r Result) Again(next Result) Result {
 			}
 		}
 	}
+	return r
+}
+
+// And returns the result with the strategies that next measured after it, on the same
+// cluster; order lists all of them.
+func (r Result) And(next Result, order []string) Result {
+	r.Finished = next.Finished
+	r.Versions = maps.Clone(r.Versions)
+	maps.Copy(r.Versions, next.Versions)
+	r.Strategies = slices.Concat(r.Strategies, next.Strategies)
+	r.Claims = slices.Concat(r.Claims, next.Claims)
+	r.Experiments = slices.Concat(r.Experiments, next.Experiments)
+	place := func(a, b string) int { return cmp.Compare(slices.Index(order, a), slices.Index(order, b)) }
+	slices.SortStableFunc(r.Strategies, func(a, b Strategy) int { return place(a.Name, b.Name) })
+	slices.SortStableFunc(r.Claims, func(a, b Claim) int { return place(a.Strategy, b.Strategy) })
+	slices.SortStableFunc(r.Experiments, func(a, b Experiment) int { return place(a.Strategy, b.Strategy) })
 	return r
 }

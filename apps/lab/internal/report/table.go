@@ -21,7 +21,7 @@ type Style struct {
 
 // Table writes the strategies as a table and the claims below it.
 func Table(w io.Writer, r Result, style Style) error {
-	_, err := io.WriteString(w, strategies(r.Strategies, style)+"\n"+notes(r.Strategies)+"\n"+claims(r.Claims, style))
+	_, err := io.WriteString(w, strategies(r.Strategies, style)+"\n"+notes(r.Strategies)+"\n"+Claims(r.Claims, style))
 	return err
 }
 
@@ -63,7 +63,8 @@ func strategies(rows []Strategy, style Style) string {
 	return t.Render()
 }
 
-func claims(rows []Claim, style Style) string {
+// Claims returns the claims as lines, by their numbers.
+func Claims(rows []Claim, style Style) string {
 	marks := map[Status]string{
 		Proven:  style.paint(text.FgGreen, "✓"),
 		Refuted: style.paint(text.FgRed, "✗"),
