@@ -91,7 +91,8 @@ func TestOwnSite(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			test.kind.name, test.builtin.name = provider.Kind, provider.Builtin
 			was := test.builtin.running
-			c := checkout{clusters: provider.Set{&test.kind, &test.builtin}}
+			c := emptyCheckout(t)
+			c.clusters = provider.Set{&test.kind, &test.builtin}
 			on, err := c.ownSite(t.Context(), upOptions{cluster: test.asked, nodes: 2}, false)
 			var up cluster.Cluster
 			if err == nil {

@@ -6,25 +6,19 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/argocd"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/dirs"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
 )
 
 // Argo CD syncs every overlay, however few are measured: the nodes need the images
 // of all of them. Where the overlays are applied they need those of the few.
 func TestPlanImages(t *testing.T) {
-	repository, err := overlay.Find(repositoryRoot)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := newCheckout(repository, dirs.New(t.TempDir(), repository.Root()))
-	all, err := repository.List()
+	c := emptyCheckout(t)
+	all, err := c.repository.List()
 	if err != nil {
 		t.Fatal(err)
 	}
 	refs := func(o runOptions) []string {
-		p, err := c.planOf(o, nodeArchitectures{all: []string{"amd64"}}, experiment.Prove)
+		p, err := c.planOf(o, thisMachine, experiment.Prove)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,21 +1,19 @@
 package component
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
-	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
-	"maps"
-
 	"github.com/gofrs/flock"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/gobuild"
 )
 
 // Builder builds components of a checkout into a cache.
@@ -192,11 +190,10 @@ func (b Builder) CheckGo(ctx context.Context, c Component) error {
 	if c.Wheel != "" {
 		return nil
 	}
-	out, err := b.command(ctx, c, "list", "-m").CombinedOutput()
-	if _, refused := errors.AsType[*exec.ExitError](err); refused && ctx.Err() == nil {
-		return fmt.Errorf("component %s: %s: install that Go, or let yours fetch it with GOTOOLCHAIN=auto", c.Name, strings.TrimSpace(string(out)))
+	if _, err := b.goIn(c).Output(ctx, "list", "-m"); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("component %s: %w: install that Go, or let yours fetch it with GOTOOLCHAIN=auto", c.Name, err)
 	} else if err != nil {
-		return startError(ctx, err)
+		return context.Cause(ctx)
 	}
 	return nil
 }
@@ -223,12 +220,12 @@ func (b Builder) copyFiles(ctx context.Context, c Component, out string) error {
 	if len(c.Files) == 0 {
 		return nil
 	}
-	dir, err := b.command(ctx, c, "list", "-m", "-f", "{{.Dir}}", c.Module).Output()
+	dir, err := b.goIn(c).Output(ctx, "list", "-m", "-f", "{{.Dir}}", c.Module)
 	if err != nil {
-		return startError(ctx, err)
+		return err
 	}
-	for name, path := range c.Files {
-		content, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(dir)), path))
+	for name, source := range c.Files {
+		content, err := os.ReadFile(filepath.Join(dir, source))
 		if err != nil {
 			return err
 		}
@@ -239,83 +236,34 @@ func (b Builder) copyFiles(ctx context.Context, c Component, out string) error {
 	return nil
 }
 
+// compile builds all programs at once, so that they are linked side by side.
 func (b Builder) compile(ctx context.Context, c Component, out string) error {
 	version, err := c.Version(b.Root)
 	if err != nil {
 		return err
 	}
-	names := slices.Sorted(maps.Keys(c.Programs))
 	var packages []string
-	for _, n := range names {
+	for _, n := range slices.Sorted(maps.Keys(c.Programs)) {
 		packages = append(packages, c.Programs[n])
-	}
-	total, err := b.stale(ctx, c, version, packages)
-	if err != nil {
-		return err
-	}
-	start, done := time.Now(), 0
-	for _, n := range names {
-		args := append([]string{"build", "-v"}, c.flags(version)...)
-		cmd := b.command(ctx, c, append(args, "-o", filepath.Join(out, n), c.Programs[n])...)
-		tail := &tailWriter{}
-		stderr, err := cmd.StderrPipe()
-		if err != nil {
-			return err
-		}
-		if err := cmd.Start(); err != nil {
-			return startError(ctx, err)
-		}
-		for lines := bufio.NewScanner(stderr); lines.Scan(); {
-			tail.add(lines.Text())
-			if !strings.Contains(lines.Text(), " ") {
-				done++
-				b.detail(estimate(done, total, time.Since(start)))
-			}
-		}
-		if err := cmd.Wait(); err != nil {
-			return buildError(ctx, n, err, tail)
+		if len(c.Programs) == 1 {
+			out = filepath.Join(out, n+b.platform(c).suffix())
+		} else if path.Base(c.Programs[n]) != n {
+			return fmt.Errorf("%s would be built as %s: name it so, or give it a component of its own", n, path.Base(c.Programs[n]))
 		}
 	}
-	return nil
+	if len(packages) > 1 {
+		out += string(filepath.Separator)
+	}
+	return b.goIn(c).Build(ctx, c.flags(version), out, packages...)
 }
 
-// stale counts the packages that a build would compile; fetching the modules'
-// sources is part of it.
-func (b Builder) stale(ctx context.Context, c Component, version string, packages []string) (int, error) {
-	b.detail("reading the module's packages")
-	args := append([]string{"list", "-deps", "-f", "{{if .Stale}}{{.ImportPath}}{{end}}"}, c.flags(version)...)
-	cmd := b.command(ctx, c, append(args, packages...)...)
-	var stdout bytes.Buffer
-	cmd.Stdout = &stdout
-	tail := &tailWriter{}
-	stderr, err := cmd.StderrPipe()
-	if err != nil {
-		return 0, err
-	}
-	if err := cmd.Start(); err != nil {
-		return 0, startError(ctx, err)
-	}
-	fetched := 0
-	for lines := bufio.NewScanner(stderr); lines.Scan(); {
-		tail.add(lines.Text())
-		if strings.HasPrefix(lines.Text(), "go: downloading ") {
-			fetched++
-			b.detail(fmt.Sprintf("%d modules fetched", fetched))
-		}
-	}
-	if err := cmd.Wait(); err != nil {
-		return 0, buildError(ctx, c.Name, err, tail)
-	}
-	return len(strings.Fields(stdout.String())), nil
-}
-
-func (b Builder) command(ctx context.Context, c Component, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Dir = c.dir(b.Root)
+// goIn is the go command in the component's module.
+func (b Builder) goIn(c Component) gobuild.Go {
 	on := b.platform(c)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off", "GOOS="+on.OS, "GOARCH="+on.Arch, "GOCACHE="+b.compiled())
-	group(cmd) // the compilers are the go command's children
-	return cmd
+	return gobuild.Go{
+		Dir: c.dir(b.Root), Detail: b.Detail,
+		Env: []string{"CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off", "GOOS=" + on.OS, "GOARCH=" + on.Arch, "GOCACHE=" + b.compiled()},
+	}
 }
 
 func (b Builder) detail(text string) {
@@ -323,40 +271,6 @@ func (b Builder) detail(text string) {
 		b.Detail(text)
 	}
 }
-
-func estimate(done, total int, elapsed time.Duration) string {
-	if done > total {
-		total = done
-	}
-	left := time.Duration(float64(elapsed) / float64(done) * float64(total-done))
-	return fmt.Sprintf("%d of %d packages, about %s left", done, total, left.Round(time.Second))
-}
-
-func startError(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return fmt.Errorf("the go command cannot be run: %w: install Go and put it on PATH", err)
-}
-
-func buildError(ctx context.Context, name string, err error, tail *tailWriter) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return fmt.Errorf("go build of %s: %w; what was fetched and compiled is kept, so run again once this is mended:\n%s", name, err, tail)
-}
-
-// tailWriter keeps the last lines of a command's output.
-type tailWriter struct{ lines []string }
-
-func (t *tailWriter) add(line string) {
-	t.lines = append(t.lines, line)
-	if len(t.lines) > 12 {
-		t.lines = t.lines[1:]
-	}
-}
-
-func (t *tailWriter) String() string { return "  " + strings.Join(t.lines, "\n  ") }
 
 // lockInterval is how often a lock is tried that another process holds.
 const lockInterval = 200 * time.Millisecond

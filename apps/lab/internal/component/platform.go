@@ -16,6 +16,14 @@ func Here() Platform { return Platform{runtime.GOOS, runtime.GOARCH} }
 // String returns OS/ARCH.
 func (p Platform) String() string { return p.OS + "/" + p.Arch }
 
+// suffix is how the file of a program is called beyond its name.
+func (p Platform) suffix() string {
+	if p.OS == "windows" {
+		return ".exe"
+	}
+	return ""
+}
+
 // ParsePlatform reads OS/ARCH.
 func ParsePlatform(text string) (Platform, error) {
 	os, arch, ok := strings.Cut(text, "/")

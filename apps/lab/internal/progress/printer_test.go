@@ -155,3 +155,28 @@ func TestConcurrentSteps(t *testing.T) {
 		}
 	})
 }
+
+// Text between the steps has lines of its own: on a terminal the live line goes first.
+func TestPrint(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		width int
+		want  string
+	}{
+		{name: "file", want: "✓ proven\n[1/1] measure: done (0s)\n"},
+		{name: "terminal", width: 80, want: "\r\x1b[2K[1/1] measure …\r\x1b[2K✓ proven\n\r\x1b[2K[1/1] measure: done (0s)\n"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var out strings.Builder
+				p := progress.NewPrinter(&out, 1, test.width)
+				end := p.Step("measure")
+				p.Print("✓ proven\n")
+				end(nil)
+				if diff := cmp.Diff(test.want, out.String()); diff != "" {
+					t.Errorf("(-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
+}

@@ -66,3 +66,22 @@ func TestAgain(t *testing.T) {
 		t.Errorf("after two more attempts %v came before, want 2", again)
 	}
 }
+
+// What was measured in two groups is one result, in the order of the table.
+func TestAnd(t *testing.T) {
+	result := func(names ...string) (r report.Result) {
+		r.Versions = map[string]string{names[0]: "v1"}
+		for _, n := range names {
+			r.Strategies = append(r.Strategies, report.Strategy{Name: n})
+			r.Claims = append(r.Claims, report.Claim{ID: 15, Strategy: n})
+			r.Experiments = append(r.Experiments, report.Experiment{Strategy: n})
+		}
+		return r
+	}
+	order := []string{"l4", "istio", "own"}
+	want := result(order...)
+	want.Versions = map[string]string{"l4": "v1", "istio": "v1"}
+	if diff := cmp.Diff(want, result("l4", "own").And(result("istio"), order)); diff != "" {
+		t.Errorf("result (-want +got):\n%s", diff)
+	}
+}

@@ -1,4 +1,4 @@
-package component
+package gobuild
 
 import (
 	"os/exec"
