@@ -115,16 +115,15 @@ func (s Set) Choose(ctx context.Context, name string) (Provider, error) {
 		}
 		return p, nil
 	}
-	var errs []error
+	var why []string
 	for _, p := range s {
 		err := p.Check(ctx)
 		if err == nil {
 			return p, nil
 		}
-		errs = append(errs, fmt.Errorf("%s: %w", p.Name(), err))
+		why = append(why, fmt.Sprintf("%s: %v", p.Name(), err))
 	}
-	slices.Reverse(errs)
-	return nil, errors.Join(errs...)
+	return nil, fmt.Errorf("this machine can have no cluster: %s", strings.Join(why, "; "))
 }
 
 // After returns the first provider after p that this machine can have, or nil.
