@@ -3,6 +3,7 @@
 package builtin_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,13 +17,21 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/builtin"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/dirs"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/node"
 )
 
 func TestMain(m *testing.M) {
 	builtin.Main()
-	if len(os.Args) > 1 && os.Args[1] == labArg {
-		lab()
+	if len(os.Args) > 4 {
+		d := builtin.Dirs{Dirs: dirs.Dirs{Cache: os.Args[2], ID: os.Args[3], Cluster: os.Args[4]}}
+		switch os.Args[1] {
+		case labArg:
+			lab(d)
+		case tryArg:
+			fmt.Println(builtin.Try(context.Background(), d))
+			return
+		}
 	}
 	goleak.VerifyTestMain(m)
 }

@@ -9,17 +9,21 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/builtin"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/dirs"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/node"
 )
 
-// labArg starts the test's binary in the part of a lab that is killed.
-const labArg = "lab"
+// What the test's binary is when it starts itself: a lab that is killed, or one that
+// tries the machine.
+const (
+	labArg = "lab"
+	tryArg = "try"
+)
 
 // The trial of a machine finds that this one can run nodes, and leaves nothing.
 func TestTry(t *testing.T) {
@@ -38,10 +42,42 @@ func TestTry(t *testing.T) {
 	}
 }
 
+// What root may not do here is found by the trial, and told with what to do. The test
+// runs itself with fewer rights, and in a mount namespace where cgroups are read-only.
+func TestTryRefused(t *testing.T) {
+	needRoot(t)
+	readOnly := "mount --make-rprivate / && for d in $(dirname $(ls /sys/fs/cgroup/cgroup.procs /sys/fs/cgroup/*/cgroup.procs 2>&-)); do mount -o remount,bind,ro $d || exit; done && exec "
+	for _, test := range []struct {
+		name  string
+		under []string
+		want  string
+	}{
+		{name: "nothing_refused", under: []string{"env"}, want: "<nil>\n"},
+		{name: "no_namespaces", under: []string{"setpriv", "--bounding-set=-sys_admin"}, want: "operation not permitted: root may not do here what it may on a machine of its own: in a container, start that with --privileged"},
+		{name: "no_network", under: []string{"setpriv", "--bounding-set=-net_admin"}, want: "--privileged"},
+		{name: "read_only_cgroups", under: []string{"unshare", "--mount", "sh", "-c", readOnly + `"$0" "$@"`}, want: "read-only file system: root may not"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			d := newDirs(t)
+			self, err := os.Executable()
+			if err != nil {
+				t.Fatal(err)
+			}
+			args := append(test.under[1:], self, tryArg, d.Cache, d.ID, d.Cluster)
+			said, err := exec.CommandContext(t.Context(), test.under[0], args...).CombinedOutput()
+			if err != nil || !strings.Contains(string(said), test.want) {
+				t.Errorf("it says %q, %v, want %q", said, err, test.want)
+			}
+			if left, err := os.ReadDir(d.Cluster); err != nil || len(left) > 0 {
+				t.Errorf("left %v (%v), want nothing", left, err)
+			}
+		})
+	}
+}
+
 // lab holds the lock, has a janitor and a cgroup, and waits to be killed; state says
 // what the janitor finds.
-func lab() {
-	d := builtin.Dirs{Dirs: dirs.Dirs{Cache: os.Args[2], ID: os.Args[3], Cluster: os.Args[4]}}
+func lab(d builtin.Dirs) {
 	lock, err := d.Lock()
 	defer lock.Close() // it is held as long as this is in use
 	if err == nil {

@@ -2,5 +2,5 @@
 
 package sudo
 
-// GiveBack does nothing: there is no sudo.
+// GiveBack does nothing where there is no sudo.
 func GiveBack(...string) error { return nil }
