@@ -126,9 +126,22 @@ func TestSudoNeeded(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(clusters[0], "state.json"), []byte(`{"Ready": true}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, command := range []string{"up", "status"} {
-		if code, said := s.run(t, nobody, env, s.program, command); code != 3 || !strings.HasSuffix(said, `run: sudo env "PATH=$PATH" "HOME=$HOME" `+s.program+" "+command+"\n") {
-			t.Errorf("%s: exit code %d, it says:\n%s", command, code, said)
+	want := func(command string, code int) {
+		t.Helper()
+		if got, said := s.run(t, nobody, env, s.program, command); got != code || !strings.HasSuffix(said, `run: sudo env "PATH=$PATH" "HOME=$HOME" `+s.program+" "+command+"\n") {
+			t.Errorf("%s: exit code %d, want %d and the line; it says:\n%s", command, got, code, said)
 		}
 	}
+	want("up", 3)
+	want("status", 3)
+	// Only root can end nodes, whoever owns the cache.
+	for _, file := range []string{"state.json", "lock"} {
+		if err := os.Chown(filepath.Join(clusters[0], file), nobody, nobody); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(clusters[0], "state.json"), []byte(`{"Nodes": [{"Name": "node-1", "Pid": 1, "Born": 1}]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want("down", 1)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -92,7 +93,11 @@ func newDown() *cobra.Command {
 				return err
 			}
 			defer unlock()
-			if err := c.clusters.Down(cmd.Context()); err != nil {
+			err = c.clusters.Down(cmd.Context())
+			if other := c.clusters.Elsewhere(); err == nil && other != "" {
+				err = errors.New(other)
+			}
+			if err != nil {
 				return exitError{exitFailed, err}
 			}
 			return nil

@@ -22,6 +22,7 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/node"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/sudo"
 )
 
 // Cluster is a running built-in cluster. It implements cluster.Cluster.
@@ -55,6 +56,9 @@ func Down(ctx context.Context, d Dirs) error {
 	s, err := d.load()
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
+	}
+	if len(s.Nodes) > 0 && os.Geteuid() != 0 {
+		return fmt.Errorf("builtin: this checkout's cluster is root's to end: run: %s", sudo.Line())
 	}
 	var errs []error
 	for _, n := range s.Nodes {
