@@ -19,7 +19,12 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kind"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if options := os.Getenv(helperEnv); options != "" {
+		os.Exit(helper(options))
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // A cluster is created once and found again, every node gets every image, and
 // deleting it leaves no container, no network and no file.
