@@ -34,8 +34,9 @@ import (
 // fails at the end unless Docker lists just what it listed before.
 func realDocker(t *testing.T) kind.Options {
 	t.Helper()
-	if os.Getenv("LAB_E2E") == "" {
-		t.Skip("needs LAB_E2E=1: it creates clusters in Docker")
+	node := os.Getenv("LAB_NODE_IMAGE")
+	if os.Getenv("LAB_E2E") == "" || node == "" {
+		t.Skip("needs LAB_E2E=1 and LAB_NODE_IMAGE: it creates clusters in Docker; .ci/kind sets both")
 	}
 	if err := kind.Answers(t.Context()); err != nil {
 		t.Skipf("kind was not exercised: not run: %v", err)
@@ -49,7 +50,7 @@ func realDocker(t *testing.T) kind.Options {
 	return kind.Options{
 		Name:       fmt.Sprintf("grpc-lb-test-%d", os.Getpid()),
 		Kubeconfig: filepath.Join(t.TempDir(), "kubeconfig"), Logs: filepath.Join(t.TempDir(), "logs"),
-		Nodes: 2, NodeImage: os.Getenv("LAB_NODE_IMAGE"),
+		Nodes: 2, NodeImage: node,
 	}
 }
 

@@ -39,4 +39,3 @@ func helper(options string) int {
 	fmt.Println("up")
 	return 0
 }
-
