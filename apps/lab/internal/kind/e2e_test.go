@@ -81,16 +81,16 @@ func TestKind(t *testing.T) {
 	}
 	down := func() error { return kind.Down(t.Context(), o) }
 	t.Cleanup(func() { _ = kind.Down(context.Background(), o) })
-	if want := []string{o.Name + "-control-plane", o.Name + "-worker"}; !slices.Equal(c.Nodes(), want) {
-		t.Errorf("nodes %q, want %q", c.Nodes(), want)
+	if want := []string{o.Name + "-control-plane", o.Name + "-worker"}; !slices.Equal(nodesOf(c), want) {
+		t.Errorf("nodes %q, want %q", nodesOf(c), want)
 	}
-	if left, err := kind.Left(t.Context(), o); err != nil || !slices.Equal(left, c.Nodes()) {
+	if left, err := kind.Left(t.Context(), o); err != nil || !slices.Equal(left, nodesOf(c)) {
 		t.Errorf("Left = %q, %v, want the nodes", left, err)
 	}
 	if !strings.HasSuffix(c.Host(), fmt.Sprintf(":%d", o.APIPort)) {
 		t.Errorf("the API is at %s, want port %d", c.Host(), o.APIPort)
 	}
-	if again, err := kind.Up(t.Context(), o); err != nil || !slices.Equal(again.Nodes(), c.Nodes()) {
+	if again, err := kind.Up(t.Context(), o); err != nil || !slices.Equal(nodesOf(again), nodesOf(c)) {
 		t.Errorf("Up = %v, %v, want the cluster that is up", again, err)
 	}
 	t.Run("nodes", func(t *testing.T) {
@@ -112,8 +112,8 @@ func TestKind(t *testing.T) {
 		if slices.Sort(zones); !slices.Equal(zones, []string{"zone-a", "zone-b"}) {
 			t.Errorf("zones %q, want zone-a and zone-b", zones)
 		}
-		if got, err := c.Architecture(t.Context()); got != runtime.GOARCH || err != nil {
-			t.Errorf("architecture %s, %v, want %s", got, err, runtime.GOARCH)
+		if got, known := c.Architectures(t.Context()); !known || !slices.Equal(got, []string{runtime.GOARCH}) {
+			t.Errorf("architectures %s, known %t, want %s", got, known, runtime.GOARCH)
 		}
 		if ttl, cache, known := existing.DNS(t.Context(), client); !known || ttl != 30*time.Second || cache != 0 {
 			t.Errorf("DNS has TTL %s, cache %s, known %v, want kubeadm's", ttl, cache, known)
@@ -131,7 +131,7 @@ func TestKind(t *testing.T) {
 		if err := c.LoadImages(t.Context(), archive); err != nil {
 			t.Fatal(err)
 		}
-		for _, n := range c.Nodes() {
+		for _, n := range nodesOf(c) {
 			out, err := exec.Command("docker", "exec", n, "ctr", "--namespace=k8s.io", "images", "list", "--quiet").Output()
 			if err != nil || !strings.Contains(string(out), "lab.local/loaded:1") {
 				t.Errorf("%s: %v, no loaded image in\n%s", n, err, out)
@@ -370,4 +370,12 @@ func stalledRegistry(t *testing.T) string {
 		server.Close()
 	})
 	return strings.TrimPrefix(server.URL, "http://")
+}
+
+// nodesOf returns the names of the nodes' containers.
+func nodesOf(c *kind.Cluster) (names []string) {
+	for _, n := range c.Status().Nodes {
+		names = append(names, n.Container)
+	}
+	return names
 }
