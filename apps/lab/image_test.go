@@ -19,7 +19,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/builtin"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/dirs"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )
@@ -236,33 +236,33 @@ func copyCheckout(t *testing.T) string {
 
 // takenDown has the test end without a cluster of the checkout, whose directories
 // it returns.
-func takenDown(t *testing.T, cache, checkout string) builtin.Dirs {
+func takenDown(t *testing.T, cache, checkout string) dirs.Dirs {
 	t.Helper()
-	dirs := builtin.NewDirs(filepath.Join(cache, "grpc-lb"), checkout)
+	at := dirs.New(filepath.Join(cache, "grpc-lb"), checkout)
 	t.Cleanup(func() {
 		// The run takes its cluster down itself, unless it broke.
 		if code, _, stderr := (call{dir: checkout, cache: cache, args: []string{"down"}, outlives: true}).run(t); code != 0 {
 			t.Errorf("lab down: exit code %d, want 0; stderr:\n%s", code, stderr)
 		}
 		if !t.Failed() { // else the nodes' logs may say why
-			if err := os.RemoveAll(dirs.Cluster); err != nil {
+			if err := os.RemoveAll(at.Cluster); err != nil {
 				t.Error(err)
 			}
 		}
 	})
-	return dirs
+	return at
 }
 
 // wantGone verifies that nothing is left of a cluster but its logs.
-func wantGone(t *testing.T, dirs builtin.Dirs) {
+func wantGone(t *testing.T, at dirs.Dirs) {
 	t.Helper()
-	if _, err := os.Stat(filepath.Join(dirs.Cluster, "logs", "node-2")); err != nil {
+	if _, err := os.Stat(filepath.Join(at.Cluster, "logs", "node-2")); err != nil {
 		t.Errorf("the cluster was not where it is looked for: %v", err)
 	}
 	var left []string
 	for _, pattern := range []string{
-		dirs.Cluster + "/state.json", dirs.Cluster + "/kubeconfig", dirs.Cluster + "/nodes",
-		"/sys/fs/cgroup/grpc-lb-" + dirs.ID, "/sys/fs/cgroup/*/grpc-lb-" + dirs.ID, // v2 and v1
+		at.Cluster + "/state.json", at.Cluster + "/kubeconfig", at.Cluster + "/nodes",
+		"/sys/fs/cgroup/grpc-lb-" + at.ID, "/sys/fs/cgroup/*/grpc-lb-" + at.ID, // v2 and v1
 	} {
 		found, err := filepath.Glob(pattern)
 		if err != nil {
@@ -276,7 +276,7 @@ func wantGone(t *testing.T, dirs builtin.Dirs) {
 	}
 	for _, file := range tables {
 		// What has ended meanwhile is not left.
-		if mounts, err := os.ReadFile(file); err == nil && bytes.Contains(mounts, []byte(dirs.Cluster)) {
+		if mounts, err := os.ReadFile(file); err == nil && bytes.Contains(mounts, []byte(at.Cluster)) {
 			left = append(left, filepath.Dir(file))
 		}
 	}

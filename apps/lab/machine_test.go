@@ -1,3 +1,5 @@
+//go:build linux
+
 package main_test
 
 import (
@@ -241,7 +243,7 @@ func TestMachineUnchanged(t *testing.T) {
 	})
 	t.Run("a node is killed, then down", func(t *testing.T) {
 		succeed(t, "up")
-		cluster, err := builtin.Find(dirs)
+		cluster, err := builtin.Find(builtin.Dirs{Dirs: dirs})
 		if err != nil || cluster == nil {
 			t.Fatalf("no cluster: %v", err)
 		}

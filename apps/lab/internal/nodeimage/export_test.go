@@ -1,3 +1,5 @@
+//go:build linux
+
 package nodeimage
 
 // What only tests outside of the package reach for.

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package nodeimage makes what a real test of kind needs on a machine without
 // Docker: a node image of the lab's own components on a Debian root file system,
 // and a Docker daemon that leaves nothing.

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command with runs a command that needs Docker and a kind node image, and tells
 // it the image's name by LAB_NODE_IMAGE. It takes the Docker that answers, and else
 // runs one of its own, that ends with the command; in the same way it takes kind's
