@@ -88,6 +88,7 @@ func (c checkout) planOf(o runOptions, nodes nodeArchitectures, purpose experime
 		images:     map[string]string{}, versions: map[string]string{},
 		registry: o.site.at, nodes: nodes,
 	}
+	p.builder.NodeArch = nodes.all[0]
 	if p.released, err = c.repository.Released(); err != nil {
 		return nil, err
 	}
@@ -104,6 +105,17 @@ func (c checkout) planOf(o runOptions, nodes nodeArchitectures, purpose experime
 		}
 	}
 	p.mesh = !o.noInstall && p.registry == nil && slices.ContainsFunc(p.strategies, func(s experiment.Strategy) bool { return s.Sidecar != "" })
+	if why := nodes.foreign(); why != "" {
+		if p.gitops {
+			return nil, fmt.Errorf("--deploy argocd: Argo CD's images %s", why)
+		}
+		for _, s := range p.strategies {
+			if p.mesh && s.Sidecar != "" {
+				p.unavailable[s.Name] = "Istio's images " + why + ", or with --no-install a cluster that has Istio"
+			}
+		}
+		p.mesh = false
+	}
 	for _, name := range deployed {
 		rendered, err := c.repository.Render(name)
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -99,6 +100,16 @@ type nodeArchitectures struct {
 	all []string
 	// assumed says that the cluster did not tell them.
 	assumed bool
+}
+
+// foreign says why images with this machine's libraries do not run on the nodes; it
+// is empty where they do.
+func (n nodeArchitectures) foreign() string {
+	if runtime.GOOS == "linux" && slices.Equal(n.all, []string{runtime.GOARCH}) {
+		return ""
+	}
+	return fmt.Sprintf("are packed with this machine's libraries, which are of %s/%s, and the nodes are linux/%s: it needs a Linux machine like them",
+		runtime.GOOS, runtime.GOARCH, strings.Join(n.all, " and linux/"))
 }
 
 // site chooses the cluster and finds what its nodes are.

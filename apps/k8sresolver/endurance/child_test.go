@@ -9,9 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"syscall"
 	"testing"
-	"time"
 )
 
 // roleVariable names what a child process does in place of the tests. What is measured
@@ -94,14 +92,6 @@ func (c *child) do(method string, in, out any) {
 
 // None is what methods of roles take or return when there is nothing to say.
 type None struct{}
-
-func cpuTime() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		panic(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
 
 // heap returns what is reachable, in bytes.
 func heap() int64 {
