@@ -106,7 +106,7 @@ digest, and nothing else. It drops what was built from other sources than this
 checkout's.
 
 Exit codes: 0 done; 2 wrong usage, and nothing is changed.`,
-		Example: "  go run ./apps/lab components record <published",
+		Example: "  go run ./apps/lab components push | go run ./apps/lab components record",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := findCheckout()
