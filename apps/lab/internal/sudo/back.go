@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 )
 
@@ -106,6 +107,9 @@ func (u owner) takeBelow(tree string) error {
 		info, err := d.Info()
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
+		}
+		if err == nil && d.IsDir() && of(info) != 0 && strings.Index(d.Name(), "@") > 0 {
+			return fs.SkipDir // a module's sources, most of all files, are one user's
 		}
 		if err != nil || of(info) != 0 || info.Mode().IsRegular() && info.Sys().(*syscall.Stat_t).Nlink > 1 {
 			return err // a second name may be one outside of the tree

@@ -33,6 +33,7 @@ func TestGiveBack(t *testing.T) {
 			want: map[string]int{
 				"home": user, "home/.cache": user, "home/.cache/lab": user, "home/.cache/lab/file": user, "home/.cache/lab/link": user, "home/.cache/lab/dir": user,
 				"home/.cache/lab/other": 1234, "home/go": user, "home/go/build": user, "home/go/build/a": user,
+				"home/go/mod": user, "home/go/mod/x@v1": user, "home/go/mod/x@v1/a": user, "home/go/mod/@v": user, "home/go/mod/@v/a": user,
 			},
 		},
 		{name: "root_without_sudo", want: map[string]int{"home": user, "home/.cache/lab/other": 1234}},
@@ -41,12 +42,12 @@ func TestGiveBack(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			dir := t.TempDir()
 			at := func(path string) string { return filepath.Join(dir, path) }
-			for _, d := range []string{"home/.cache/lab/dir", "home/go/build", "roots/lab"} {
+			for _, d := range []string{"home/.cache/lab/dir", "home/go/build", "home/go/mod/x@v1", "home/go/mod/@v", "roots/lab"} {
 				if err := os.MkdirAll(at(d), 0o755); err != nil {
 					t.Fatal(err)
 				}
 			}
-			for _, f := range []string{"outside", "home/.cache/lab/file", "home/.cache/lab/other", "home/go/build/a", "home/kept", "roots/lab/file"} {
+			for _, f := range []string{"outside", "home/.cache/lab/file", "home/.cache/lab/other", "home/go/build/a", "home/go/mod/x@v1/a", "home/go/mod/@v/a", "home/kept", "roots/lab/file"} {
 				if err := os.WriteFile(at(f), nil, 0o600); err != nil {
 					t.Fatal(err)
 				}
@@ -62,7 +63,7 @@ func TestGiveBack(t *testing.T) {
 			}
 			t.Setenv("SUDO_UID", test.uid)
 			t.Setenv("SUDO_GID", test.gid)
-			for name, path := range map[string]string{"GOCACHE": "home/go/build", "GOMODCACHE": "roots/mod", "GOPATH": "roots/go", "HOME": "roots"} {
+			for name, path := range map[string]string{"GOCACHE": "home/go/build", "GOMODCACHE": "home/go/mod", "GOPATH": "roots/go", "HOME": "roots"} {
 				t.Setenv(name, at(path))
 			}
 			for range 2 { // the second finds nothing to do
