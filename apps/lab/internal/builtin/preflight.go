@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/debian"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/sudo"
 )
 
@@ -43,10 +44,12 @@ func CheckUser() error {
 	return nil
 }
 
-// preflight names everything that this machine lacks, each with its remedy. The
-// programs of needed are there.
-func preflight(ctx context.Context, d Dirs, b component.Builder, builds []component.Component) error {
+// preflight names everything that this machine lacks, each with its remedy.
+func preflight(ctx context.Context, d Dirs, b component.Builder, builds []component.Component, detail func(string)) error {
 	var errs []error
+	if err := debian.Install(ctx, needed, detail); err != nil {
+		errs = append(errs, err)
+	}
 	if fs, err := os.ReadFile(kernelFiles); err == nil && !bytes.Contains(fs, []byte("\toverlay\n")) {
 		if out, err := exec.CommandContext(ctx, "modprobe", "overlay").CombinedOutput(); err != nil {
 			errs = append(errs, fmt.Errorf("the kernel has no overlay file system: run `modprobe overlay` (%s)", strings.TrimSpace(string(out))))

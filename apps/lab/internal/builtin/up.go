@@ -111,7 +111,7 @@ func (o Options) check(ctx context.Context, b component.Builder) error {
 	if err := CheckUser(); err != nil {
 		return err
 	}
-	if lacks := debian.Missing(needed); len(lacks) > 0 {
+	if lacks := debian.Missing(needed); len(lacks) > 0 && debian.Here() {
 		err := o.step(ctx, "install "+strings.Join(lacks, ", "), debian.Time, func(ctx context.Context, detail func(string)) error {
 			return debian.Install(ctx, needed, detail)
 		})
@@ -119,8 +119,8 @@ func (o Options) check(ctx context.Context, b component.Builder) error {
 			return err
 		}
 	}
-	return o.step(ctx, "check the machine", o.limit(), func(ctx context.Context, _ func(string)) error {
-		return preflight(ctx, o.Dirs, b, slices.Concat(component.Cluster, o.Builds))
+	return o.step(ctx, "check the machine", o.limit(), func(ctx context.Context, detail func(string)) error {
+		return preflight(ctx, o.Dirs, b, slices.Concat(component.Cluster, o.Builds), detail)
 	})
 }
 

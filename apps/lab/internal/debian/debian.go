@@ -37,6 +37,12 @@ func Missing(programs map[string]string) (packages []string) {
 	return packages
 }
 
+// Here tells whether this machine installs packages as Debian does.
+func Here() bool {
+	_, err := exec.LookPath("apt-get")
+	return err == nil
+}
+
 // Install installs the packages of the programs that are [Missing]. Where it cannot,
 // the error says what to install. Detail is told what runs. It never ends dpkg,
 // which would leave the machine's packages broken: once that runs, Install returns
@@ -47,7 +53,7 @@ func Install(ctx context.Context, programs map[string]string, detail func(string
 		return nil
 	}
 	list := strings.Join(packages, " ")
-	if _, err := exec.LookPath("apt-get"); err != nil {
+	if !Here() {
 		return fmt.Errorf("missing: %s: install them with this machine's package manager", list)
 	}
 	install := append([]string{"install", "-q", "-y", "--no-install-recommends"}, packages...)
