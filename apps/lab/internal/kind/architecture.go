@@ -3,6 +3,7 @@ package kind
 import (
 	"context"
 	"fmt"
+	"strings"
 )
 
 // Architecture returns that of the nodes, such as arm64: Docker's, which need not be
@@ -14,5 +15,5 @@ func Architecture(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("kind: asking Docker for its architecture: %w", err)
 	}
-	return arch, nil
+	return strings.TrimSpace(arch), nil
 }
