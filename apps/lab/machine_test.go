@@ -19,8 +19,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/builtin"
 )
 
@@ -44,7 +42,7 @@ func look(t *testing.T) machine {
 				return nil // it has gone, or must not be read
 			}
 			visit(path, d)
-			if d.IsDir() && strings.Count(strings.TrimPrefix(path, dir), "/") >= depth {
+			if below := strings.TrimPrefix(path, strings.TrimSuffix(dir, "/")); d.IsDir() && path != dir && strings.Count(below, "/") >= depth {
 				return fs.SkipDir
 			}
 			return nil
@@ -119,19 +117,36 @@ func look(t *testing.T) machine {
 // was. A kernel module that was loaded stays, and brings settings.
 func wantUnchanged(t *testing.T, before machine) {
 	t.Helper()
-	var diff string
+	var diff []string
 	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); time.Sleep(200 * time.Millisecond) { //nolint:forbidigo // nothing tells when all has ended
 		after := look(t)
 		maps.DeleteFunc(after, func(name, _ string) bool {
 			_, known := before[name]
 			return !known && strings.HasPrefix(name, "setting ")
 		})
-		if diff = cmp.Diff(before, after); diff == "" {
+		if diff = before.diff(after); len(diff) == 0 {
 			t.Logf("%d things of the machine are as they were", len(before))
 			return
 		}
 	}
-	t.Errorf("the machine is changed (-before +after):\n%s", diff)
+	t.Errorf("%d differences (-before +after):\n%s", len(diff), strings.Join(diff, "\n"))
+}
+
+// diff returns a line for each thing that was or is otherwise.
+func (m machine) diff(after machine) (lines []string) {
+	all := maps.Clone(m)
+	maps.Copy(all, after)
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		was, before := m[name]
+		is, now := after[name]
+		if before && (!now || was != is) {
+			lines = append(lines, fmt.Sprintf("- %s: %q", name, was))
+		}
+		if now && (!before || was != is) {
+			lines = append(lines, fmt.Sprintf("+ %s: %q", name, is))
+		}
+	}
+	return lines
 }
 
 // A look at the machine sees what a cluster could leave.
@@ -167,11 +182,10 @@ func TestLook(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = syscall.Rmdir(group) }()
-	seen := look(t)
-	maps.DeleteFunc(seen, func(name, value string) bool { return before[name] == value })
+	seen := before.diff(look(t))
 	for _, want := range []string{"mount / " + dir, "process /proc/" + fmt.Sprint(cmd.Process.Pid), "cgroup " + group} {
-		if !slices.ContainsFunc(slices.Collect(maps.Keys(seen)), func(name string) bool { return strings.HasPrefix(name, want) }) {
-			t.Errorf("it does not see %q, only %v", want, seen)
+		if !slices.ContainsFunc(seen, func(line string) bool { return strings.HasPrefix(line, "+ "+want) }) {
+			t.Errorf("it does not see %q, only:\n%s", want, strings.Join(seen, "\n"))
 		}
 	}
 }
