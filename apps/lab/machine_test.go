@@ -118,7 +118,7 @@ func look(t *testing.T) machine {
 func wantUnchanged(t *testing.T, before machine) {
 	t.Helper()
 	var diff []string
-	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); time.Sleep(200 * time.Millisecond) { //nolint:forbidigo // nothing tells when all has ended
+	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
 		after := look(t)
 		maps.DeleteFunc(after, func(name, _ string) bool {
 			_, known := before[name]

@@ -55,7 +55,7 @@ func newSecond(t *testing.T) second {
 func (s second) run(t *testing.T, uid uint32, env []string, args ...string) (code int, said string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
-	cmd.Dir, cmd.Env = s.checkout, append(env, "PATH="+os.Getenv("PATH"))
+	cmd.Dir, cmd.Env = s.checkout, append([]string{"PATH=" + os.Getenv("PATH")}, env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 	out, err := cmd.CombinedOutput()
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
@@ -74,7 +74,7 @@ func TestSudoLine(t *testing.T) {
 	if code != 3 || !strings.HasSuffix(last, "user 65534: run: "+want) {
 		t.Fatalf("exit code %d, want 3 and %q; it says:\n%s", code, want, said)
 	}
-	line := strings.Replace(last[strings.Index(last, "sudo env"):], s.program+" up --nodes 3", `sh -c 'command -v go; echo $HOME; id -u'`, 1)
+	line := strings.Replace(want, s.program+" up --nodes 3", `sh -c 'command -v go; echo $HOME; id -u'`, 1)
 	tools := t.TempDir()
 	if err := os.WriteFile(filepath.Join(tools, "go"), []byte("#!/bin/sh\n"), 0o755); err != nil {
 		t.Fatal(err)

@@ -73,7 +73,7 @@ func TestTurnedOn(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(root, "cgroup.subtree_control"), []byte(pureV2["cgroup.controllers"]), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		for _, line := range strings.Fields(string(content)) {
+		for line := range strings.FieldsSeq(string(content)) {
 			if strings.ContainsAny(line[:1], "+-") {
 				asked = append(asked, line)
 			}

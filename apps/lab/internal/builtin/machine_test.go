@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -63,7 +64,7 @@ func TestTryRefused(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			args := append(test.under[1:], self, tryArg, d.Cache, d.ID, d.Cluster)
+			args := slices.Concat(test.under[1:], []string{self, tryArg, d.Cache, d.ID, d.Cluster})
 			said, err := exec.CommandContext(t.Context(), test.under[0], args...).CombinedOutput()
 			if err != nil || !strings.Contains(string(said), test.want) {
 				t.Errorf("it says %q, %v, want %q", said, err, test.want)
@@ -127,7 +128,7 @@ func TestJanitor(t *testing.T) {
 				return string(holder) == "janitor\n"
 			}
 			for (!came() || left() && test == "goes") && time.Now().Before(end) {
-				time.Sleep(10 * time.Millisecond) //nolint:forbidigo // another process does it
+				time.Sleep(10 * time.Millisecond)
 			}
 			lock, err := d.Lock()
 			if err != nil {
