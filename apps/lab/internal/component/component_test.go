@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -108,10 +109,14 @@ func TestVersion(t *testing.T) {
 	}
 }
 
-// Every component of the checkout has a module whose version is found.
+// Every component of the checkout has a module whose version is found, and what it
+// takes to make was measured.
 func TestCheckout(t *testing.T) {
-	for _, c := range append(component.Cluster, component.Images...) {
+	for _, c := range slices.Concat(component.Groups...) {
 		t.Run(c.Name, func(t *testing.T) {
+			if c.Minutes == 0 || c.Space.Programs == 0 {
+				t.Errorf("it takes %v minutes and %d MiB, want what was measured", c.Minutes, c.Space.Programs)
+			}
 			version, err := c.Version("../../../..")
 			if err != nil || !strings.HasPrefix(version, "v") {
 				t.Errorf("Version = %q, %v, want one such as v1.2.3", version, err)

@@ -7,9 +7,15 @@ type Work struct {
 	Compile, Fetch []Component
 }
 
-// Work returns what is missing of the components, and where it would come from.
+// Work returns what is missing of the components, each once, and where it would come
+// from.
 func (b Builder) Work(all []Component) (w Work, err error) {
+	seen := map[string]bool{}
 	for _, c := range all {
+		if seen[c.Name] {
+			continue
+		}
+		seen[c.Name] = true
 		_, built, err := b.Path(c)
 		if err != nil {
 			return w, err
