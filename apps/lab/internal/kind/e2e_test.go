@@ -355,7 +355,7 @@ func start(t *testing.T, o kind.Options, at string, stop func(*os.Process) error
 func stalledRegistry(t *testing.T) string {
 	t.Helper()
 	ended := make(chan struct{})
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/v2/" {
 			return
 		}

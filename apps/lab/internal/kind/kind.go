@@ -189,10 +189,13 @@ func (e engine) explain(ctx context.Context, o Options, err error) error {
 	if nodes, listErr := e.containers(ctx, o); listErr != nil || len(nodes) == 0 {
 		return err
 	}
-	collected := make(chan error, 1)
-	go func() { collected <- e.library(log.NoopLogger{}).CollectLogs(o.Name, o.Logs) }()
+	collected := make(chan struct{})
+	go func() {
+		defer close(collected)
+		_ = e.library(log.NoopLogger{}).CollectLogs(o.Name, o.Logs) // some are missing where a node did not come up
+	}()
 	select {
-	case <-collected: // some logs are missing where a node did not come up
+	case <-collected:
 	case <-ctx.Done():
 	}
 	if ctx.Err() != nil {

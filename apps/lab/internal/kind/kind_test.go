@@ -108,7 +108,7 @@ func TestUpFails(t *testing.T) {
 	}{
 		{name: "creating", fail: func(f *fakeDocker) { f.created = func() error { f.add("one"); return failed } }, wants: []string{"create the kind cluster", "no space left"}},
 		{name: "waiting", fail: func(f *fakeDocker) {
-			f.ready = func(ctx context.Context) error { return errors.New("node one is not ready: no CNI") }
+			f.ready = func(context.Context) error { return errors.New("node one is not ready: no CNI") }
 		}, wants: []string{"wait for nodes and DNS", "node one is not ready: no CNI"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

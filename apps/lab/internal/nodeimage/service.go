@@ -69,7 +69,7 @@ func (s *started) stop() {
 		s.ended <- err
 	case <-time.After(stopTime):
 		_ = s.cmd.Process.Kill()
-		<-s.ended
+		s.ended <- <-s.ended
 	}
 }
 
