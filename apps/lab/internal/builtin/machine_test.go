@@ -80,8 +80,8 @@ func TestTryRefused(t *testing.T) {
 // what the janitor finds.
 func lab(d builtin.Dirs) {
 	lock, err := d.Lock()
-	defer lock.Close() // it is held as long as this is in use
 	if err == nil {
+		defer lock.Close() // it is held as long as this is in use
 		err = builtin.StartJanitor(d)
 	}
 	if err == nil {
