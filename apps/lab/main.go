@@ -1,96 +1,94 @@
-// Command lab runs every load balancing strategy of this repository on a real
-// Kubernetes and proves or refutes what is claimed about it.
+// Command lab compiles the lab, says how far that is, and becomes it. It imports the
+// standard library alone, so that `go run ./apps/lab` speaks within seconds.
 package main
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
 
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/builtin"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/sudo"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/become"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/gobuild"
 )
 
-// Exit codes; 0 is success.
 const (
-	exitFailed    = 1 // a claim was refuted, or a required one was not proven
-	exitUsage     = 2
-	exitNoCluster = 3
+	module  = "github.com/grpc-lb/grpc-lb"
+	program = "./apps/lab/internal/lab"
+	quiet   = 10 * time.Second // between two lines about the same work
 )
-
-// exitError is an error with the exit code that it means.
-type exitError struct {
-	code int
-	err  error
-}
-
-func (e exitError) Error() string { return e.err.Error() }
-func (e exitError) Unwrap() error { return e.err }
-
-// errSaid goes with an exit code that needs no words beside the output.
-var errSaid = errors.New("see the output")
 
 func main() {
-	builtin.Main() // a part of a cluster is this program too
-	ctx, stop := signals()
-	err := newRoot().ExecuteContext(ctx)
-	stop()
-	if cache, noCache := cacheDir(); noCache == nil {
-		if err := sudo.GiveBack(cache); err != nil {
-			fmt.Fprintln(os.Stderr, "lab: "+err.Error())
-		}
-	}
+	path, err := build()
 	if err == nil {
-		return
+		err = become.Program(path, os.Args, os.Environ())
 	}
-	if !errors.Is(err, errSaid) {
-		fmt.Fprintln(os.Stderr, "lab: "+err.Error())
-	}
-	if e, ok := errors.AsType[exitError](err); ok {
-		os.Exit(e.code)
-	}
-	os.Exit(exitUsage) // cobra's own errors are about the command line
+	fmt.Fprintln(os.Stderr, "lab: "+err.Error())
+	os.Exit(2)
 }
 
-// signals returns a context that SIGINT, SIGTERM, SIGHUP or the end of `go run`
-// cancels; a second SIGINT or SIGTERM ends the program at once.
-func signals() (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancelCause(context.Background())
-	caught := make(chan os.Signal, 9)
-	signal.Notify(caught, os.Interrupt, syscall.SIGTERM)
-	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
-		signal.Notify(caught, syscall.SIGHUP)
+// build returns the path of the program, compiled of this checkout's sources. The go
+// command links it anew only where something has changed.
+func build() (string, error) {
+	root, err := checkout()
+	if err != nil {
+		return "", err
 	}
-	// What reads the output goes with the terminal: writing must fail, not end the
-	// program before it has cleaned up.
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	go func() {
-		cancel(fmt.Errorf("interrupted by %s", <-caught))
-		for s := range caught {
-			if s != syscall.SIGHUP { // a shell and the kernel send one each
-				os.Exit(exitFailed)
-			}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("no cache directory: %w: set XDG_CACHE_HOME or HOME", err)
+	}
+	id := sha256.Sum256([]byte(root))
+	path := filepath.Join(cache, "grpc-lb", "lab", hex.EncodeToString(id[:4]), "lab")
+	if runtime.GOOS == "windows" {
+		path += ".exe"
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	g := gobuild.Go{Dir: root, Detail: sometimes()}
+	if _, err := os.Stat(path); err != nil {
+		fmt.Fprintf(os.Stderr, "lab: compiles itself first, about %d min on %d CPUs; then it says what else it compiles, and what it judges first\n", (5+runtime.NumCPU())/runtime.NumCPU(), runtime.NumCPU())
+	}
+	err = g.Build(ctx, nil, path, program)
+	if ctx.Err() != nil {
+		err = errors.New("interrupted")
+	}
+	return path, err
+}
+
+// sometimes prints a detail after each while.
+func sometimes() func(string) {
+	last := time.Now()
+	return func(text string) {
+		if time.Since(last) >= quiet {
+			last = time.Now()
+			fmt.Fprintln(os.Stderr, "lab: compiling itself: "+text)
 		}
-	}()
-	if parent := os.Getppid(); runBy(parent, "go") {
-		// `go run` does not pass SIGTERM on, and SIGKILL cannot be.
-		go func() {
-			for os.Getppid() == parent {
-				time.Sleep(250 * time.Millisecond) //nolint:forbidigo // no event tells that a parent is gone
-			}
-			cancel(errors.New("interrupted: `go run` was ended"))
-		}()
 	}
-	return ctx, func() { cancel(nil) }
 }
 
-func runBy(pid int, program string) bool {
-	comm, err := os.ReadFile(filepath.Join("/proc", fmt.Sprint(pid), "comm"))
-	return err == nil && strings.TrimSpace(string(comm)) == program
+// checkout finds the checkout around the working directory.
+func checkout() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for at := dir; ; at = filepath.Dir(at) {
+		content, err := os.ReadFile(filepath.Join(at, "go.mod"))
+		if first, _, _ := bytes.Cut(content, []byte("\n")); err == nil && strings.TrimSpace(string(first)) == "module "+module {
+			return at, nil
+		}
+		if at == filepath.Dir(at) {
+			return "", fmt.Errorf("%s is not in a checkout of %s: clone it and run this inside the clone", dir, module)
+		}
+	}
 }

@@ -27,7 +27,7 @@ import (
 const (
 	linkerd = "docker.io/buoyantio/linkerd:1.7.5" // as overlays/linkerd names it
 	short   = "buoyantio/linkerd:1.7.5"
-	standIn = "apps/lab/testdata/l5d-stand-in, not Linkerd"
+	standIn = "apps/lab/internal/lab/testdata/l5d-stand-in, not Linkerd"
 )
 
 // packStandIn builds the program that plays Linkerd 1's part and returns an
@@ -146,7 +146,7 @@ func packForeign(t *testing.T, file string) string {
 // real thing. Nothing is left of the cluster.
 func TestImageGiven(t *testing.T) {
 	if os.Getenv("LAB_E2E") != "1" {
-		t.Skip("boots a cluster: run as root `LAB_E2E=1 go test ./apps/lab -run TestImageGiven -v -timeout 60m`: 3 minutes where `lab run` has built its components before")
+		t.Skip("boots a cluster: run as root `LAB_E2E=1 go test ./apps/lab/internal/lab -run TestImageGiven -v -timeout 60m`: 3 minutes where `lab run` has built its components before")
 	}
 	cache, err := os.UserCacheDir() // with the components
 	if err != nil {

@@ -102,7 +102,7 @@ func TestReleaseRefused(t *testing.T) {
 // alone.
 func TestReleasedTree(t *testing.T) {
 	if os.Getenv("LAB_RELEASED") != "1" {
-		t.Skip("runs the lab's tests in two copies: `LAB_RELEASED=1 go test ./apps/lab -run ReleasedTree -v -timeout=60m`")
+		t.Skip("runs the lab's tests in two copies: `LAB_RELEASED=1 go test ./apps/lab/internal/lab -run ReleasedTree -v -timeout=60m`")
 	}
 	for _, owner := range []string{"grpc-lb", "MyOrg"} {
 		t.Run(owner, func(t *testing.T) {

@@ -22,7 +22,7 @@ import (
 var update = flag.Bool("update", false, "write what is measured into README.md")
 
 // repositoryRoot is where README.md and what it names lie.
-const repositoryRoot = "../.."
+const repositoryRoot = "../../../.."
 
 func readme(t *testing.T) string {
 	t.Helper()
@@ -151,6 +151,6 @@ func TestReadmeSlow(t *testing.T) {
 		}
 	}
 	if diff := cmp.Diff(want, readme(t)); diff != "" {
-		t.Errorf("README.md is not what measured.json gives (-want +got): go run ./apps/lab slow -o json >apps/lab/internal/slow/measured.json && go test ./apps/lab -run ReadmeSlow -update\n%s", diff)
+		t.Errorf("README.md is not what measured.json gives (-want +got): go run ./apps/lab slow -o json >apps/lab/internal/slow/measured.json && go test ./apps/lab/internal/lab -run ReadmeSlow -update\n%s", diff)
 	}
 }

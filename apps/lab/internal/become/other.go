@@ -1,6 +1,6 @@
 //go:build !unix
 
-package main
+package become
 
 import (
 	"errors"
@@ -9,13 +9,13 @@ import (
 	"os/exec"
 )
 
-// become runs a program in place of this one, which ends with its exit code. It
-// returns only when the program could not be started.
-func become(path string, args, environ []string) error {
+// Program runs the program at path and ends with its exit code. It returns only when
+// the program could not be started.
+func Program(path string, args, environ []string) error {
 	cmd := exec.Cmd{Path: path, Args: args, Env: environ, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
 	err := cmd.Run()
 	if _, ended := errors.AsType[*exec.ExitError](err); err == nil || ended {
 		os.Exit(cmd.ProcessState.ExitCode())
 	}
-	return fmt.Errorf("%s: %w", args[0], err)
+	return fmt.Errorf("%s: %w", path, err)
 }

@@ -233,7 +233,7 @@ func (c call) interrupted(t *testing.T, after string, signals ...syscall.Signal)
 // each signal at each moment.
 func TestMachineUnchanged(t *testing.T) {
 	if os.Getenv("LAB_E2E") == "" || os.Geteuid() != 0 {
-		t.Skip("boots clusters: run as root `LAB_E2E=1 go test ./apps/lab -run TestMachineUnchanged -v -timeout 60m`: 4 minutes where `lab run` has built its components before")
+		t.Skip("boots clusters: run as root `LAB_E2E=1 go test ./apps/lab/internal/lab -run TestMachineUnchanged -v -timeout 60m`: 4 minutes where `lab run` has built its components before")
 	}
 	cache, err := os.UserCacheDir() // with the components
 	if err != nil {

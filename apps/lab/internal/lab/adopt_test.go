@@ -296,7 +296,7 @@ func TestAdoptLeavingOut(t *testing.T) {
 // nothing is left of the cluster, which is that of a copy of this checkout.
 func TestAdoptRun(t *testing.T) {
 	if os.Getenv("LAB_E2E") != "1" {
-		t.Skip("boots a cluster: run as root `LAB_E2E=1 go test ./apps/lab -run TestAdoptRun -v -timeout 60m`: 2 minutes where `lab run` has built its components before")
+		t.Skip("boots a cluster: run as root `LAB_E2E=1 go test ./apps/lab/internal/lab -run TestAdoptRun -v -timeout 60m`: 2 minutes where `lab run` has built its components before")
 	}
 	cache, err := os.UserCacheDir() // with the components
 	if err != nil {

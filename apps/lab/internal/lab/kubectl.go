@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/become"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
 )
 
@@ -48,7 +49,7 @@ func (c checkout) become(of component.Component, program string, args []string, 
 			return fmt.Errorf("%s is not built for this checkout's pins, and PATH has none: `lab run` what needs it once more, or install it", program)
 		}
 	}
-	return become(path, append([]string{program}, args...), override(os.Environ(), env...))
+	return become.Program(path, append([]string{program}, args...), override(os.Environ(), env...))
 }
 
 // override sets variables of an environment in place of what they were: of two
