@@ -137,7 +137,7 @@ func TestSudoNeeded(t *testing.T) {
 	want("up", 3)
 	want("status", 3)
 	// Only root can end nodes, whoever owns the cache.
-	for _, file := range []string{"state.json", "lock"} {
+	for _, file := range []string{"state.json", "lock", "lock.pid"} {
 		if err := os.Chown(filepath.Join(clusters[0], file), nobody, nobody); err != nil {
 			t.Fatal(err)
 		}

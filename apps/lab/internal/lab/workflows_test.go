@@ -169,7 +169,7 @@ func TestWorkflowsReject(t *testing.T) {
 // actionlint runs the pinned actionlint, without the linters of other languages
 // that it would call where a machine happens to have them.
 func actionlint(files ...string) (string, error) {
-	args := []string{"tool", "-modfile=components/actionlint/go.mod", "actionlint", "-shellcheck=", "-pyflakes="}
+	args := []string{"tool", "-modfile=../../components/actionlint/go.mod", "actionlint", "-shellcheck=", "-pyflakes="}
 	out, err := exec.Command("go", append(args, files...)...).CombinedOutput()
 	return string(out), err
 }
