@@ -56,6 +56,7 @@ type Options struct {
 type Cluster struct {
 	options  Options
 	config   *rest.Config
+	host     string // config's
 	file     string
 	versions map[string]string
 	skew     time.Duration // of the API server's clock, ahead of this machine's
@@ -84,7 +85,7 @@ func Connect(ctx context.Context, o Options) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("existing: context %q: %w", o.Context, err)
 	}
-	c := &Cluster{options: o, config: config, file: found.LocationOfOrigin}
+	c := &Cluster{options: o, config: config, host: config.Host, file: found.LocationOfOrigin}
 	if err := c.ask(ctx); err != nil {
 		return nil, fmt.Errorf("existing: context %q: the API server %s does not answer: %w", o.Context, config.Host, err)
 	}
@@ -180,7 +181,7 @@ func (c *Cluster) DNS(ctx context.Context) cluster.DNS {
 
 // Status implements cluster.Cluster. The nodes are not the lab's.
 func (c *Cluster) Status() cluster.Status {
-	return cluster.Status{Kind: c.Kind(), API: c.config.Host, Kubeconfig: c.file, Versions: c.versions}
+	return cluster.Status{Kind: c.Kind(), API: c.host, Kubeconfig: c.file, Versions: c.versions}
 }
 
 // Kind implements cluster.Cluster.
@@ -193,7 +194,7 @@ func (c *Cluster) RESTConfig() (*rest.Config, error) { return rest.CopyConfig(c.
 func (c *Cluster) Kubeconfig() string { return c.file }
 
 // Host returns the API server's address.
-func (c *Cluster) Host() string { return c.config.Host }
+func (c *Cluster) Host() string { return c.host }
 
 // Versions implements cluster.Cluster.
 func (c *Cluster) Versions() map[string]string { return maps.Clone(c.versions) }

@@ -18,7 +18,8 @@ const (
 // Patches of what kind tells kubeadm. They have no apiVersion, so that kind
 // applies them to that of any Kubernetes.
 const (
-	// As on the built-in cluster every node carries pods.
+	// As on the built-in cluster every node carries pods. Of a single node kind
+	// removes the taint itself, and fails where there is none.
 	noTaints = `kind: InitConfiguration
 nodeRegistration: {taints: []}
 `
@@ -34,9 +35,9 @@ apiServer:
 // config says how kind makes the cluster. A kubelet refuses fields that it does
 // not know or whose feature is off, so that they depend on its version.
 func (o Options) config(kubernetes *version.Version, d daemon) *v1alpha4.Cluster {
-	c := &v1alpha4.Cluster{
-		TypeMeta:             v1alpha4.TypeMeta{Kind: "Cluster", APIVersion: "kind.x-k8s.io/v1alpha4"},
-		KubeadmConfigPatches: []string{noTaints},
+	c := &v1alpha4.Cluster{TypeMeta: v1alpha4.TypeMeta{Kind: "Cluster", APIVersion: "kind.x-k8s.io/v1alpha4"}}
+	if o.Nodes > 1 {
+		c.KubeadmConfigPatches = []string{noTaints}
 	}
 	c.Networking.APIServerPort = int32(o.APIPort)
 	kubelet := []string{"kind: KubeletConfiguration"}

@@ -52,6 +52,10 @@ func TestConfig(t *testing.T) {
 				{Role: v1alpha4.WorkerRole, Image: o.NodeImage, Labels: zone("zone-b")},
 				{Role: v1alpha4.WorkerRole, Image: o.NodeImage, Labels: zone("zone-c")},
 			}
+			single := o
+			if single.Nodes = 1; strings.Contains(strings.Join(kind.Config(single, test.kubernetes, false, false).KubeadmConfigPatches, ""), "taints") {
+				t.Error("a single node is told of taints, which kind removes itself")
+			}
 			if diff := cmp.Diff(want, c.Nodes); diff != "" || c.Networking.APIServerPort != 7443 {
 				t.Errorf("port %d, nodes (-want +got):\n%s", c.Networking.APIServerPort, diff)
 			}

@@ -37,21 +37,13 @@ func reason(output string) string {
 	return last
 }
 
-// kubeletSays returns the error that a kubelet ended with, or its last one.
-func kubeletSays(log string) string {
-	last, fatal := "", ""
+// kubeletSays returns the error that a kubelet ended with the last time. Others are
+// of little use: a kubelet logs many while a cluster starts.
+func kubeletSays(log string) (fatal string) {
 	for line := range strings.Lines(log) {
-		found := kubeletError.FindStringSubmatch(line)
-		if found == nil {
-			continue
-		}
-		last = strings.ReplaceAll(found[1], `\"`, `"`)
-		if strings.Contains(line, `"command failed"`) {
-			fatal = last
+		if found := kubeletError.FindStringSubmatch(line); found != nil && strings.Contains(line, `"command failed"`) {
+			fatal = strings.ReplaceAll(found[1], `\"`, `"`)
 		}
 	}
-	if fatal != "" {
-		return fatal
-	}
-	return last
+	return fatal
 }

@@ -78,14 +78,15 @@ func TestSaid(t *testing.T) {
 	}
 }
 
-// A kubelet's last words are its fatal error, else the last one.
+// A kubelet's last words are the error that it ended with.
 func TestKubeletSays(t *testing.T) {
 	fatal := `Nov 27 04:00:00 a kubelet[1]: E1127 04:00:00.1 1 run.go:72] "command failed" err="failed to validate: \"x\" on cgroup v1"`
-	last := `Nov 27 04:00:01 a kubelet[2]: E1127 04:00:01.1 2 pod.go:1] "Error syncing pod" err="no CNI"`
+	other := `Nov 27 04:00:01 a kubelet[2]: E1127 04:00:01.1 2 pod.go:1] "Error syncing pod" err="no CNI"`
 	for _, test := range []struct{ name, log, want string }{
 		{name: "nothing", log: "I1127 starting\n"},
-		{name: "fatal", log: fatal + "\n" + last + "\n", want: `failed to validate: "x" on cgroup v1`},
-		{name: "last", log: strings.Replace(last, "no CNI", "first", 1) + "\n" + last, want: "no CNI"},
+		{name: "fatal", log: fatal + "\n" + other + "\n", want: `failed to validate: "x" on cgroup v1`},
+		{name: "last", log: strings.Replace(fatal, "validate", "start", 1) + "\n" + fatal, want: `failed to validate: "x" on cgroup v1`},
+		{name: "not_fatal", log: other},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if got := kind.KubeletSays(test.log); got != test.want {
