@@ -143,7 +143,7 @@ func newForeign(t *testing.T, overlays string) *foreign {
 				t.Errorf("lab down: exit code %d:\n%s", code, stderr)
 			}
 		})
-		lab("up")
+		lab("up", "--cluster", "builtin")
 	}
 	var up struct {
 		Kubeconfig string

@@ -28,12 +28,12 @@ type machine map[string]string
 // counters are settings of the kernel that tell what it does.
 var counters = regexp.MustCompile(`^(fs/(dentry-state|file-nr|inode-nr|inode-state|aio-nr|quota/.*)|kernel/(ns_last_pid|pty/nr|random/.*|perf_event_max_sample_rate)|net/netfilter/nf_conntrack_count)$`)
 
-// ours are processes of a lab and its nodes.
-var ours = regexp.MustCompile(`lab-(node|janitor)|/opt/lab/|^(\S*/)?(lab|containerd\S*|kubelet|kube-\S+|etcd|apt-get|nft|runc) `)
+// dockerLinks are those of Docker, which other tests use meanwhile.
+var dockerLinks = regexp.MustCompile(`\b(veth|br-|docker)`)
 
 // look reads the machine: the kernel's settings, cgroups and profiles, mounts, links,
-// routes, processes of labs, and the directories that programs of nodes write to.
-func look(t *testing.T) machine {
+// routes, the cluster's processes, and the directories that programs of nodes write to.
+func look(t *testing.T, cluster builtin.Dirs) machine {
 	t.Helper()
 	m := machine{}
 	walk := func(dir string, depth int, visit func(path string, d fs.DirEntry)) {
@@ -57,6 +57,9 @@ func look(t *testing.T) machine {
 	}
 	lines := func(kind, content string) {
 		for line := range strings.Lines(content) {
+			if dockerLinks.MatchString(line) {
+				continue
+			}
 			m[kind+" "+strings.TrimSpace(line)] += "1"
 		}
 	}
@@ -66,7 +69,8 @@ func look(t *testing.T) machine {
 		}
 	})
 	walk("/sys/fs/cgroup", 99, func(path string, d fs.DirEntry) {
-		if d.IsDir() && !strings.Contains(path, ".slice") && !strings.Contains(path, ".scope") { // these are systemd's
+		another := strings.Contains(path, "/grpc-lb-") && !strings.Contains(path, cluster.ID)
+		if d.IsDir() && !another && !strings.Contains(path, ".slice") && !strings.Contains(path, ".scope") { // these are systemd's
 			m["cgroup "+path] = read(path + "/cgroup.subtree_control")
 		}
 	})
@@ -79,14 +83,15 @@ func look(t *testing.T) machine {
 	}
 	lines("profile", read("/sys/kernel/security/apparmor/profiles"))
 	lines("route", read("/proc/net/route"))
-	walk("/sys/class/net", 1, func(path string, _ fs.DirEntry) { m["link "+path] = "" })
-	processes, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	walk("/sys/class/net", 1, func(path string, _ fs.DirEntry) { lines("link", path) })
+	processes, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, p := range processes {
-		if command := strings.ReplaceAll(read(p), "\x00", " ") + " "; ours.MatchString(command) {
-			m["process "+filepath.Dir(p)] = command
+		command := read(p + "/cmdline")
+		if strings.Contains(command+read(p+"/mountinfo"), cluster.Cluster) || strings.HasPrefix(command, lab+"\x00") {
+			m["process "+p] = strings.ReplaceAll(command, "\x00", " ")
 		}
 	}
 	file := func(path string, d fs.DirEntry) {
@@ -101,7 +106,7 @@ func look(t *testing.T) machine {
 	for _, dir := range []string{"/", "/run", "/var/lib", "/var/log"} {
 		walk(dir, 1, func(path string, _ fs.DirEntry) { m["name "+path] = "" })
 	}
-	for _, pattern := range []string{"/run/netns/*", "/run/containerd/*", "/var/lib/cni/*", "/var/lib/kubelet/*", "/tmp/lab-*", "/tmp/grpc-lb-*"} {
+	for _, pattern := range []string{"/run/netns/*", "/run/containerd/*", "/var/lib/cni/*", "/var/lib/kubelet/*", os.TempDir() + "/lab-*", os.TempDir() + "/grpc-lb-*"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
@@ -115,11 +120,11 @@ func look(t *testing.T) machine {
 
 // wantUnchanged waits a moment for what ends, and verifies that the machine is as it
 // was. A kernel module that was loaded stays, and brings settings.
-func wantUnchanged(t *testing.T, before machine) {
+func wantUnchanged(t *testing.T, cluster builtin.Dirs, before machine) {
 	t.Helper()
 	var diff []string
 	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
-		after := look(t)
+		after := look(t, cluster)
 		maps.DeleteFunc(after, func(name, _ string) bool {
 			_, known := before[name]
 			return !known && strings.HasPrefix(name, "setting ")
@@ -154,7 +159,8 @@ func TestLook(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: it makes a mount and a cgroup")
 	}
-	before := look(t)
+	cluster := builtin.NewDirs(t.TempDir(), root)
+	before := look(t, cluster)
 	for _, kind := range []string{"setting kernel/panic", "cgroup /sys/fs/cgroup", "link /sys/class/net/lo", "file /etc/passwd", "name /run"} {
 		if _, ok := before[kind]; !ok {
 			t.Errorf("it does not see %s", kind)
@@ -165,7 +171,12 @@ func TestLook(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = syscall.Unmount(dir, 0) }()
-	cmd := &exec.Cmd{Path: "/bin/sleep", Args: []string{"lab-node-left", "60"}}
+	cmd := exec.Command("sh", "-c", "read line", cluster.Cluster)
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdin.Close()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -177,12 +188,12 @@ func TestLook(t *testing.T) {
 	if err != nil || len(roots) == 0 {
 		t.Fatal("no cgroups", err)
 	}
-	group := filepath.Join(filepath.Dir(roots[0]), fmt.Sprintf("grpc-lb-look-%d", os.Getpid()))
+	group := filepath.Join(filepath.Dir(roots[0]), "grpc-lb-"+cluster.ID)
 	if err := os.Mkdir(group, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = syscall.Rmdir(group) }()
-	seen := before.diff(look(t))
+	seen := before.diff(look(t, cluster))
 	for _, want := range []string{"mount / " + dir, "process /proc/" + fmt.Sprint(cmd.Process.Pid), "cgroup " + group} {
 		if !slices.ContainsFunc(seen, func(line string) bool { return strings.HasPrefix(line, "+ "+want) }) {
 			t.Errorf("it does not see %q, only:\n%s", want, strings.Join(seen, "\n"))
@@ -240,7 +251,7 @@ func TestMachineUnchanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkout := copyCheckout(t)
-	dirs := takenDown(t, cache, checkout)
+	dirs := builtin.Dirs{Dirs: takenDown(t, cache, checkout)}
 	lab := func(args ...string) call { return call{dir: checkout, cache: cache, args: args} }
 	succeed := func(t *testing.T, args ...string) {
 		t.Helper()
@@ -248,16 +259,17 @@ func TestMachineUnchanged(t *testing.T) {
 			t.Fatalf("lab %s: exit code %d:\n%s", strings.Join(args, " "), code, stderr)
 		}
 	}
-	before := look(t)
+	t.Setenv("TMPDIR", t.TempDir())
+	before := look(t, dirs)
 	t.Run("up and down", func(t *testing.T) {
-		succeed(t, "up")
+		succeed(t, "up", "--cluster", "builtin")
 		succeed(t, "status")
 		succeed(t, "down")
-		wantUnchanged(t, before)
+		wantUnchanged(t, dirs, before)
 	})
 	t.Run("a node is killed, then down", func(t *testing.T) {
-		succeed(t, "up")
-		cluster, err := builtin.Find(builtin.Dirs{Dirs: dirs})
+		succeed(t, "up", "--cluster", "builtin")
+		cluster, err := builtin.Find(dirs)
 		if err != nil || cluster == nil {
 			t.Fatalf("no cluster: %v", err)
 		}
@@ -265,11 +277,11 @@ func TestMachineUnchanged(t *testing.T) {
 			t.Fatal(err)
 		}
 		succeed(t, "down")
-		wantUnchanged(t, before)
+		wantUnchanged(t, dirs, before)
 	})
 	t.Run("run", func(t *testing.T) {
 		succeed(t, "run", "--cluster", "builtin", "--only", "l4")
-		wantUnchanged(t, before)
+		wantUnchanged(t, dirs, before)
 	})
 	moments := []string{"check the machine", "start 2 nodes", "load the system's images", "start the control plane", "wait for nodes and DNS", "load the images"}
 	signals := []syscall.Signal{syscall.SIGINT, syscall.SIGHUP, syscall.SIGKILL, syscall.SIGTERM}
@@ -283,7 +295,7 @@ func TestMachineUnchanged(t *testing.T) {
 				if wanted := "interrupted by " + signal.String(); signal != syscall.SIGKILL && (code <= 0 || !strings.Contains(lastLine(said), wanted)) {
 					t.Errorf("exit code %d, want %q in the last line of:\n%s", code, wanted, said)
 				}
-				wantUnchanged(t, before)
+				wantUnchanged(t, dirs, before)
 			})
 		}
 	}
