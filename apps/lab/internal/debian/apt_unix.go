@@ -28,7 +28,9 @@ func apt(ctx context.Context, args []string, dpkg bool, waiting func()) (said st
 	if err := cmd.Start(); err != nil {
 		return "", err
 	}
+	told := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
+		defer close(told)
 		if dpkg {
 			waiting()
 		} else {
@@ -36,7 +38,9 @@ func apt(ctx context.Context, args []string, dpkg bool, waiting func()) (said st
 		}
 	})
 	err = cmd.Wait()
-	stop()
+	if !stop() {
+		<-told
+	}
 	content, readErr := os.ReadFile(out.Name())
 	return string(content), errors.Join(err, readErr)
 }
