@@ -26,7 +26,7 @@ import (
 type machine map[string]string
 
 // counters are settings of the kernel that tell what it does.
-var counters = regexp.MustCompile(`^(fs/(dentry-state|file-nr|inode-nr|inode-state|aio-nr|quota/.*)|kernel/(ns_last_pid|pty/nr|random/.*|perf_event_max_sample_rate)|net/netfilter/nf_conntrack_count)$`)
+var counters = regexp.MustCompile(`^(fs/(dentry-state|file-nr|inode-nr|inode-state|aio-nr|quota/.*)|kernel/(ns_last_pid|hung_task_detect_count|pty/nr|random/.*|perf_event_max_sample_rate)|net/netfilter/nf_conntrack_count)$`)
 
 // dockerLinks are those of Docker, which other tests use meanwhile.
 var dockerLinks = regexp.MustCompile(`\b(veth|br-|docker)`)
@@ -64,7 +64,7 @@ func look(t *testing.T, cluster builtin.Dirs) machine {
 		}
 	}
 	walk("/proc/sys", 99, func(path string, d fs.DirEntry) {
-		if name := strings.TrimPrefix(path, "/proc/sys/"); !d.IsDir() && !counters.MatchString(name) {
+		if name := strings.TrimPrefix(path, "/proc/sys/"); !d.IsDir() && !counters.MatchString(name) && !dockerLinks.MatchString(name) {
 			m["setting "+name] = read(path)
 		}
 	})
