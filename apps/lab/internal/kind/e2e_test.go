@@ -239,6 +239,7 @@ func TestInterrupts(t *testing.T) {
 	for _, test := range []struct {
 		name, at, how string
 		after         time.Duration
+		slow          bool // it is done with LAB_E2E=all
 	}{
 		{name: "pulling_terminal", at: pulling, how: terminal, after: time.Second},
 		{name: "pulling_kill", at: pulling, how: kill, after: time.Second},
@@ -253,13 +254,16 @@ func TestInterrupts(t *testing.T) {
 		{name: "kubeadm_alone", at: control, how: alone, after: time.Second},
 		{name: "kubeadm_terminal", at: control, how: terminal, after: 6 * time.Second},
 		{name: "kubeadm_kill", at: control, how: kill, after: 3 * time.Second},
-		{name: "network_alone", at: network, how: alone},
-		{name: "joining_terminal", at: joining, how: terminal},
+		{name: "network_alone", at: network, how: alone, slow: true},
+		{name: "joining_terminal", at: joining, how: terminal, slow: true},
 		{name: "joining_kill", at: joining, how: kill},
-		{name: "waiting_alone", at: waiting, how: alone},
-		{name: "waiting_terminal", at: waiting, how: terminal, after: time.Second},
+		{name: "waiting_alone", at: waiting, how: alone, slow: true},
+		{name: "waiting_terminal", at: waiting, how: terminal, after: time.Second, slow: true},
 		{name: "waiting_kill", at: waiting, how: kill, after: time.Second},
 	} {
+		if test.slow && os.Getenv("LAB_E2E") != "all" {
+			continue
+		}
 		t.Run(test.name, func(t *testing.T) {
 			before := listing(t)
 			interrupt(t, o, test.at, test.how, test.after)
