@@ -37,7 +37,7 @@ func (b Builder) Work(all []Component) (w Work, err error) {
 }
 
 // fetchMinutes is what fetching a component takes on a usual line.
-const fetchMinutes = 0.2
+const fetchMinutes = 0.1
 
 // Minutes returns about how long the work takes with that many processors.
 func (w Work) Minutes(cpus int) (minutes float64) {

@@ -19,6 +19,8 @@ import (
 type Go struct {
 	Dir string   // in the module
 	Env []string // beside that of this process
+	// Uncounted saves the second that it takes to count what there is to compile.
+	Uncounted bool
 	// Detail receives how far a build is; it may be nil.
 	Detail func(text string)
 }
@@ -47,9 +49,12 @@ func (g Go) Output(ctx context.Context, args ...string) (string, error) {
 // Build builds packages into out: a file for one, or a directory with a slash at its
 // end. Flags are for go list as well, which counts what there is to compile.
 func (g Go) Build(ctx context.Context, flags []string, out string, packages ...string) error {
-	total, err := g.stale(ctx, flags, packages)
-	if err != nil {
-		return err
+	total := 0
+	if !g.Uncounted {
+		var err error
+		if total, err = g.stale(ctx, flags, packages); err != nil {
+			return err
+		}
 	}
 	start, done := time.Now(), 0
 	args := append(append([]string{"build", "-v"}, flags...), "-o", out)
@@ -109,7 +114,11 @@ func (g Go) detail(text string) {
 	}
 }
 
+// estimate says how far a build is; total is 0 where nobody counted.
 func estimate(done, total int, elapsed time.Duration) string {
+	if total == 0 {
+		return fmt.Sprintf("%d packages", done)
+	}
 	total = max(total, done)
 	left := time.Duration(float64(elapsed) / float64(done) * float64(total-done))
 	return fmt.Sprintf("%d of %d packages, about %s left", done, total, left.Round(time.Second))
