@@ -64,6 +64,13 @@ func (f *fakeDocker) add(containers ...string) {
 	f.network = true
 }
 
+// die lets the daemon answer no more.
+func (f *fakeDocker) die() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.dead = errors.New("docker ps: cannot connect")
+}
+
 func (f *fakeDocker) left() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -71,15 +78,15 @@ func (f *fakeDocker) left() []string {
 }
 
 func (f *fakeDocker) docker(ctx context.Context, line func(string), args ...string) (string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.dead != nil {
 		return "", f.dead
 	}
 	if ctx.Err() != nil {
 		return "", context.Cause(ctx)
 	}
-	f.note("%s", strings.Join(args, " "))
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	f.calls = append(f.calls, strings.Join(args, " "))
 	switch command := strings.Join(args[:2], " "); {
 	case args[0] == "ps":
 		return strings.Join(f.containers, "\n"), nil

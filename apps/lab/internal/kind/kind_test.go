@@ -207,7 +207,7 @@ func TestUpInterruptedCannotDelete(t *testing.T) {
 	}{
 		{name: "rm_fails", set: func(f *fakeDocker) { f.rmErr = errors.New("docker rm: device or resource busy") }, want: []string{"device or resource busy", `["one"]`}},
 		{name: "daemon_dies", set: func(f *fakeDocker) {
-			time.AfterFunc(short, func() { f.dead = errors.New("docker ps: cannot connect") })
+			time.AfterFunc(short, f.die)
 		}, want: []string{"cannot connect"}},
 		{name: "library_hangs", set: func(*fakeDocker) {}, want: []string{"not in 2m0s"}},
 	} {
@@ -278,14 +278,14 @@ func TestKilled(t *testing.T) {
 	t.Run("docker_is_gone", func(t *testing.T) {
 		f, o := newFake(t)
 		killed(t, f, o)
-		f.dead = errors.New("docker ps: cannot connect")
+		f.die()
 		if err := f.fake().Down(t.Context(), o); err == nil || !strings.Contains(err.Error(), "start Docker") {
 			t.Errorf("Down = %v, want to start Docker", err)
 		}
 	})
 	t.Run("never_begun", func(t *testing.T) {
 		f, o := newFake(t)
-		f.dead = errors.New("docker ps: cannot connect")
+		f.die()
 		if err := f.fake().Down(t.Context(), o); err != nil {
 			t.Errorf("Down = %v, want nothing to do", err)
 		}
