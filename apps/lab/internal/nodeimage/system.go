@@ -106,15 +106,19 @@ func (m making) addFirewall(i image.Image) error {
 		return fmt.Errorf("no plugins of iptables in the root file system: %w", err)
 	}
 	for _, program := range []string{iptables, nft} {
-		listed, err := m.run("chroot", m.root, "ldd", program)
-		if err != nil {
-			return err
-		}
 		files = append(files, filepath.Join(m.root, program))
-		for word := range strings.FieldsSeq(listed) {
-			if path.IsAbs(word) {
-				files = append(files, filepath.Join(m.root, word))
-			}
+	}
+	args := []string{m.root, "ldd"} // a plugin may need more than the program does
+	for _, file := range files {
+		args = append(args, strings.TrimPrefix(file, m.root))
+	}
+	listed, err := m.run("chroot", args...)
+	if err != nil {
+		return err
+	}
+	for word := range strings.FieldsSeq(listed) {
+		if path.IsAbs(word) && !strings.HasSuffix(word, ":") { // which heads a list
+			files = append(files, filepath.Join(m.root, word))
 		}
 	}
 	for _, file := range files {
