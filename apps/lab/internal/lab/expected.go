@@ -13,6 +13,7 @@ import (
 const (
 	bootMinutes    = 2 // nodes and images
 	measureMinutes = 3 // a group of strategies
+	syncMinutes    = 6 // what Argo CD is tried with
 )
 
 // expected says what a run makes, boots being what the cluster is made of that it
@@ -28,6 +29,9 @@ func (p *plan) expected(boots []component.Component, cpus int) (string, error) {
 	}
 	said := made(p.builder, work)
 	total := work.Minutes(cpus) + bootMinutes + measureMinutes
+	if p.gitops {
+		total += syncMinutes
+	}
 	if first == nil {
 		return fmt.Sprintf("%s; all claims in %s", said, about(total, cpus)), nil
 	}
