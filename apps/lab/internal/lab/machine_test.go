@@ -11,6 +11,7 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -214,6 +215,8 @@ func (c call) interrupted(t *testing.T, after string, signals ...syscall.Signal)
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Who runs the tests may ignore it, as nohup does, and children inherit that.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
