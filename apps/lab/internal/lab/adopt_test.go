@@ -307,7 +307,7 @@ func TestAdoptRun(t *testing.T) {
 	a, checkout := readAdoption(t, names), copyCheckout(t)
 	a.follow(t, checkout, 1, 2, 4)
 	for _, part := range []string{"server", "client"} {
-		pack(t, filepath.Join(checkout, part+".tar"), a.names["registry"]+"/"+a.names[part]+":"+a.names["tag"], "../echo-"+part, nil)
+		pack(t, filepath.Join(checkout, part+".tar"), a.names["registry"]+"/"+a.names[part]+":"+a.names["tag"], "../../../echo-"+part, nil)
 	}
 	dirs := takenDown(t, cache, checkout)
 	code, stdout, stderr := a.prove(t, checkout, cache, "run", " --cluster builtin -o json")
