@@ -27,13 +27,18 @@ const (
 	quiet   = 10 * time.Second // between two lines about the same work
 )
 
+var errNoCheckout = errors.New("not in a checkout of " + module)
+
 func main() {
 	path, err := build()
 	if err == nil {
 		err = become.Program(path, os.Args, os.Environ())
 	}
 	fmt.Fprintln(os.Stderr, "lab: "+err.Error())
-	os.Exit(2)
+	if errors.Is(err, errNoCheckout) {
+		os.Exit(2) // wrong usage, as the lab has it
+	}
+	os.Exit(1)
 }
 
 // build returns the path of the program, compiled of this checkout's sources. The go
@@ -91,7 +96,7 @@ func checkout() (string, error) {
 			return at, nil
 		}
 		if at == filepath.Dir(at) {
-			return "", fmt.Errorf("%s is not in a checkout of %s: clone it and run this inside the clone", dir, module)
+			return "", fmt.Errorf("%s is %w: clone it and run this inside the clone", dir, errNoCheckout)
 		}
 	}
 }
