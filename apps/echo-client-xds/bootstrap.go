@@ -9,7 +9,7 @@ import (
 
 	"google.golang.org/grpc/resolver"
 
-	"github.com/grpc-lb/grpc-lb/apps/internal/caller"
+	"github.com/grpc-lb/grpc-lb/apps/internal/loadgen"
 )
 
 // Where gRPC looks for its bootstrap, the first one first.
@@ -21,7 +21,7 @@ const (
 // resolvers returns none, as gRPC's import has registered the one there is. It
 // reports a missing bootstrap, which would else fail each call for itself.
 func resolvers(target string, _ *slog.Logger) ([]resolver.Builder, error) {
-	if caller.Scheme(target) != caller.XDS {
+	if loadgen.Scheme(target) != loadgen.XDS {
 		return nil, nil
 	}
 	if err := checkBootstrap(); err != nil {

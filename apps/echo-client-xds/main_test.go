@@ -18,10 +18,10 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/admin"
-	"github.com/grpc-lb/grpc-lb/apps/internal/caller"
-	"github.com/grpc-lb/grpc-lb/apps/internal/caller/callerlog"
+	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
 	"github.com/grpc-lb/grpc-lb/apps/internal/client"
-	"github.com/grpc-lb/grpc-lb/apps/internal/spread"
+	"github.com/grpc-lb/grpc-lb/apps/internal/distribution"
+	"github.com/grpc-lb/grpc-lb/apps/internal/loadgen"
 )
 
 // asProgram makes this test's binary the program itself: gRPC reads the
@@ -90,16 +90,16 @@ func TestControlPlaneSaysHowToBalance(t *testing.T) {
 	if code != client.ExitOK || stderr != "" {
 		t.Fatalf("exit code %d, stderr %q, want %d and nothing; stdout:\n%s", code, stderr, client.ExitOK, stdout)
 	}
-	var start *callerlog.Start
-	var summary *callerlog.Summary
-	for line, err := range callerlog.Read(strings.NewReader(stdout)) {
+	var start *calllog.Start
+	var summary *calllog.Summary
+	for line, err := range calllog.Read(strings.NewReader(stdout)) {
 		if err != nil {
 			t.Fatal(err)
 		}
 		switch l := line.(type) {
-		case *callerlog.Start:
+		case *calllog.Start:
 			start = l
-		case *callerlog.Summary:
+		case *calllog.Summary:
 			summary = l
 		}
 	}
@@ -110,7 +110,7 @@ func TestControlPlaneSaysHowToBalance(t *testing.T) {
 		t.Fatalf("no summary in:\n%s", stdout)
 	}
 	// The first calls go out while the connections come up.
-	got := spread.Counts{}.With(want...).Plus(summary.Servers)
+	got := distribution.Counts{}.With(want...).Plus(summary.Servers)
 	if got.Total() != 600 || got.MaxMinusMin() > 200 || len(got) != 3 {
 		t.Errorf("servers %v, failures %v, want 600 calls of a, b and c in turn", got, summary.Failures)
 	}
@@ -159,7 +159,7 @@ func TestServerIsDown(t *testing.T) {
 // To check the flags asks no xDS server and leaves nothing behind.
 func TestValidateAsksNobody(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
-	cfg := caller.Config{Target: "xds:///echo-server:8080", Rate: 1, Timeout: time.Second, NoServiceConfigLookup: true}
+	cfg := loadgen.Config{Target: "xds:///echo-server:8080", Rate: 1, Timeout: time.Second, NoServiceConfigLookup: true}
 	if err := cfg.Validate(); err != nil {
 		t.Errorf("Validate() = %v, want nil", err)
 	}

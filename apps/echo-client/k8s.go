@@ -8,7 +8,7 @@ import (
 	"google.golang.org/grpc/resolver"
 	"k8s.io/client-go/rest"
 
-	"github.com/grpc-lb/grpc-lb/apps/internal/caller"
+	"github.com/grpc-lb/grpc-lb/apps/internal/loadgen"
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver"
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver/kubeconfig"
 )
@@ -17,7 +17,7 @@ import (
 // the credentials of the pod, else of the user's kubeconfig. Only then is there
 // a need for a cluster.
 func resolvers(target string, log *slog.Logger) ([]resolver.Builder, error) {
-	if caller.Scheme(target) != k8sresolver.Scheme {
+	if loadgen.Scheme(target) != k8sresolver.Scheme {
 		return nil, nil
 	}
 	opts := []k8sresolver.Option{k8sresolver.WithLogger(log)}

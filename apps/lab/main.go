@@ -23,7 +23,7 @@ import (
 
 const (
 	module  = "github.com/grpc-lb/grpc-lb"
-	program = "./apps/lab/internal/lab"
+	program = "./apps/lab/internal/cmd"
 	quiet   = 10 * time.Second // between two lines about the same work
 )
 

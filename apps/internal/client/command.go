@@ -18,8 +18,8 @@ import (
 	"google.golang.org/grpc/resolver"
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/admin"
-	"github.com/grpc-lb/grpc-lb/apps/internal/caller"
 	"github.com/grpc-lb/grpc-lb/apps/internal/echo"
+	"github.com/grpc-lb/grpc-lb/apps/internal/loadgen"
 	"github.com/grpc-lb/grpc-lb/apps/internal/metrics"
 	"github.com/grpc-lb/grpc-lb/proto/echopb"
 )
@@ -119,7 +119,7 @@ func untilStopped(signals <-chan os.Signal, log *slog.Logger, work func(context.
 	}
 }
 
-func call(ctx context.Context, opts options, printer caller.Printer, log *slog.Logger) error {
+func call(ctx context.Context, opts options, printer loadgen.Printer, log *slog.Logger) error {
 	if opts.metrics != "" {
 		m, err := metrics.Start(opts.metrics)
 		if err != nil {
@@ -129,7 +129,7 @@ func call(ctx context.Context, opts options, printer caller.Printer, log *slog.L
 		log.Info("metrics", "address", m.Addr().String())
 		opts.DialOptions = append(opts.DialOptions, m.DialOption())
 	}
-	client, err := caller.New(opts.Config)
+	client, err := loadgen.New(opts.Config)
 	if err != nil {
 		return err
 	}
@@ -147,10 +147,10 @@ func call(ctx context.Context, opts options, printer caller.Printer, log *slog.L
 	return client.Run(ctx, printer)
 }
 
-func resolve(ctx context.Context, opts options, printer caller.Printer) error {
+func resolve(ctx context.Context, opts options, printer loadgen.Printer) error {
 	ctx, cancel := context.WithTimeout(ctx, opts.Timeout)
 	defer cancel()
-	resolved, err := caller.Resolve(ctx, opts.Target, opts.Resolvers)
+	resolved, err := loadgen.Resolve(ctx, opts.Target, opts.Resolvers)
 	if err != nil {
 		return err
 	}

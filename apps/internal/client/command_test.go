@@ -24,9 +24,9 @@ import (
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/resolver/manual"
 
-	"github.com/grpc-lb/grpc-lb/apps/internal/caller"
-	"github.com/grpc-lb/grpc-lb/apps/internal/caller/callerlog"
+	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
 	"github.com/grpc-lb/grpc-lb/apps/internal/client"
+	"github.com/grpc-lb/grpc-lb/apps/internal/loadgen"
 	"github.com/grpc-lb/grpc-lb/proto/echopb"
 )
 
@@ -38,7 +38,7 @@ var program = client.Program{
 	Name:   "echo-test",
 	Target: "own:///name",
 	Resolvers: func(target string, _ *slog.Logger) ([]resolver.Builder, error) {
-		switch scheme := caller.Scheme(target); scheme {
+		switch scheme := loadgen.Scheme(target); scheme {
 		case "own", "xds":
 			return []resolver.Builder{manual.NewBuilderWithScheme(scheme)}, nil
 		case "broken":
@@ -202,14 +202,14 @@ func TestRun(t *testing.T) {
 			if got := program.Run(append(strings.Fields(tt.args), "--admin="), nil, stdout, stderr); got != tt.code {
 				t.Errorf("exit code %d, want %d; stderr: %s", got, tt.code, stderr)
 			}
-			var last callerlog.Line
-			for line, err := range callerlog.Read(strings.NewReader(stdout.String())) {
+			var last calllog.Line
+			for line, err := range calllog.Read(strings.NewReader(stdout.String())) {
 				if err != nil {
 					t.Error(err)
 				}
 				last = line
 			}
-			if s, ok := last.(*callerlog.Summary); !ok || s.Calls != tt.calls {
+			if s, ok := last.(*calllog.Summary); !ok || s.Calls != tt.calls {
 				t.Errorf("last line %+v, want the summary of %d calls", last, tt.calls)
 			}
 		})
@@ -222,11 +222,11 @@ func TestResolve(t *testing.T) {
 	if got := program.Run([]string{"resolve", "--target", "dns:///127.0.0.1:8080"}, nil, stdout, stderr); got != client.ExitOK {
 		t.Fatalf("exit code %d: %s", got, stderr)
 	}
-	line, err := callerlog.Decode([]byte(stdout.String()))
+	line, err := calllog.Decode([]byte(stdout.String()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	resolved, ok := line.(*callerlog.Resolved)
+	resolved, ok := line.(*calllog.Resolved)
 	if !ok || resolved.Target != "dns:///127.0.0.1:8080" {
 		t.Fatalf("line %+v, want what was resolved", line)
 	}

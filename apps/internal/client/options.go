@@ -13,8 +13,8 @@ import (
 	"golang.org/x/term"
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/admin"
-	"github.com/grpc-lb/grpc-lb/apps/internal/caller"
 	"github.com/grpc-lb/grpc-lb/apps/internal/echo"
+	"github.com/grpc-lb/grpc-lb/apps/internal/loadgen"
 	"github.com/grpc-lb/grpc-lb/apps/internal/metrics"
 )
 
@@ -22,7 +22,7 @@ const defaultRate = 50
 
 // options is the command line. Its Config lacks the resolvers.
 type options struct {
-	caller.Config
+	loadgen.Config
 	resolve  bool // the sub-command
 	version  bool
 	admin    string
@@ -41,7 +41,7 @@ Sub-command resolve prints the addresses that gRPC's resolver finds for --target
 
 `
 
-// parse returns the command line, checked but for what caller.Config.Validate
+// parse returns the command line, checked but for what loadgen.Config.Validate
 // checks. It prints the help to stdout and returns pflag.ErrHelp when
 // that is asked for.
 func (p Program) parse(args []string, stdout io.Writer) (options, error) {
@@ -50,7 +50,7 @@ func (p Program) parse(args []string, stdout io.Writer) (options, error) {
 		host = "unknown"
 	}
 	id := echo.IdentityFrom(os.Getenv, host, echo.Version())
-	opts := options{Config: caller.Config{Pod: id.Pod, Node: id.Node, Version: id.Version}}
+	opts := options{Config: loadgen.Config{Pod: id.Pod, Node: id.Node, Version: id.Version}}
 	if opts.Pod == "" {
 		opts.Pod = host
 	}
@@ -110,10 +110,10 @@ func (o *options) check() error {
 
 // checkResolve checks what the sub-command resolve cannot work with.
 func (o *options) checkResolve() error {
-	if err := caller.CheckTarget(o.Target, o.Resolvers...); err != nil {
+	if err := loadgen.CheckTarget(o.Target, o.Resolvers...); err != nil {
 		return err
 	}
-	if caller.Scheme(o.Target) == caller.XDS {
+	if loadgen.Scheme(o.Target) == loadgen.XDS {
 		return fmt.Errorf("resolve --target %q: gRPC's xds resolver tells no addresses; call it, and ask the --admin port for the ClientStatusDiscoveryService", o.Target)
 	}
 	return nil
@@ -137,7 +137,7 @@ func (o *options) addResolveFlags(fs *pflag.FlagSet, targets string) {
 
 func (o *options) addCallFlags(fs *pflag.FlagSet, targets string) {
 	o.addCommonFlags(fs, targets, time.Second, "of one call")
-	fs.StringVar(&o.Policy, "lb-policy", "", "balancer: "+strings.Join(caller.Policies, ", ")+" (default pick_first)")
+	fs.StringVar(&o.Policy, "lb-policy", "", "balancer: "+strings.Join(loadgen.Policies, ", ")+" (default pick_first)")
 	fs.StringVar(&o.ServiceConfig, "service-config", "", "gRPC service config as JSON, instead of --lb-policy")
 	fs.BoolVar(&o.NoServiceConfigLookup, "no-service-config-lookup", true, "ignore service configs that the resolver finds: no TXT look-ups")
 	fs.StringVar(&o.Authority, "authority", "", ":authority of the calls (default: from the target)")
@@ -157,12 +157,12 @@ func (o *options) addCallFlags(fs *pflag.FlagSet, targets string) {
 
 // outputs returns where the lines and the client's own log go: JSON puts both on
 // stdout, text keeps the log on stderr.
-func (o *options) outputs(stdout, stderr io.Writer) (caller.Printer, *slog.Logger) {
+func (o *options) outputs(stdout, stderr io.Writer) (loadgen.Printer, *slog.Logger) {
 	level := &slog.HandlerOptions{Level: o.logLevel}
 	if o.output == "text" || o.output == "auto" && isTerminal(stdout) {
-		return caller.Text{W: stdout}, slog.New(slog.NewTextHandler(stderr, level))
+		return loadgen.Text{W: stdout}, slog.New(slog.NewTextHandler(stderr, level))
 	}
-	return caller.JSON{W: stdout}, slog.New(slog.NewJSONHandler(stdout, level))
+	return loadgen.JSON{W: stdout}, slog.New(slog.NewJSONHandler(stdout, level))
 }
 
 func isTerminal(w io.Writer) bool {

@@ -9,8 +9,8 @@ import (
 	"google.golang.org/grpc/resolver"
 	discoveryv1 "k8s.io/api/discovery/v1"
 
-	"github.com/grpc-lb/grpc-lb/apps/internal/caller"           //nolint:depguard // calls at a rate, whoever answers
-	"github.com/grpc-lb/grpc-lb/apps/internal/caller/callerlog" //nolint:depguard // likewise
+	"github.com/grpc-lb/grpc-lb/apps/internal/calllog" //nolint:depguard // likewise
+	"github.com/grpc-lb/grpc-lb/apps/internal/loadgen" //nolint:depguard // calls at a rate, whoever answers
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver"
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver/conformance/apiserver"
 )
@@ -24,7 +24,7 @@ func TestRollout(t *testing.T) {
 	pods := newPods(t, pick(100*time.Millisecond, 300*time.Millisecond))
 	d := &rollout{pods: pods, api: api, running: pods.startMany(pick(3, 10))}
 	api.Set(sliceOf(d.running...))
-	made, err := caller.New(caller.Config{
+	made, err := loadgen.New(loadgen.Config{
 		Target: echoTarget, Policy: "round_robin", Rate: rate, Count: calls, Timeout: patience,
 		Resolvers:   []resolver.Builder{k8sresolver.NewBuilder(newClient(t, placeOf(api).config()), quiet())},
 		DialOptions: []grpc.DialOption{grpc.WithNoProxy(), grpc.WithDisableRetry()},
@@ -90,16 +90,16 @@ func (d *rollout) replaceOldest() {
 
 // lines keeps what the caller tells.
 type lines struct {
-	failures []*callerlog.Failure
-	summary  *callerlog.Summary
+	failures []*calllog.Failure
+	summary  *calllog.Summary
 }
 
-// Print implements caller.Printer.
-func (l *lines) Print(line callerlog.Line) error {
+// Print implements loadgen.Printer.
+func (l *lines) Print(line calllog.Line) error {
 	switch line := line.(type) {
-	case *callerlog.Failure:
+	case *calllog.Failure:
 		l.failures = append(l.failures, line)
-	case *callerlog.Summary:
+	case *calllog.Summary:
 		l.summary = line
 	}
 	return nil

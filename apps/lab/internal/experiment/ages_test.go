@@ -10,7 +10,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/grpc-lb/grpc-lb/apps/internal/caller/callerlog"
+	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
 )
@@ -111,21 +111,21 @@ func TestAgedLimit(t *testing.T) {
 // A move is a window that another server answered most of than the one before;
 // windows without an answer and even ones are none.
 func TestMoves(t *testing.T) {
-	window := func(opened int64, servers map[string]int64) callerlog.Window {
-		return callerlog.Window{Opened: opened, Servers: servers}
+	window := func(opened int64, servers map[string]int64) calllog.Window {
+		return calllog.Window{Opened: opened, Servers: servers}
 	}
 	for _, test := range []struct {
 		name          string
-		windows       []callerlog.Window
+		windows       []calllog.Window
 		opened, moved int64
 	}{
 		{name: "nothing"},
-		{name: "stays", windows: []callerlog.Window{window(1, map[string]int64{"s1": 50}), window(0, map[string]int64{"s1": 50}), window(1, map[string]int64{"s1": 50})}, opened: 2},
-		{name: "goes", windows: []callerlog.Window{window(0, map[string]int64{"s1": 50}), window(1, map[string]int64{"s1": 10, "s2": 40}), window(0, map[string]int64{"s2": 50})}, opened: 1, moved: 1},
-		{name: "goes_and_returns", windows: []callerlog.Window{window(0, map[string]int64{"s1": 50}), window(1, map[string]int64{"s2": 50}), window(1, map[string]int64{"s1": 50})}, opened: 2, moved: 2},
-		{name: "is_silent_and_stays", windows: []callerlog.Window{window(0, map[string]int64{"s1": 50}), window(0, nil), window(1, map[string]int64{"s1": 50})}, opened: 1},
-		{name: "is_silent_and_goes", windows: []callerlog.Window{window(0, map[string]int64{"s1": 50}), window(0, nil), window(1, map[string]int64{"s2": 50})}, opened: 1, moved: 1},
-		{name: "half_and_half", windows: []callerlog.Window{window(0, map[string]int64{"s2": 50}), window(1, map[string]int64{"s1": 25, "s2": 25}), window(0, map[string]int64{"s2": 50})}, opened: 1},
+		{name: "stays", windows: []calllog.Window{window(1, map[string]int64{"s1": 50}), window(0, map[string]int64{"s1": 50}), window(1, map[string]int64{"s1": 50})}, opened: 2},
+		{name: "goes", windows: []calllog.Window{window(0, map[string]int64{"s1": 50}), window(1, map[string]int64{"s1": 10, "s2": 40}), window(0, map[string]int64{"s2": 50})}, opened: 1, moved: 1},
+		{name: "goes_and_returns", windows: []calllog.Window{window(0, map[string]int64{"s1": 50}), window(1, map[string]int64{"s2": 50}), window(1, map[string]int64{"s1": 50})}, opened: 2, moved: 2},
+		{name: "is_silent_and_stays", windows: []calllog.Window{window(0, map[string]int64{"s1": 50}), window(0, nil), window(1, map[string]int64{"s1": 50})}, opened: 1},
+		{name: "is_silent_and_goes", windows: []calllog.Window{window(0, map[string]int64{"s1": 50}), window(0, nil), window(1, map[string]int64{"s2": 50})}, opened: 1, moved: 1},
+		{name: "half_and_half", windows: []calllog.Window{window(0, map[string]int64{"s2": 50}), window(1, map[string]int64{"s1": 25, "s2": 25}), window(0, map[string]int64{"s2": 50})}, opened: 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := experiment.NewFacts("l4-max-age", "x", dns)
@@ -133,7 +133,7 @@ func TestMoves(t *testing.T) {
 				test.windows[i].Start, test.windows[i].End = at(float64(i)), at(float64(i+1))
 			}
 			f.Clients["c1"] = &experiment.Client{Windows: test.windows}
-			f.Clients["c2"] = &experiment.Client{Windows: []callerlog.Window{{Start: at(0), End: at(1), Opened: 7}}} // not asked for
+			f.Clients["c2"] = &experiment.Client{Windows: []calllog.Window{{Start: at(0), End: at(1), Opened: 7}}} // not asked for
 			if opened, moved := experiment.Moves(f, at(0), at(9), "c1"); opened != test.opened || moved != test.moved {
 				t.Errorf("%d connections and %d moves, want %d and %d", opened, moved, test.opened, test.moved)
 			}

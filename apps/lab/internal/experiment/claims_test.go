@@ -3,7 +3,7 @@ package experiment_test
 import (
 	"testing"
 
-	"github.com/grpc-lb/grpc-lb/apps/internal/caller/callerlog"
+	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )
@@ -280,7 +280,7 @@ func TestClaims(t *testing.T) {
 		{name: "16_no_call", claim: 16, scene: sidecars, want: report.Refuted, change: func(f *experiment.Facts) { f.Clients["c2"].Windows = nil }},
 		{name: "10_answers", claim: 10, scene: nodeProxies, want: report.Proven},
 		{name: "10_a_node_does_not", claim: 10, scene: nodeProxies, want: report.Refuted, change: func(f *experiment.Facts) {
-			f.Reached[1].Summary = callerlog.Summary{Failures: map[string]int64{"Unavailable": 5}}
+			f.Reached[1].Summary = calllog.Summary{Failures: map[string]int64{"Unavailable": 5}}
 		}},
 		{name: "10_nobody_called", claim: 10, scene: nodeProxies, want: report.NotRun, change: func(f *experiment.Facts) { f.Reached = nil }},
 		{name: "11_own_node", claim: 11, scene: nodeProxies, want: report.Proven},

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"maps"
 
-	"github.com/grpc-lb/grpc-lb/apps/internal/spread"
+	"github.com/grpc-lb/grpc-lb/apps/internal/distribution"
 )
 
 // accounted compares three counts of the same calls that were made
@@ -15,7 +15,7 @@ func accounted(f *Facts) Verdict {
 	if len(f.Clients) == 0 || len(f.Servers) == 0 {
 		return notRun("the logs of %d clients and %d servers were read", len(f.Clients), len(f.Servers))
 	}
-	answered, failed := spread.Counts{}, int64(0)
+	answered, failed := distribution.Counts{}, int64(0)
 	for _, name := range keys(f.Clients) {
 		c := f.Clients[name]
 		switch {
@@ -28,11 +28,11 @@ func accounted(f *Facts) Verdict {
 			return decided(false, "%s: %s", name, wrong)
 		}
 		answered = answered.Plus(c.Summary.Servers)
-		failed += spread.Counts(c.Summary.Failures).Total()
+		failed += distribution.Counts(c.Summary.Failures).Total()
 	}
 	for _, s := range f.probes() {
 		answered = answered.Plus(s.Servers)
-		failed += spread.Counts(s.Failures).Total()
+		failed += distribution.Counts(s.Failures).Total()
 	}
 	var counted, late int64
 	for _, name := range keys(f.Servers) {
@@ -60,12 +60,12 @@ func accounted(f *Facts) Verdict {
 // windowsEqualSummary returns how the sum of the windows differs, or "".
 func windowsEqualSummary(c *Client) string {
 	var all, issued int64
-	servers, failed := spread.Counts{}, spread.Counts{}
+	servers, failed := distribution.Counts{}, distribution.Counts{}
 	for i, w := range c.Windows {
 		if w.Seq != i+1 {
 			return fmt.Sprintf("window %d follows window %d", w.Seq, i)
 		}
-		if sum := spread.Counts(w.Servers).Total() + spread.Counts(w.Failures).Total(); sum != w.Calls {
+		if sum := distribution.Counts(w.Servers).Total() + distribution.Counts(w.Failures).Total(); sum != w.Calls {
 			return fmt.Sprintf("window %d names who answered or failed %d of %d calls", w.Seq, sum, w.Calls)
 		}
 		all, issued = all+w.Calls, issued+w.Issued
@@ -75,7 +75,7 @@ func windowsEqualSummary(c *Client) string {
 	switch {
 	case all != s.Calls || issued != s.Issued:
 		return fmt.Sprintf("the windows sum to %d calls of %d issued, the summary says %d of %d", all, issued, s.Calls, s.Issued)
-	case !maps.Equal(servers, spread.Counts{}.Plus(s.Servers)) || !maps.Equal(failed, spread.Counts{}.Plus(s.Failures)):
+	case !maps.Equal(servers, distribution.Counts{}.Plus(s.Servers)) || !maps.Equal(failed, distribution.Counts{}.Plus(s.Failures)):
 		return fmt.Sprintf("the windows name %v and failures %v, the summary %v and %v", servers, failed, s.Servers, s.Failures)
 	}
 	return ""

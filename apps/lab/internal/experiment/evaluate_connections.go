@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/grpc-lb/grpc-lb/apps/internal/spread"
+	"github.com/grpc-lb/grpc-lb/apps/internal/distribution"
 )
 
 // freshConnectionsSpread tests that kube-proxy chose each connection's server
@@ -16,9 +16,9 @@ func freshConnectionsSpread(f *Facts) Verdict {
 		_, why := f.phase(FreshConnections)
 		return notRun("%s", cmp.Or(why, "no fresh connection was opened"))
 	}
-	counts := spread.Counts(f.Fresh.Summary.Servers).With(f.Fresh.Servers...)
-	test := spread.TestUniform(counts)
-	failed := spread.Counts(f.Fresh.Summary.Failures).Total()
+	counts := distribution.Counts(f.Fresh.Summary.Servers).With(f.Fresh.Servers...)
+	test := distribution.TestUniform(counts)
+	failed := distribution.Counts(f.Fresh.Summary.Failures).Total()
 	if counts.Total()+failed != f.Fresh.Wanted {
 		return notRun("%d of %d connections were made", counts.Total()+failed, f.Fresh.Wanted)
 	}

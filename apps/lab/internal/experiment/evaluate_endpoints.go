@@ -5,8 +5,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/grpc-lb/grpc-lb/apps/internal/caller/callerlog"
-	"github.com/grpc-lb/grpc-lb/apps/internal/spread"
+	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
+	"github.com/grpc-lb/grpc-lb/apps/internal/distribution"
 )
 
 // settle is how long after an endpoint event a client may still be applying it.
@@ -69,9 +69,9 @@ func even(f *Facts) Verdict {
 
 // stretches cuts a client's windows where the set of servers may have changed,
 // and at calls that failed, of which nobody knows whose they were.
-func (f *Facts) stretches(windows []callerlog.Window) [][]callerlog.Window {
-	var all [][]callerlog.Window
-	var run []callerlog.Window
+func (f *Facts) stretches(windows []calllog.Window) [][]calllog.Window {
+	var all [][]calllog.Window
+	var run []calllog.Window
 	open := false // whether the window before ended at a barrier
 	lastBarrier := 0
 	end := func() {
@@ -81,7 +81,7 @@ func (f *Facts) stretches(windows []callerlog.Window) [][]callerlog.Window {
 		run, lastBarrier = nil, 0
 	}
 	for _, w := range windows {
-		undisturbed := failures([]callerlog.Window{w}) == 0 && w.Opened == 0 && w.Closed == 0 && !f.endpointsMoved(w.Start, w.End)
+		undisturbed := failures([]calllog.Window{w}) == 0 && w.Opened == 0 && w.Closed == 0 && !f.endpointsMoved(w.Start, w.End)
 		switch {
 		case !undisturbed:
 			end()
@@ -192,7 +192,7 @@ func (f *Facts) watched(p *Phase) time.Duration {
 
 // pairsText counts the pairs that were called and names the slowest.
 func pairsText(pairs []pair, watched time.Duration) (text string, all bool) {
-	var calls []spread.FirstCall
+	var calls []distribution.FirstCall
 	missing := 0
 	for _, p := range pairs {
 		if p.Called {
@@ -201,7 +201,7 @@ func pairsText(pairs []pair, watched time.Duration) (text string, all bool) {
 			missing++
 		}
 	}
-	slowest, some := spread.Slowest(calls)
+	slowest, some := distribution.Slowest(calls)
 	switch {
 	case !some:
 		return "never in " + seconds(watched), false

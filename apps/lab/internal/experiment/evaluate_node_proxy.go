@@ -6,7 +6,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/grpc-lb/grpc-lb/apps/internal/spread"
+	"github.com/grpc-lb/grpc-lb/apps/internal/distribution"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )
 
@@ -25,7 +25,7 @@ func (r Reach) String() string {
 	return text
 }
 
-func (r Reach) answered() int64 { return spread.Counts(r.Summary.Servers).Total() }
+func (r Reach) answered() int64 { return distribution.Counts(r.Summary.Servers).Total() }
 
 // reached returns each node as it was found last, sorted.
 func (f *Facts) reached() []Reach {
@@ -69,7 +69,7 @@ func throughOwnNode(f *Facts) Verdict {
 		return notRun("clients called on %d nodes: there was no other to pass through", len(f.NodeProxies))
 	}
 	for _, n := range f.NodeProxies {
-		if answered := spread.Counts(n.Summary.Servers).Total(); answered != nodeCalls {
+		if answered := distribution.Counts(n.Summary.Servers).Total(); answered != nodeCalls {
 			return decided(false, "%d of %d calls on %s were answered, failures %v", answered, nodeCalls, n.Node, n.Summary.Failures)
 		}
 		for _, node := range keys(n.Counted) {

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/grpc-lb/grpc-lb/apps/internal/caller/callerlog"
-	"github.com/grpc-lb/grpc-lb/apps/internal/spread"
+	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
+	"github.com/grpc-lb/grpc-lb/apps/internal/distribution"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )
 
@@ -26,12 +26,12 @@ var fairLimit = fmt.Sprintf("Jain >= %.2f over all clients and >= %.2f for each"
 // fairness adds up how evenly clients called.
 type fairness struct {
 	least    float64 // of the clients' own indices
-	together spread.Counts
+	together distribution.Counts
 }
 
-func newFairness() *fairness { return &fairness{least: 1, together: spread.Counts{}} }
+func newFairness() *fairness { return &fairness{least: 1, together: distribution.Counts{}} }
 
-func (f *fairness) add(client spread.Counts) {
+func (f *fairness) add(client distribution.Counts) {
 	f.least, f.together = min(f.least, client.Jain()), f.together.Plus(client)
 }
 
@@ -71,18 +71,18 @@ func balancedBySidecar(f *Facts) Verdict {
 	}
 	even := newFairness()
 	for _, s := range f.Sidecars {
-		counts := spread.Counts(s.Summary.Servers).With(p.Servers...)
+		counts := distribution.Counts(s.Summary.Servers).With(p.Servers...)
 		even.add(counts)
 		switch {
 		case counts.Total() != sidecarCalls:
 			return decided(false, "%d of %d calls of %s were answered, failures %v", counts.Total(), sidecarCalls, s.Client, s.Summary.Failures)
 		case len(counts.Idle()) > 0:
 			return decided(false, "%s did not call %s", s.Client, strings.Join(counts.Idle(), ", "))
-		case !maps.Equal(counts, spread.Counts(s.Sent).With(p.Servers...)):
+		case !maps.Equal(counts, distribution.Counts(s.Sent).With(p.Servers...)):
 			return decided(false, "%s was answered by %v, its proxy sent to %v", s.Client, counts, s.Sent)
 		}
 	}
-	bare := spread.Counts(f.Bare.Servers)
+	bare := distribution.Counts(f.Bare.Servers)
 	if len(bare.Servers()) != 1 {
 		return decided(false, "a client without a sidecar was answered by %d servers: it is not the sidecar that balances", len(bare.Servers()))
 	}
@@ -119,7 +119,7 @@ func balancedWithoutControlPlane(f *Facts) Verdict {
 
 // lateness counts the calls that missed their deadline, as on a slow machine some
 // do; every other failure is a call that was lost.
-func lateness(windows []callerlog.Window) (late int64) {
+func lateness(windows []calllog.Window) (late int64) {
 	for _, w := range windows {
 		late += w.Failures["DeadlineExceeded"]
 	}

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/grpc-lb/grpc-lb/apps/internal/caller/callerlog"
+	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )
 
@@ -354,7 +354,7 @@ func lookUp(ctx context.Context, a *arena) error {
 
 // resolve lets a client that runs look the servers up once more: a pod of its
 // own would take longer to start than records take to follow.
-func (a *arena) resolve(ctx context.Context, to string) ([]callerlog.Line, error) {
+func (a *arena) resolve(ctx context.Context, to string) ([]calllog.Line, error) {
 	client := ""
 	a.record.look(func(f *Facts) {
 		if all := f.running(); len(all) > 0 {
@@ -370,8 +370,8 @@ func (a *arena) resolve(ctx context.Context, to string) ([]callerlog.Line, error
 	if err != nil {
 		return nil, err
 	}
-	var lines []callerlog.Line
-	for line, err := range callerlog.Read(bytes.NewReader(out)) {
+	var lines []calllog.Line
+	for line, err := range calllog.Read(bytes.NewReader(out)) {
 		if err != nil {
 			return nil, fmt.Errorf("what %s resolved: %w", client, err)
 		}

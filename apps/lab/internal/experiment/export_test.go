@@ -8,7 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/istio"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/istio"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 )
 

@@ -5,8 +5,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/grpc-lb/grpc-lb/apps/internal/caller/callerlog"
-	"github.com/grpc-lb/grpc-lb/apps/internal/spread"
+	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
+	"github.com/grpc-lb/grpc-lb/apps/internal/distribution"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
 )
 
@@ -37,7 +37,7 @@ type Facts struct {
 	// Sidecars are the clients whose calls were counted by their sidecars too,
 	// and Bare is the one that was given none, nil without them.
 	Sidecars []Sidecar
-	Bare     *callerlog.Summary
+	Bare     *calllog.Summary
 	// Handshakes holds, by server, the TLS handshakes that its sidecar counted.
 	Handshakes map[string]int64
 	// Reached are the nodes' ports as they were called, NodeProxies the clients on
@@ -86,8 +86,8 @@ type Client struct {
 	Started time.Time
 	// First holds when each server answered for the first time.
 	First   map[string]time.Time
-	Windows []callerlog.Window
-	Summary *callerlog.Summary
+	Windows []calllog.Window
+	Summary *calllog.Summary
 	// Ended says that the log was read to its end; Trouble, if not empty, why
 	// what was read cannot be all.
 	Ended   bool
@@ -130,22 +130,22 @@ type Phase struct {
 // Fresh counts the calls of clients that made each on a new connection.
 type Fresh struct {
 	Wanted  int64
-	Summary callerlog.Summary
+	Summary calllog.Summary
 	Servers []string // ready at the time
 }
 
 // Sidecar is a client and what its sidecar counted meanwhile.
 type Sidecar struct {
 	Client  string
-	Summary callerlog.Summary
+	Summary calllog.Summary
 	// Sent holds the calls that the proxy sent, by server pod, or by address
 	// where no server has that.
 	Sent map[string]int64
 }
 
 // probes returns the summaries of the clients that ran as Jobs.
-func (f *Facts) probes() []callerlog.Summary {
-	var all []callerlog.Summary
+func (f *Facts) probes() []calllog.Summary {
+	var all []calllog.Summary
 	if f.Fresh != nil {
 		all = append(all, f.Fresh.Summary)
 	}
@@ -231,8 +231,8 @@ func (f *Facts) running() []string {
 }
 
 // between returns the windows that lie within the two moments.
-func (c *Client) between(from, to time.Time) []callerlog.Window {
-	var inside []callerlog.Window
+func (c *Client) between(from, to time.Time) []calllog.Window {
+	var inside []calllog.Window
 	for _, w := range c.Windows {
 		if !w.Start.Before(from) && !w.End.After(to) {
 			inside = append(inside, w)
@@ -242,7 +242,7 @@ func (c *Client) between(from, to time.Time) []callerlog.Window {
 }
 
 // lastBefore returns the last window that ended by then, or none.
-func (c *Client) lastBefore(at time.Time) []callerlog.Window {
+func (c *Client) lastBefore(at time.Time) []calllog.Window {
 	for i, w := range slices.Backward(c.Windows) {
 		if !w.End.After(at) {
 			return c.Windows[i : i+1]
@@ -252,18 +252,18 @@ func (c *Client) lastBefore(at time.Time) []callerlog.Window {
 }
 
 // calls sums who answered.
-func calls(windows []callerlog.Window) spread.Counts {
-	sum := spread.Counts{}
+func calls(windows []calllog.Window) distribution.Counts {
+	sum := distribution.Counts{}
 	for _, w := range windows {
 		sum = sum.Plus(w.Servers)
 	}
 	return sum
 }
 
-func failures(windows []callerlog.Window) int64 {
+func failures(windows []calllog.Window) int64 {
 	var n int64
 	for _, w := range windows {
-		n += spread.Counts(w.Failures).Total()
+		n += distribution.Counts(w.Failures).Total()
 	}
 	return n
 }
@@ -284,7 +284,7 @@ func (f *Facts) failed(p *Phase) (failed, all int64) {
 // pair is one client's first call to one added server.
 type pair struct {
 	client string
-	spread.FirstCall
+	distribution.FirstCall
 }
 
 // firstCalls matches every client of the phase with every server that it added.
@@ -302,7 +302,7 @@ func (f *Facts) firstCalls(p *Phase) []pair {
 				answered[server] = at
 			}
 		}
-		for _, call := range spread.FirstCalls(ready, answered) {
+		for _, call := range distribution.FirstCalls(ready, answered) {
 			pairs = append(pairs, pair{client, call})
 		}
 	}

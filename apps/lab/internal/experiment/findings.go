@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/grpc-lb/grpc-lb/apps/internal/caller/callerlog"
-	"github.com/grpc-lb/grpc-lb/apps/internal/spread"
+	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
+	"github.com/grpc-lb/grpc-lb/apps/internal/distribution"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )
 
@@ -23,7 +23,7 @@ func addedAreCalled(f *Facts, p *Phase) report.Finding {
 	text, all := pairsText(pairs, f.watched(p))
 	var each []string
 	for _, pod := range p.Added {
-		first := spread.FirstCall{Server: pod}
+		first := distribution.FirstCall{Server: pod}
 		for _, c := range pairs {
 			if c.Server == pod && c.Called && (!first.Called || c.After < first.After) {
 				first = c.FirstCall
@@ -67,7 +67,7 @@ func stayedOnFirst(f *Facts, p *Phase) report.Finding {
 // busiest returns the server that answered most in the clients' last windows, of
 // those that are among the given ones and ready.
 func busiest(f *Facts, p *Phase, among []string) string {
-	counts := spread.Counts{}
+	counts := distribution.Counts{}
 	for _, name := range p.Clients {
 		windows := f.Clients[name].Windows
 		counts = counts.Plus(calls(windows[max(0, len(windows)-3):]))
@@ -101,10 +101,10 @@ func unseen(f *Facts, p *Phase) string {
 
 // lookup reads the answer of `echo-client resolve` against the endpoints of its
 // moment, which is now where there was no answer.
-func lookup(f *Facts, lines []callerlog.Line, now time.Time) Lookup {
+func lookup(f *Facts, lines []calllog.Line, now time.Time) Lookup {
 	l := Lookup{At: now}
 	for _, line := range lines {
-		if r, ok := line.(*callerlog.Resolved); ok {
+		if r, ok := line.(*calllog.Resolved); ok {
 			l.At = r.Time
 			for _, address := range r.Addresses {
 				if host, _, err := net.SplitHostPort(address); err == nil {
@@ -126,9 +126,9 @@ func lookup(f *Facts, lines []callerlog.Line, now time.Time) Lookup {
 	return l
 }
 
-func summaryOf(lines []callerlog.Line) *callerlog.Summary {
+func summaryOf(lines []calllog.Line) *calllog.Summary {
 	for _, line := range lines {
-		if s, ok := line.(*callerlog.Summary); ok {
+		if s, ok := line.(*calllog.Summary); ok {
 			return s
 		}
 	}

@@ -16,7 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
-	"github.com/grpc-lb/grpc-lb/apps/internal/caller/callerlog"
+	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
 )
 
 // maxLine is far above the longest line, a window of some thousand servers.
@@ -102,7 +102,7 @@ func finished(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod,
 
 // ingestClient adds a line of a client to what is known of it.
 func ingestClient(c *Client, raw []byte) {
-	parsed, err := callerlog.Decode(raw)
+	parsed, err := calllog.Decode(raw)
 	if err != nil {
 		// A client says on its other output, in words, why it gave up: its program
 		// has that name, whatever the Deployment's is.
@@ -115,15 +115,15 @@ func ingestClient(c *Client, raw []byte) {
 		c.Started = parsed.Head().Time
 	}
 	switch l := parsed.(type) {
-	case *callerlog.FirstAnswer:
+	case *calllog.FirstAnswer:
 		if _, known := c.First[l.Server]; !known {
 			c.First[l.Server] = l.Time
 		}
-	case *callerlog.Window:
+	case *calllog.Window:
 		c.Windows = append(c.Windows, *l)
-	case *callerlog.Summary:
+	case *calllog.Summary:
 		c.Summary = l
-	case *callerlog.Start:
+	case *calllog.Start:
 		if c.Windows != nil {
 			c.Trouble = "the client started a second time"
 		}

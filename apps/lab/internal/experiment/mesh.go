@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/istio"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/istio"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 )
 

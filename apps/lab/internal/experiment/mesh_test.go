@@ -17,7 +17,7 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/istio"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/istio"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 )
 

@@ -12,8 +12,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/grpc-lb/grpc-lb/apps/internal/caller/callerlog"
-	"github.com/grpc-lb/grpc-lb/apps/internal/spread"
+	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
+	"github.com/grpc-lb/grpc-lb/apps/internal/distribution"
 )
 
 const (
@@ -36,7 +36,7 @@ const (
 // Reach is one node's port as a client in the cluster found it.
 type Reach struct {
 	Node    string
-	Summary callerlog.Summary
+	Summary calllog.Summary
 	// NoProxy says that no pod of the proxy ran there.
 	NoProxy bool
 	// Failure is the last code and error that the client logged.
@@ -47,7 +47,7 @@ type Reach struct {
 // meanwhile.
 type NodeProxy struct {
 	Node    string
-	Summary callerlog.Summary
+	Summary calllog.Summary
 	Counted map[string]int64
 }
 
@@ -92,8 +92,8 @@ func cold(f *Facts, clients int) string {
 }
 
 // codes returns those of the windows' failed calls, sorted.
-func codes(windows []callerlog.Window) []string {
-	sum := spread.Counts{}
+func codes(windows []calllog.Window) []string {
+	sum := distribution.Counts{}
 	for _, w := range windows {
 		sum = sum.Plus(w.Failures)
 	}
@@ -184,7 +184,7 @@ func (a *arena) reachNodes(ctx context.Context, experiment string) (proxied []st
 // summarize runs one client as a Job, on a node where one is given, and returns
 // its summary and the last failure that it logged. That nobody answers is a
 // result too.
-func (a *arena) summarize(ctx context.Context, name, node string, args []string) (summary *callerlog.Summary, failure string, err error) {
+func (a *arena) summarize(ctx context.Context, name, node string, args []string) (summary *calllog.Summary, failure string, err error) {
 	j := job(name, a.clients.Spec.Template, args)
 	j.Spec.Template.Spec.NodeName = node // as a DaemonSet's pods, it runs on a cordoned node too
 	ended, err := a.runJob(ctx, sidecarTimeout, j)
@@ -203,15 +203,15 @@ func (a *arena) summarize(ctx context.Context, name, node string, args []string)
 
 // outcome reads a client's log. A client that nobody answered says so below its
 // summary, in a line that is none of the log's.
-func outcome(raw []byte) (summary *callerlog.Summary, failure string) {
-	for line, err := range callerlog.Read(bytes.NewReader(raw)) {
+func outcome(raw []byte) (summary *calllog.Summary, failure string) {
+	for line, err := range calllog.Read(bytes.NewReader(raw)) {
 		if err != nil {
 			continue
 		}
 		switch l := line.(type) {
-		case *callerlog.Summary:
+		case *calllog.Summary:
 			summary = l
-		case *callerlog.Failure:
+		case *calllog.Failure:
 			failure = l.Code + ": " + strings.Join(strings.Fields(l.Error), " ")
 		}
 	}

@@ -6,7 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/grpc-lb/grpc-lb/apps/internal/caller/callerlog"
+	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )
@@ -16,8 +16,8 @@ import (
 // state. Nothing is proven before the proxies are warm, and what a node did
 // last counts.
 func TestNodesReached(t *testing.T) {
-	answered := callerlog.Summary{Servers: map[string]int64{"s1": 3, "s2": 2}}
-	refused := callerlog.Summary{Failures: map[string]int64{"Unavailable": 5}}
+	answered := calllog.Summary{Servers: map[string]int64{"s1": 3, "s2": 2}}
+	refused := calllog.Summary{Failures: map[string]int64{"Unavailable": 5}}
 	const failure = "Unavailable: connection refused"
 	notSteady := func(f *experiment.Facts, nodes ...experiment.Reach) {
 		f.Phases[experiment.ThroughNodes] = &experiment.Phase{NotMeasured: "no steady state"}
@@ -96,23 +96,23 @@ func TestNodesReached(t *testing.T) {
 // The proxies are warm once each client has had enough answers in a row, however
 // many of its earlier calls failed and however long that takes.
 func TestCold(t *testing.T) {
-	answered := func(n int64) callerlog.Window { return callerlog.Window{Servers: map[string]int64{"s1": n}} }
-	failed := callerlog.Window{Servers: map[string]int64{"s1": 19}, Failures: map[string]int64{"Unavailable": 1}}
+	answered := func(n int64) calllog.Window { return calllog.Window{Servers: map[string]int64{"s1": n}} }
+	failed := calllog.Window{Servers: map[string]int64{"s1": 19}, Failures: map[string]int64{"Unavailable": 1}}
 	const most = experiment.WarmCalls - 1
 	for _, test := range []struct {
 		name    string
-		clients map[string][]callerlog.Window
+		clients map[string][]calllog.Window
 		ended   string // a client
 		want    string // or "" where they are warm
 	}{
-		{name: "warm", clients: map[string][]callerlog.Window{"c1": {answered(most), answered(1)}, "c2": {answered(most + 1)}}},
-		{name: "warm_at_last", clients: map[string][]callerlog.Window{"c1": {failed, failed, answered(20), failed, answered(most), answered(0), answered(1)}, "c2": {answered(most + 1)}}},
-		{name: "no_window", clients: map[string][]callerlog.Window{"c1": nil, "c2": {answered(most + 1)}}, want: "the last 0 calls of c1 were answered, want 60"},
-		{name: "too_few", clients: map[string][]callerlog.Window{"c1": {answered(most + 1)}, "c2": {answered(most)}}, want: "the last 59 calls of c2 were answered, want 60"},
-		{name: "too_few_in_a_row", clients: map[string][]callerlog.Window{"c1": {answered(most + 1), failed, answered(most)}, "c2": {answered(most + 1)}}, want: "the last 59 calls of c1 were answered, want 60, the ones before failed: Unavailable"},
-		{name: "fails_still", clients: map[string][]callerlog.Window{"c1": {answered(most + 1)}, "c2": {answered(most + 1), failed}}, want: "the last 0 calls of c2 were answered, want 60, the ones before failed: Unavailable"},
-		{name: "one_client_lacks", clients: map[string][]callerlog.Window{"c1": {answered(most + 1)}}, want: "1 of 2 clients run"},
-		{name: "one_client_ended", clients: map[string][]callerlog.Window{"c1": {answered(most + 1)}, "c2": {answered(most + 1)}}, ended: "c2", want: "1 of 2 clients run"},
+		{name: "warm", clients: map[string][]calllog.Window{"c1": {answered(most), answered(1)}, "c2": {answered(most + 1)}}},
+		{name: "warm_at_last", clients: map[string][]calllog.Window{"c1": {failed, failed, answered(20), failed, answered(most), answered(0), answered(1)}, "c2": {answered(most + 1)}}},
+		{name: "no_window", clients: map[string][]calllog.Window{"c1": nil, "c2": {answered(most + 1)}}, want: "the last 0 calls of c1 were answered, want 60"},
+		{name: "too_few", clients: map[string][]calllog.Window{"c1": {answered(most + 1)}, "c2": {answered(most)}}, want: "the last 59 calls of c2 were answered, want 60"},
+		{name: "too_few_in_a_row", clients: map[string][]calllog.Window{"c1": {answered(most + 1), failed, answered(most)}, "c2": {answered(most + 1)}}, want: "the last 59 calls of c1 were answered, want 60, the ones before failed: Unavailable"},
+		{name: "fails_still", clients: map[string][]calllog.Window{"c1": {answered(most + 1)}, "c2": {answered(most + 1), failed}}, want: "the last 0 calls of c2 were answered, want 60, the ones before failed: Unavailable"},
+		{name: "one_client_lacks", clients: map[string][]calllog.Window{"c1": {answered(most + 1)}}, want: "1 of 2 clients run"},
+		{name: "one_client_ended", clients: map[string][]calllog.Window{"c1": {answered(most + 1)}, "c2": {answered(most + 1)}}, ended: "c2", want: "1 of 2 clients run"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := &experiment.Facts{Clients: map[string]*experiment.Client{}}
@@ -136,10 +136,10 @@ func TestOutcome(t *testing.T) {
 		summary = `{"msg":"summary","calls":5,"failures":{"Unavailable":5}}` + "\n"
 		words   = "echo-client: 5 calls to passthrough:///172.30.0.2:4140: no call was answered\n"
 	)
-	want := &callerlog.Summary{Header: callerlog.Header{Msg: "summary"}, Calls: 5, Failures: map[string]int64{"Unavailable": 5}}
+	want := &calllog.Summary{Header: calllog.Header{Msg: "summary"}, Calls: 5, Failures: map[string]int64{"Unavailable": 5}}
 	for _, test := range []struct {
 		name, log string
-		summary   *callerlog.Summary
+		summary   *calllog.Summary
 		failure   string
 	}{
 		{name: "answered", log: summary, summary: want},

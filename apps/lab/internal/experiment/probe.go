@@ -13,7 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/grpc-lb/grpc-lb/apps/internal/caller/callerlog"
+	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
 )
 
 // probeName labels probes; it must match no selector of an overlay.
@@ -21,7 +21,7 @@ const probeName = "echo-client-probe"
 
 // probe runs the client once, as a Job in the cluster because the host can dial
 // no ClusterIP, and returns what it logged.
-func (a *arena) probe(ctx context.Context, name string, args []string) ([]callerlog.Line, error) {
+func (a *arena) probe(ctx context.Context, name string, args []string) ([]calllog.Line, error) {
 	ended, err := a.runJob(ctx, probeTimeout, job(name, a.clients.Spec.Template, args))
 	if err != nil {
 		return nil, err
@@ -49,7 +49,7 @@ func (a *arena) runJob(ctx context.Context, limit time.Duration, j *batchv1.Job)
 }
 
 // jobLog reads what the client of an ended Job logged.
-func (a *arena) jobLog(ctx context.Context, name string, ended *corev1.Pod) ([]callerlog.Line, error) {
+func (a *arena) jobLog(ctx context.Context, name string, ended *corev1.Pod) ([]calllog.Line, error) {
 	raw, err := a.client.CoreV1().Pods(a.facts.Namespace).GetLogs(ended.Name, &corev1.PodLogOptions{Container: a.facts.Client}).DoRaw(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("reading the log of Job %s: %w", name, err)
@@ -57,8 +57,8 @@ func (a *arena) jobLog(ctx context.Context, name string, ended *corev1.Pod) ([]c
 	if exit(ended, a.facts.Client).ExitCode != 0 {
 		return nil, fmt.Errorf("job %s failed: %s", name, strings.TrimSpace(string(raw)))
 	}
-	var lines []callerlog.Line
-	for line, err := range callerlog.Read(bytes.NewReader(raw)) {
+	var lines []calllog.Line
+	for line, err := range calllog.Read(bytes.NewReader(raw)) {
 		if err != nil {
 			return nil, fmt.Errorf("reading the log of Job %s: %w", name, err)
 		}

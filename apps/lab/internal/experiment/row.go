@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/grpc-lb/grpc-lb/apps/internal/caller/callerlog"
-	"github.com/grpc-lb/grpc-lb/apps/internal/caller/latency"
-	"github.com/grpc-lb/grpc-lb/apps/internal/spread"
+	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
+	"github.com/grpc-lb/grpc-lb/apps/internal/distribution"
+	"github.com/grpc-lb/grpc-lb/apps/internal/loadgen/latency"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )
 
@@ -14,7 +14,7 @@ import (
 // measured.
 func row(f *Facts, s *report.Strategy) error {
 	if steady, _ := f.phase(Steady); steady != nil {
-		var windows []callerlog.Window
+		var windows []calllog.Window
 		for _, name := range steady.Clients {
 			own := f.Clients[name].between(steady.Begin, steady.End)
 			counts := calls(own).With(steady.Servers...)
@@ -51,7 +51,7 @@ func row(f *Facts, s *report.Strategy) error {
 // idle counts the servers that no client called from the moment when the last
 // new one was ready.
 func idle(f *Facts, p *Phase) *report.Idle {
-	counts := spread.Counts{}.With(p.Servers...).With(p.Added...)
+	counts := distribution.Counts{}.With(p.Servers...).With(p.Added...)
 	servers := len(counts)
 	for _, name := range p.Clients {
 		counts = counts.Plus(calls(f.Clients[name].between(p.End.Add(-f.watched(p)), p.End)))
@@ -78,7 +78,7 @@ func newPods(f *Facts, p *Phase) *report.NewPods {
 
 // latencyOf merges the windows' histograms, which percentiles alone would not
 // allow; nil without a call.
-func latencyOf(windows []callerlog.Window) (*callerlog.Latency, error) {
+func latencyOf(windows []calllog.Window) (*calllog.Latency, error) {
 	all := latency.New()
 	for _, w := range windows {
 		if w.LatencyHDR == "" {

@@ -6,7 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/grpc-lb/grpc-lb/apps/internal/caller/latency"
+	"github.com/grpc-lb/grpc-lb/apps/internal/loadgen/latency"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )

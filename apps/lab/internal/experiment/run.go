@@ -17,7 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/istio"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/istio"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/grpc-lb/grpc-lb/apps/internal/caller/callerlog"
-	"github.com/grpc-lb/grpc-lb/apps/internal/spread"
+	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
+	"github.com/grpc-lb/grpc-lb/apps/internal/distribution"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
 )
 
@@ -58,13 +58,13 @@ func scene(strategy string, servers func(i, s int) []string) *experiment.Facts {
 	event(leftChange+.1, "s2", "s3", "s4", "s5", "s6")
 	event(leftChange+2, "s2", "s3", "s4", "s5", "s6", "s7")
 
-	counted := spread.Counts{}
+	counted := distribution.Counts{}
 	for i, name := range clients {
-		c := &experiment.Client{Started: at(0), First: map[string]time.Time{}, Ended: true, Summary: &callerlog.Summary{}}
+		c := &experiment.Client{Started: at(0), First: map[string]time.Time{}, Ended: true, Summary: &calllog.Summary{}}
 		turn := 0
-		sum := spread.Counts{}
+		sum := distribution.Counts{}
 		for s := range leftEnd {
-			w := callerlog.Window{Seq: s + 1, Start: at(float64(s)), End: at(float64(s + 1)), Issued: 50, Calls: 50, Servers: map[string]int64{}, Barrier: true}
+			w := calllog.Window{Seq: s + 1, Start: at(float64(s)), End: at(float64(s + 1)), Issued: 50, Calls: 50, Servers: map[string]int64{}, Barrier: true}
 			for range 50 {
 				choice := servers(i, s)
 				server := choice[turn%len(choice)]
@@ -96,7 +96,7 @@ func pinned() *experiment.Facts {
 		}
 		return originals[i : i+1]
 	})
-	f.Fresh = &experiment.Fresh{Wanted: 300, Servers: originals, Summary: callerlog.Summary{Servers: map[string]int64{"s1": 92, "s2": 110, "s3": 98}}}
+	f.Fresh = &experiment.Fresh{Wanted: 300, Servers: originals, Summary: calllog.Summary{Servers: map[string]int64{"s1": 92, "s2": 110, "s3": 98}}}
 	for s, n := range f.Fresh.Summary.Servers {
 		*f.Servers[s].Calls += n
 	}
@@ -167,11 +167,11 @@ func sidecars() *experiment.Facts {
 	for _, name := range []string{"p1", "p2", "p3"} {
 		f.Sidecars = append(f.Sidecars, experiment.Sidecar{
 			Client:  name,
-			Summary: callerlog.Summary{Servers: map[string]int64{"s1": 340, "s2": 330, "s3": 330}},
+			Summary: calllog.Summary{Servers: map[string]int64{"s1": 340, "s2": 330, "s3": 330}},
 			Sent:    map[string]int64{"s1": 340, "s2": 330, "s3": 330},
 		})
 	}
-	f.Bare = &callerlog.Summary{Servers: map[string]int64{"s2": 1000}}
+	f.Bare = &calllog.Summary{Servers: map[string]int64{"s2": 1000}}
 	f.Handshakes = map[string]int64{"s1": 6, "s2": 7, "s3": 6}
 	for s, n := range map[string]int64{"s1": 3 * 340, "s2": 3*330 + 1000, "s3": 3 * 330} {
 		*f.Servers[s].Calls += n
@@ -185,11 +185,11 @@ func nodeProxies() *experiment.Facts {
 	steady := *f.Phases[experiment.Steady]
 	f.Phases[experiment.ThroughNodes] = &steady
 	for i, node := range []string{"n1", "n2"} {
-		f.Reached = append(f.Reached, experiment.Reach{Node: node, Summary: callerlog.Summary{Servers: map[string]int64{"s1": 3, "s2": 2}}})
+		f.Reached = append(f.Reached, experiment.Reach{Node: node, Summary: calllog.Summary{Servers: map[string]int64{"s1": 3, "s2": 2}}})
 		counted := map[string]int64{"n1": 0, "n2": 0}
 		counted[node] = 500
 		f.NodeProxies = append(f.NodeProxies, experiment.NodeProxy{
-			Node: node, Counted: counted, Summary: callerlog.Summary{Servers: map[string]int64{originals[i]: 500}},
+			Node: node, Counted: counted, Summary: calllog.Summary{Servers: map[string]int64{originals[i]: 500}},
 		})
 		*f.Servers[originals[i]].Calls += 500
 	}

@@ -11,7 +11,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
-	"github.com/grpc-lb/grpc-lb/apps/internal/caller/callerlog"
+	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
 	"github.com/grpc-lb/grpc-lb/proto/echopb"
 )
 
@@ -182,8 +182,8 @@ func (a *arena) rates(ctx context.Context, clients []string) (all []echopb.Clien
 }
 
 // within returns the clients' windows that lie in a turn.
-func (f *Facts) within(t Turn) []callerlog.Window {
-	var all []callerlog.Window
+func (f *Facts) within(t Turn) []calllog.Window {
+	var all []calllog.Window
 	for _, name := range keys(f.Clients) {
 		all = append(all, f.Clients[name].between(t.From, t.To)...)
 	}

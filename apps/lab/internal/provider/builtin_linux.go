@@ -4,10 +4,10 @@ import (
 	"context"
 	"runtime"
 
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/builtin"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/dirs"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider/builtin"
 )
 
 type builtinProvider struct {

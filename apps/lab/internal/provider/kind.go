@@ -9,7 +9,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/dirs"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kind"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider/kind"
 )
 
 type kindProvider struct{ dirs dirs.Dirs }

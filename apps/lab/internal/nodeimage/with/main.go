@@ -23,9 +23,9 @@ import (
 
 	"sigs.k8s.io/kind/pkg/apis/config/defaults"
 
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kind"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/nodeimage"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider/kind"
 )
 
 // How this program is started again, by its first argument.

@@ -1,0 +1,132 @@
+package loadgen
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/peer"
+
+	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
+	"github.com/grpc-lb/grpc-lb/proto/echopb"
+)
+
+const (
+	defaultMaxInFlight  = 10_000
+	defaultFreshAtATime = 8
+	// eventBacklog is how many lines may wait for the output before calls wait.
+	eventBacklog = 1024
+)
+
+// ErrNoAnswer is returned by Run when calls were made and none was answered.
+var ErrNoAnswer = errors.New("no call was answered")
+
+// Client makes the calls of one configuration and counts them.
+type Client struct {
+	cfg    Config
+	conns  *connections
+	pace   *pace // of the open loop, else nil
+	tally  *tally
+	events chan event
+}
+
+// New returns a client for a configuration that is valid, else the error of
+// Config.Validate.
+func New(cfg Config) (*Client, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg.MaxInFlight = cmp.Or(cfg.MaxInFlight, defaultMaxInFlight)
+	if cfg.FreshConnections > 0 {
+		cfg.Concurrency = cmp.Or(cfg.Concurrency, defaultFreshAtATime)
+	}
+	c := &Client{cfg: cfg, conns: new(connections), events: make(chan event, eventBacklog)}
+	c.tally = newTally(c.conns, c.events)
+	if cfg.Rate > 0 {
+		c.pace = newPace(cfg.Rate)
+	}
+	return c, nil
+}
+
+// Run makes calls until ctx is done or the configured number or time is reached,
+// waits for those in flight, which end by their timeout, and prints the summary.
+// It returns ErrNoAnswer when calls were made but none was answered; calls that
+// failed beside answered ones are a measurement, not an error. It may be called
+// once.
+func (c *Client) Run(ctx context.Context, printer Printer) error {
+	conn, err := dialCounted(&c.cfg, c.conns)
+	if err != nil {
+		return err
+	}
+	defer conn.Close() // after the last window, which tells the live connections
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	printed := make(chan error, 1)
+	go func() { printed <- printAll(c.events, printer, cancel) }()
+	c.events <- event{line: &calllog.Start{
+		Header: at(time.Now()), Target: c.cfg.Target, Policy: c.cfg.policyName(), Pod: c.cfg.Pod, Node: c.cfg.Node, Version: c.cfg.Version,
+		Rate: c.cfg.Rate, Concurrency: c.cfg.Concurrency, FreshConnections: c.cfg.FreshConnections,
+	}}
+
+	start := c.tally.restart()
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		runWindows(c.tally, start, stop)
+	}()
+	callErr := c.callAll(ctx, conn, start)
+	close(stop)
+	<-stopped
+	summary := c.tally.finish()
+	close(c.events)
+	if err := errors.Join(callErr, <-printed); err != nil {
+		return err
+	}
+	if len(summary.Servers) == 0 && summary.Calls > 0 {
+		return fmt.Errorf("%d calls to %s: %w", summary.Calls, c.cfg.Target, ErrNoAnswer)
+	}
+	return nil
+}
+
+// callAll returns when all calls are complete. Fresh connections leave conn
+// alone: a channel that is not used never connects.
+func (c *Client) callAll(ctx context.Context, conn *grpc.ClientConn, start time.Time) error {
+	switch {
+	case c.cfg.FreshConnections > 0:
+		return freshConnections(ctx, &c.cfg, c.tally, c.conns)
+	case c.pace != nil:
+		openLoop(ctx, &c.cfg, c.pace, c.tally, start, invokeOn(conn, &c.cfg))
+	default:
+		closedLoop(ctx, &c.cfg, c.tally, invokeOn(conn, &c.cfg))
+	}
+	return nil
+}
+
+func dialCounted(cfg *Config, conns *connections) (*grpc.ClientConn, error) {
+	return cfg.dial(grpc.WithStatsHandler(conns))
+}
+
+// invokeOn returns a function that makes one call on conn. The call outlives
+// ctx: to stop means to issue no more, and its own timeout ends it.
+func invokeOn(conn *grpc.ClientConn, cfg *Config) invoke {
+	stub := echopb.NewEchoServiceClient(conn)
+	request := &echopb.EchoRequest{Message: cfg.Message}
+	return func(ctx context.Context) answer {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.Timeout)
+		defer cancel()
+		var from peer.Peer
+		reply, err := stub.Echo(ctx, request, grpc.Peer(&from), grpc.WaitForReady(cfg.WaitForReady))
+		if err != nil {
+			return answer{err: err}
+		}
+		// A server that knows only the first fields tells its name, or nothing.
+		server := cmp.Or(reply.GetPod(), reply.GetFrom())
+		if server == "" && from.Addr != nil {
+			server = from.Addr.String()
+		}
+		return answer{server: server, node: reply.GetNode(), zone: reply.GetZone()}
+	}
+}

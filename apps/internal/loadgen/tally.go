@@ -1,0 +1,194 @@
+package loadgen
+
+import (
+	"maps"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
+	"github.com/grpc-lb/grpc-lb/apps/internal/distribution"
+	"github.com/grpc-lb/grpc-lb/apps/internal/loadgen/latency"
+)
+
+// answer is the outcome of one call.
+type answer struct {
+	server, node, zone string // who answered; meaningless when err is set
+	err                error
+	refused            bool // not sent, because too many calls were in flight
+}
+
+func (a answer) code() string {
+	if a.refused {
+		return calllog.CodeBacklogFull
+	}
+	return status.Code(a.err).String()
+}
+
+// counters counts calls over some time.
+type counters struct {
+	issued, calls int64
+	failures      map[string]int64
+	servers       distribution.Counts
+	results       map[codes.Code]int64
+	latency       *latency.Histogram
+}
+
+func newCounters() *counters {
+	return &counters{
+		failures: map[string]int64{}, servers: distribution.Counts{},
+		results: map[codes.Code]int64{}, latency: latency.New(),
+	}
+}
+
+func (c *counters) complete(a answer, took time.Duration) {
+	c.calls++
+	c.latency.Record(took)
+	c.results[status.Code(a.err)]++
+	if a.err != nil {
+		c.failures[a.code()]++
+	} else {
+		c.servers[a.server]++
+	}
+}
+
+// event is something to be written; hist is set for windows alone, and encoded
+// by the writer, so that it delays no call.
+type event struct {
+	line calllog.Line
+	hist *latency.Histogram
+}
+
+// tally counts calls as they are issued and completed. Every method may be
+// called from any goroutine.
+type tally struct {
+	conns  *connections
+	events chan<- event // written under mu, so that lines keep their order
+
+	mu       sync.Mutex
+	inFlight int64
+	total    *counters
+	seen     map[string]bool // servers that have answered
+	watchers map[*watcher]struct{}
+	over     bool // finish was called
+
+	// The window that is being counted. ripe says that its time is over and that
+	// it ends at the first moment without a call in flight.
+	window         *counters
+	seq            int
+	start          time.Time
+	ripe           bool
+	opened, closed int64 // connections until the window began
+}
+
+func newTally(conns *connections, events chan<- event) *tally {
+	return &tally{
+		conns: conns, events: events, total: newCounters(), window: newCounters(),
+		seen: map[string]bool{}, watchers: map[*watcher]struct{}{},
+	}
+}
+
+// restart makes now the start of the first window and returns it.
+func (t *tally) restart() time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.start = time.Now()
+	return t.start
+}
+
+// issue counts a call and returns its number, from 1, and how many are in flight
+// with it.
+func (t *tally) issue() (id, inFlight int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.total.issued++
+	t.window.issued++
+	t.inFlight++
+	return t.total.issued, t.inFlight
+}
+
+// complete counts the outcome of the call with that number, which was due at
+// that time.
+func (t *tally) complete(id int64, due time.Time, a answer) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := time.Now()
+	t.inFlight--
+	t.total.complete(a, now.Sub(due))
+	t.window.complete(a, now.Sub(due))
+	switch {
+	case a.err != nil && t.window.failures[a.code()] == 1:
+		t.events <- event{line: &calllog.Failure{Header: at(now), Code: a.code(), Error: status.Convert(a.err).Message()}}
+	case a.err == nil && !t.seen[a.server]:
+		t.seen[a.server] = true
+		t.events <- event{line: &calllog.FirstAnswer{Header: at(now), Server: a.server, Node: a.node, Zone: a.zone}}
+	}
+	for w := range t.watchers {
+		w.complete(id, a)
+	}
+	if t.ripe && t.inFlight == 0 {
+		t.cut(now)
+	}
+}
+
+// ripen says that the window's time is over.
+func (t *tally) ripen() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ripe = true
+	if t.inFlight == 0 {
+		t.cut(time.Now())
+	}
+}
+
+// cutIfRipe ends the window if it still waits for a moment without calls.
+func (t *tally) cutIfRipe() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ripe {
+		t.cut(time.Now())
+	}
+}
+
+// finish ends the last window and sums up. Nothing may be issued afterwards.
+func (t *tally) finish() *calllog.Summary {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := time.Now()
+	t.cut(now)
+	t.over = true
+	for w := range t.watchers {
+		w.end()
+	}
+	summary := &calllog.Summary{
+		Header: at(now), Calls: t.total.calls, Issued: t.total.issued, Failures: t.total.failures, Servers: t.total.servers,
+		Share: t.total.servers.Shares(), Jain: t.total.servers.Jain(), PeakToMean: t.total.servers.PeakToMean(),
+		Opened: t.conns.opened.Load(), Latency: t.total.latency.Percentiles(),
+	}
+	t.events <- event{line: summary}
+	return summary
+}
+
+// cut ends the window and begins the next. t.mu is held.
+func (t *tally) cut(now time.Time) {
+	t.seq++
+	w := t.window
+	opened, closed := t.conns.opened.Load(), t.conns.closed.Load()
+	t.events <- event{hist: w.latency, line: &calllog.Window{
+		Header: at(now), Seq: t.seq, Start: t.start, End: now, Issued: w.issued, Calls: w.calls, Failures: w.failures, Servers: w.servers,
+		Connections: opened - closed, Opened: opened - t.opened, Closed: closed - t.closed, Barrier: t.inFlight == 0,
+	}}
+	t.opened, t.closed = opened, closed
+	t.window, t.start, t.ripe = newCounters(), now, false
+}
+
+// results returns the calls issued and the outcomes by code since the start.
+func (t *tally) results() (issued int64, results map[codes.Code]int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.total.issued, maps.Clone(t.total.results)
+}
+
+func at(now time.Time) calllog.Header { return calllog.Header{Time: now} }

@@ -1,0 +1,237 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report/costs"
+)
+
+const maxRuns = 50
+
+type costsOptions struct {
+	run    runOptions
+	runs   int
+	from   string
+	update string
+}
+
+func newCosts() *cobra.Command {
+	var o costsOptions
+	cmd := &cobra.Command{
+		Use:   "costs",
+		Short: "Measure side by side what each strategy costs",
+		Long: `costs deploys all strategies on one cluster. In each run they are called in
+turns at a fixed rate, one alone at a time, and then scaled out, restarted and
+killed. It prints medians over the runs; it judges no claims.`,
+		Example: `  go run ./apps/lab costs
+  go run ./apps/lab costs --runs 1 --only k8s-api,envoy
+  go run ./apps/lab costs -o json >costs.json
+  go run ./apps/lab costs --from costs.json -o markdown`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.execute(cmd.Context(), cmd.OutOrStdout()) },
+	}
+	f := cmd.Flags()
+	f.StringSliceVar(&o.run.only, "only", nil, "compare only these `overlays` (default all)")
+	f.IntVar(&o.runs, "runs", 5, "`number` of runs")
+	f.StringVar(&o.from, "from", "", "measure nothing and read the `file` that -o json wrote")
+	f.StringVar(&o.update, "update", "", "also put the tables and the guide into this Markdown `file`")
+	f.StringVarP(&o.run.output, "output", "o", "table", "output `format`: table, json or markdown")
+	f.StringArrayVar(&o.run.images, "image", nil, "an image as `REF=FILE`, of docker save or an OCI layout, instead of packing or pulling it (repeatable)")
+	f.BoolVar(&o.run.noInstall, "no-install", false, "install nothing beside the overlays")
+	o.run.up.flags(cmd)
+	_ = cmd.RegisterFlagCompletionFunc("only", completeOverlays)
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json", "markdown"}, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func (o costsOptions) execute(ctx context.Context, stdout io.Writer) error {
+	if !slices.Contains([]string{"table", "json", "markdown"}, o.run.output) {
+		return exitError{exitUsage, fmt.Errorf("--output %q: expected table, json or markdown", o.run.output)}
+	}
+	if o.runs < 1 || o.runs > maxRuns {
+		return exitError{exitUsage, fmt.Errorf("--runs %d: expected 1 to %d", o.runs, maxRuns)}
+	}
+	if err := o.run.up.check(); err != nil {
+		return exitError{exitUsage, err}
+	}
+	if o.run.up.cluster == provider.Kind {
+		return exitError{exitUsage, fmt.Errorf("--cluster %s: the containers' counters are out of reach there: expected --cluster %s", provider.Kind, provider.Builtin)}
+	}
+	o.run.up.cluster = provider.Builtin
+	if o.update != "" { // which must not fail after an hour of measuring
+		if _, err := o.updated(costs.Table{}); err != nil {
+			return exitError{exitUsage, err}
+		}
+	}
+	t, err := o.table(ctx)
+	if err != nil && len(t.Rows) == 0 {
+		return err
+	}
+	if writeErr := errors.Join(o.write(stdout, t), o.put(t)); writeErr != nil {
+		err = errors.Join(err, exitError{exitFailed, writeErr})
+	}
+	return err
+}
+
+// table reads or measures.
+func (o costsOptions) table(ctx context.Context) (costs.Table, error) {
+	if o.from == "" {
+		return o.measure(ctx)
+	}
+	content, err := os.ReadFile(o.from)
+	if err != nil {
+		return costs.Table{}, exitError{exitUsage, fmt.Errorf("--from: %w", err)}
+	}
+	var t costs.Table
+	if err = json.Unmarshal(content, &t); err == nil && len(t.Rows) == 0 {
+		err = errors.New("it has no rows")
+	}
+	if err != nil {
+		return costs.Table{}, exitError{exitUsage, fmt.Errorf("--from %s: it is not what `lab costs -o json` writes: %w", o.from, err)}
+	}
+	return t, nil
+}
+
+// updated returns the document of --update with the tables and the guide in it.
+func (o costsOptions) updated(t costs.Table) (string, error) {
+	document, err := os.ReadFile(o.update)
+	if err != nil {
+		return "", fmt.Errorf("--update: %w", err)
+	}
+	updated, err := costs.Update(string(document), costs.Markdown(t))
+	if err != nil {
+		return "", fmt.Errorf("--update %s: %w", o.update, err)
+	}
+	return updated, nil
+}
+
+// put writes the document of --update anew.
+func (o costsOptions) put(t costs.Table) error {
+	if o.update == "" {
+		return nil
+	}
+	updated, err := o.updated(t)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(o.update, []byte(updated), 0o644); err != nil {
+		return fmt.Errorf("--update: %w", err)
+	}
+	return nil
+}
+
+func (o costsOptions) write(stdout io.Writer, t costs.Table) error {
+	switch o.run.output {
+	case "json":
+		return writeJSON(stdout, t)
+	case "markdown":
+		blocks := costs.Markdown(t)
+		_, err := io.WriteString(stdout, blocks["costs"]+"\n"+blocks["guide"])
+		return err
+	}
+	return costs.Write(stdout, t)
+}
+
+// measure runs as often as asked on one cluster.
+func (o costsOptions) measure(ctx context.Context) (t costs.Table, err error) {
+	c, unlock, err := lockCheckout()
+	if err != nil {
+		return t, err
+	}
+	defer unlock()
+	command := "go run ./apps/lab costs" + o.spelled()
+	if err := c.choose(&o.run); err != nil {
+		return t, exitError{exitUsage, err}
+	}
+	on, err := c.ownSite(ctx, o.run.up, false)
+	if err != nil {
+		return t, err
+	}
+	first, err := c.planOf(o.run, on.architectures, experiment.Compare)
+	if err != nil {
+		return t, exitError{exitUsage, err}
+	}
+	steps := first.steps() + o.runs + (o.runs-1)*len(o.run.only)
+	p := newPrinter(steps + on.steps)
+	cluster, err := on.up(ctx, p, first.components())
+	if err != nil {
+		return t, exitError{exitNoCluster, err}
+	}
+	if on.down != nil {
+		defer func() {
+			if downErr := on.down(ctx); downErr != nil {
+				err = errors.Join(err, exitError{exitFailed, fmt.Errorf("taking the cluster down: %w", downErr)})
+			}
+		}()
+	}
+	var results []report.Result
+	var failed error // of a run; what was measured before it is worth reading
+	for n := range o.runs {
+		end := p.Step(fmt.Sprintf("run %d of %d", n+1, o.runs))
+		plan := first
+		if n > 0 {
+			plan = first.again()
+		}
+		result, err := plan.measure(ctx, c, cluster, false, p)
+		end(err)
+		if err != nil {
+			failed = exitError{exitFailed, fmt.Errorf("run %d of %d: %w", n+1, o.runs, err)}
+			break
+		}
+		results = append(results, result)
+	}
+	if len(results) == 0 {
+		return t, failed
+	}
+	if t, err = costs.Of(results); err != nil {
+		return t, exitError{exitFailed, err}
+	}
+	t.Command, t.Finished = command, time.Now()
+	if failed != nil {
+		return t, failed
+	}
+	var missing []string
+	for _, r := range t.Rows {
+		if r.NotRun == "" && r.Runs < o.runs {
+			missing = append(missing, fmt.Sprintf("%s was measured in %d of %d runs: %s", r.Strategy, r.Runs, o.runs, r.Missed))
+		}
+	}
+	if len(missing) > 0 {
+		return t, exitError{exitFailed, errors.New(strings.Join(missing, "; "))}
+	}
+	return t, nil
+}
+
+// spelled repeats the options, as they were given, that decide what is measured.
+func (o costsOptions) spelled() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, " --runs %d", o.runs)
+	if len(o.run.only) > 0 {
+		b.WriteString(" --only " + strings.Join(o.run.only, ","))
+	}
+	for _, i := range o.run.images {
+		ref, _, _ := strings.Cut(i, "=")
+		b.WriteString(" --image " + ref + "=FILE")
+	}
+	if o.run.noInstall {
+		b.WriteString(" --no-install")
+	}
+	if o.run.up.nodes != defaultNodes {
+		fmt.Fprintf(&b, " --nodes %d", o.run.up.nodes)
+	}
+	b.WriteString(" -o json")
+	return b.String()
+}

@@ -1,0 +1,220 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/argocd"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
+)
+
+// mostRetries bounds a run that something keeps from succeeding.
+const mostRetries = 9
+
+type runOptions struct {
+	only, require []string
+	output        string
+	keep          bool
+	retries       int
+	noInstall     bool
+	deploy        string
+	dirty         bool
+	images        []string
+	given         []image.Given // parsed images
+	up            upOptions
+	site          siteOptions
+}
+
+func newRun() *cobra.Command {
+	var o runOptions
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Run the experiments and judge every claim (the default)",
+		Long: `run deploys the overlays, measures them, and prints a table and the claims.
+It uses this checkout's cluster where one is up; else it boots one and takes it
+down at the end. With --context it uses a cluster of yours and installs nothing
+there beside the overlays, whose namespaces it deletes at the end. An overlay
+without a strategy's name is measured as the strategy that its rendering follows.`,
+		Example: `  go run ./apps/lab                          # everything, on a cluster of its own
+  go run ./apps/lab run --only dns,k8s-api   # two strategies
+  go run ./apps/lab run -o json >result.json # for a program
+  go run ./apps/lab run --deploy argocd      # synced by Argo CD, which is judged too
+  go run ./apps/lab run --image docker.io/buoyantio/linkerd:1.7.5=linkerd.tar
+  go run ./apps/lab run --context staging --registry ghcr.io/me/lab --push
+  go run ./apps/lab up && go run ./apps/lab run --keep && go run ./apps/lab kubectl get pods -A`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), o, cmd.OutOrStdout()) },
+	}
+	f := cmd.Flags()
+	f.StringSliceVar(&o.only, "only", nil, "run only these `overlays` (default all)")
+	f.StringSliceVar(&o.require, "require", nil, "fail unless every claim about these `overlays` is proven (default what this machine can run, as far as the cluster can show it; with --keep none, since servers that are kept do not say what they counted)")
+	f.StringVarP(&o.output, "output", "o", "table", "output `format`: table or json")
+	f.BoolVar(&o.keep, "keep", false, "leave the namespaces, and a cluster that this run booted, as they are")
+	f.IntVar(&o.retries, "retries", 1, "`times` that a strategy is measured again, beside no other that was proven, when one of its claims is not: a busy machine disturbs; with --keep 0")
+	f.StringVar(&o.deploy, "deploy", "apply", "`means` of deploying the overlays: apply, or argocd to sync argocd/ by Argo CD and judge that too")
+	f.BoolVar(&o.dirty, "dirty", false, "with --deploy argocd: sync uncommitted changes too")
+	f.StringArrayVar(&o.images, "image", nil, "an image as `REF=FILE`, of docker save or an OCI layout, instead of packing or pulling it (repeatable)")
+	f.BoolVar(&o.noInstall, "no-install", false, "install nothing beside the overlays: what needs Istio is not run on a cluster without it")
+	o.up.flags(cmd)
+	o.site.flags(f)
+	for _, name := range []string{"only", "require"} {
+		_ = cmd.RegisterFlagCompletionFunc(name, completeOverlays)
+	}
+	_ = cmd.RegisterFlagCompletionFunc("deploy", cobra.FixedCompletions([]string{"apply", argocd.Name}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func run(ctx context.Context, o runOptions, stdout io.Writer) error {
+	if o.output != "table" && o.output != "json" {
+		return exitError{exitUsage, fmt.Errorf("--output %q: expected table or json", o.output)}
+	}
+	if o.retries < 0 || o.retries > mostRetries {
+		return exitError{exitUsage, fmt.Errorf("--retries %d: expected 0 to %d", o.retries, mostRetries)}
+	}
+	if o.keep {
+		o.retries = 0 // the servers that are kept do not say what they counted
+	}
+	if o.deploy != "apply" && o.deploy != argocd.Name {
+		return exitError{exitUsage, fmt.Errorf("--deploy %q: expected apply or argocd", o.deploy)}
+	}
+	if err := o.up.check(); err != nil {
+		return exitError{exitUsage, err}
+	}
+	if err := o.site.check(o.up, o.deploy); err != nil {
+		return exitError{exitUsage, err}
+	}
+	c, err := findCheckout()
+	if err != nil {
+		return err
+	}
+	if o.deploy == argocd.Name && !o.dirty {
+		if err := argocd.CheckClean(ctx, c.repository.Root()); err != nil {
+			return exitError{exitUsage, err}
+		}
+	}
+	if err := c.choose(&o); err != nil {
+		return exitError{exitUsage, err}
+	}
+	if o.site.printRBAC {
+		return c.printRBAC(stdout, o.only)
+	}
+	lock, err := c.dirs.Lock()
+	if err != nil {
+		return exitError{exitNoCluster, err}
+	}
+	defer lock.Close()
+
+	on, err := c.site(ctx, o)
+	if err != nil {
+		return err
+	}
+	plan, err := c.planOf(o, on.architectures, experiment.Prove)
+	if err != nil {
+		return exitError{exitUsage, err}
+	}
+	if on.admit != nil {
+		if err := on.admit(ctx); err != nil {
+			return err
+		}
+	}
+	expected, err := plan.expected(on.boots, runtime.NumCPU())
+	if err != nil {
+		return exitError{exitUsage, err}
+	}
+	fmt.Fprintln(os.Stderr, "lab: "+expected)
+	p := newPrinter(plan.steps() + on.steps)
+	running, err := on.up(ctx, p, plan.components())
+	if err != nil {
+		return exitError{exitNoCluster, err}
+	}
+	disposable := on.down != nil && !o.keep
+	result, err := plan.measureEarly(ctx, c, running, disposable, p)
+	if disposable {
+		if downErr := on.down(ctx); downErr != nil {
+			err = errors.Join(err, fmt.Errorf("taking the cluster down: %w", downErr))
+		}
+	}
+	if on.down != nil && o.keep {
+		fmt.Fprintf(os.Stderr, "lab: the %s cluster is kept: KUBECONFIG=%s; `lab down` ends it\n", running.Kind(), running.Kubeconfig())
+	}
+	if result.Started.IsZero() {
+		if _, coded := errors.AsType[exitError](err); coded {
+			return err
+		}
+		return exitError{exitFailed, err}
+	}
+	if o.output == "json" {
+		err = errors.Join(err, writeJSON(stdout, result))
+	} else {
+		err = errors.Join(err, report.Table(stdout, result, report.Style{Color: colored(stdout)}))
+	}
+	if err != nil {
+		return exitError{exitFailed, err}
+	}
+	require := o.require
+	if require == nil {
+		result = report.WithinReach(result)
+		if !o.keep {
+			require = plan.runnable()
+		}
+	}
+	if short := report.Shortcomings(result, require); len(short) > 0 {
+		return exitError{report.ExitCode(result, require), errors.New(strings.Join(short, "\nlab: "))}
+	}
+	return nil
+}
+
+// choose fills in the defaults of --only and --require and checks the names.
+func (c checkout) choose(o *runOptions) error {
+	known, err := c.repository.All()
+	if o.deploy == argocd.Name { // which has an Application for each overlay, none for a variant
+		known, err = c.repository.List()
+	}
+	if err != nil {
+		return err
+	}
+	for _, value := range o.images {
+		g, err := image.ParseGiven(value)
+		if err != nil {
+			return fmt.Errorf("--image %w", err)
+		}
+		o.given = append(o.given, g)
+	}
+	requirable := slices.Clone(known)
+	if o.deploy == argocd.Name {
+		requirable = append(requirable, argocd.Name)
+	}
+	for _, given := range []struct{ names, known []string }{{o.only, known}, {o.require, requirable}} {
+		for _, n := range given.names {
+			if !slices.Contains(given.known, n) {
+				return fmt.Errorf("unknown overlay %q: expected one of %s", n, strings.Join(given.known, ", "))
+			}
+		}
+	}
+	if len(o.only) == 0 {
+		o.only = known
+	}
+	for _, n := range o.require {
+		if n != argocd.Name && !slices.Contains(o.only, n) {
+			return fmt.Errorf("--require %s: it is not in --only %s", n, strings.Join(o.only, ","))
+		}
+	}
+	// A broken overlay is found before anything is built.
+	for _, n := range o.only {
+		if _, err := c.repository.Render(n); err != nil {
+			return err
+		}
+	}
+	return nil
+}

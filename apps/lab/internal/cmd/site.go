@@ -1,0 +1,295 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+	"sigs.k8s.io/yaml"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/argocd"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider/external"
+)
+
+// roleName is that of the ClusterRole which --print-rbac prints.
+const roleName = "grpc-lb-lab"
+
+// pullTime is what the first pods may take on a cluster that pulls their images.
+const pullTime = 3 * time.Minute
+
+// atOnce is how many strategies run at once beside what else runs on a cluster of
+// others.
+const atOnce = 3
+
+// siteOptions say which cluster a run measures.
+type siteOptions struct {
+	context   string
+	registry  string
+	push, yes bool
+	printRBAC bool
+	at        *image.Registry // parsed registry
+}
+
+func (o *siteOptions) flags(f *pflag.FlagSet) {
+	f.StringVar(&o.context, "context", "", "`name` of a context of your kubeconfig: measure on that cluster, and install nothing beside the overlays")
+	f.StringVar(&o.registry, "registry", "", "with --context: `HOST/PATH` from which its nodes pull the lab's images")
+	f.BoolVar(&o.push, "push", false, "with --registry: push the lab's images there first")
+	f.BoolVar(&o.yes, "yes", false, "with --context: do not ask before namespaces are created")
+	f.BoolVar(&o.printRBAC, "print-rbac", false, "print the least rights that a run with --context needs, and do nothing else")
+}
+
+// check looks for contradictions in the flags.
+func (o *siteOptions) check(up upOptions, deploy string) (err error) {
+	switch {
+	case o.context == "" && (o.registry != "" || o.push || o.yes):
+		return errors.New("--registry, --push and --yes are about the cluster of --context: name one")
+	case o.context == "":
+		return nil
+	case up.cluster != "" || up.nodeImage != "":
+		return fmt.Errorf("--cluster and --node-image boot a cluster and --context %s names one: give one of the two", o.context)
+	case deploy == argocd.Name:
+		return errors.New("--deploy argocd installs Argo CD, and the lab installs nothing on the cluster of --context: apply argocd/root.yaml there yourself")
+	case o.registry == "" && !o.printRBAC:
+		return fmt.Errorf("--context %s: its nodes pull the lab's images from a registry: give --registry HOST/PATH, and --push to put them there", o.context)
+	case o.registry == "":
+		return nil
+	}
+	registry, err := image.ParseRegistry(o.registry)
+	if err != nil {
+		return fmt.Errorf("--registry: %w", err)
+	}
+	o.at = &registry
+	return nil
+}
+
+// site is the cluster that a run measures.
+type site struct {
+	// architectures are those of the nodes.
+	architectures nodeArchitectures
+	// admit asks those who must agree, before anything is built; it may be nil.
+	admit func(context.Context) error
+	// steps counts what up reports.
+	steps int
+	// boots is what the cluster is made of that up boots.
+	boots []component.Component
+	up    func(context.Context, progress.Reporter, []component.Component) (cluster.Cluster, error)
+	// down undoes up; it is nil where that boots nothing.
+	down func(context.Context) error
+}
+
+// nodeArchitectures are those for which images are made, such as arm64.
+type nodeArchitectures struct {
+	all []string
+	// assumed says that the cluster did not tell them.
+	assumed bool
+}
+
+// foreign says why images with this machine's libraries do not run on the nodes; it
+// is empty where they do.
+func (n nodeArchitectures) foreign() string {
+	if runtime.GOOS == "linux" && slices.Equal(n.all, []string{runtime.GOARCH}) {
+		return ""
+	}
+	return fmt.Sprintf("are packed with this machine's libraries, which are of %s/%s, and the nodes are linux/%s: it needs a Linux machine like them",
+		runtime.GOOS, runtime.GOARCH, strings.Join(n.all, " and linux/"))
+}
+
+// site chooses the cluster and finds what its nodes are.
+func (c checkout) site(ctx context.Context, o runOptions) (site, error) {
+	if o.site.context != "" {
+		return c.existingSite(ctx, o)
+	}
+	return c.ownSite(ctx, o.up, o.keep)
+}
+
+// ownSite is the checkout's cluster that is up, or one that is booted.
+func (c checkout) ownSite(ctx context.Context, o upOptions, keep bool) (site, error) {
+	of, running, err := c.clusters.Find(ctx)
+	if err != nil {
+		return site{}, exitError{exitNoCluster, err}
+	}
+	if running != nil {
+		if o.cluster != "" && o.cluster != of.Name() {
+			return site{}, exitError{exitNoCluster, fmt.Errorf("--cluster %s: this checkout's %s cluster is up: end it with `lab down`, or leave the flag out", o.cluster, of.Name())}
+		}
+		s := site{architectures: architecturesOf(ctx, running)}
+		s.up = func(context.Context, progress.Reporter, []component.Component) (cluster.Cluster, error) {
+			return running, nil
+		}
+		return s, nil
+	}
+	from, err := c.clusters.Choose(ctx, o.cluster)
+	if err != nil {
+		return site{}, exitError{exitNoCluster, err}
+	}
+	builder, err := c.builder(o.components)
+	if err != nil {
+		return site{}, exitError{exitUsage, err}
+	}
+	options := provider.Options{Builder: builder, Nodes: o.nodes, APIPort: o.apiPort, NodeImage: o.nodeImage, Patience: o.patience, Detached: keep}
+	s := site{steps: from.Steps(options), boots: from.Components()}
+	arch, err := from.Architecture(ctx)
+	if err != nil {
+		return site{}, exitError{exitNoCluster, err}
+	}
+	s.architectures.all = []string{arch}
+	s.up = func(ctx context.Context, p progress.Reporter, builds []component.Component) (cluster.Cluster, error) {
+		options.Progress, options.Builds = p, builds
+		on, err := from.Up(ctx, options)
+		if !errors.Is(err, provider.ErrNoImage) {
+			return on, err
+		}
+		next := c.clusters.After(ctx, from)
+		if o.cluster != "" || next == nil {
+			return nil, fmt.Errorf("%w: name one that can be had by --node-image, or take --cluster %s, on Linux and as root", err, provider.Builtin)
+		}
+		fmt.Fprintf(os.Stderr, "lab: %v\nlab: so --cluster %s is taken instead\n", err, next.Name())
+		from = next
+		return from.Up(ctx, options)
+	}
+	s.down = func(ctx context.Context) error { return from.Down(ctx) }
+	return s, nil
+}
+
+func architecturesOf(ctx context.Context, on cluster.Cluster) nodeArchitectures {
+	all, known := on.Architectures(ctx)
+	return nodeArchitectures{all, !known}
+}
+
+// existingSite connects. Before anything is built admit makes sure that the run can
+// do what it must and may do it.
+func (c checkout) existingSite(ctx context.Context, o runOptions) (site, error) {
+	var s site
+	on, err := external.Connect(ctx, external.Options{Context: o.site.context, Registry: o.site.at, Push: o.site.push})
+	if errors.Is(err, external.ErrNoContext) {
+		return s, exitError{exitUsage, err}
+	}
+	if err != nil {
+		return s, exitError{exitNoCluster, err}
+	}
+	s.architectures = architecturesOf(ctx, on)
+	s.admit = func(ctx context.Context) error { return c.admit(ctx, o, on) }
+	s.up = func(context.Context, progress.Reporter, []component.Component) (cluster.Cluster, error) {
+		return on, nil
+	}
+	return s, nil
+}
+
+// admit asks the API server for rights and the user for permission.
+func (c checkout) admit(ctx context.Context, o runOptions, on *external.Cluster) error {
+	rights, err := c.rights(o.only)
+	if err != nil {
+		return exitError{exitUsage, err}
+	}
+	var namespaces []string
+	for _, name := range o.only {
+		namespaces = append(namespaces, overlay.Namespace(name))
+	}
+	left, err := on.Preflight(ctx, namespaces, rights)
+	if o.site.push {
+		err = errors.Join(err, o.site.at.CheckPush(ctx))
+	}
+	if err != nil {
+		return exitError{exitNoCluster, errors.New(strings.ReplaceAll(err.Error(), "\n", "\nlab: "))}
+	}
+	if o.site.yes {
+		return nil
+	}
+	plans := fmt.Sprintf("context %s is %s, Kubernetes %s. This run", o.site.context, on.Host(), on.Versions()["kubernetes"])
+	return confirm(os.Stdin, os.Stderr, term.IsTerminal(int(os.Stdin.Fd())), plans+o.announced(namespaces, left))
+}
+
+// announced says what a run does to somebody else's cluster.
+func (o runOptions) announced(namespaces, left []string) string {
+	var b strings.Builder
+	if len(left) > 0 {
+		fmt.Fprintf(&b, " deletes what an earlier run left, %s,", strings.Join(left, ", "))
+	}
+	if o.site.push {
+		fmt.Fprintf(&b, " pushes images to %s,", o.site.at)
+	}
+	end := "deletes them at its end"
+	if o.keep {
+		end = "leaves them"
+	}
+	fmt.Fprintf(&b, " creates the namespaces %s and %s", strings.Join(namespaces, ", "), end)
+	return b.String()
+}
+
+// confirm asks on a terminal; without one it says how to go on.
+func confirm(in io.Reader, out io.Writer, terminal bool, what string) error {
+	if !terminal {
+		return exitError{exitUsage, fmt.Errorf("%s: without a terminal nobody can be asked: give --yes", what)}
+	}
+	if _, err := fmt.Fprintf(out, "lab: %s.\nGo on? [y/N] ", what); err != nil {
+		return exitError{exitNoCluster, err}
+	}
+	answer, err := bufio.NewReader(in).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return exitError{exitNoCluster, err}
+	}
+	if !slices.Contains([]string{"y", "yes"}, strings.ToLower(strings.TrimSpace(answer))) {
+		return exitError{exitNoCluster, fmt.Errorf("nothing was done: the answer was %q", cmp.Or(strings.TrimSpace(answer), "no"))}
+	}
+	return nil
+}
+
+// rights returns what running the overlays takes on a cluster of others.
+func (c checkout) rights(overlays []string) ([]kube.Right, error) {
+	strategies, err := experiment.Named(c.repository, overlays)
+	if err != nil {
+		return nil, err
+	}
+	var all []kube.Right
+	for _, s := range strategies {
+		rendered, err := c.repository.Render(s.Name)
+		if err != nil {
+			return nil, err
+		}
+		objects, err := overlay.Unstructured(rendered)
+		if err != nil {
+			return nil, err
+		}
+		some, err := experiment.Rights(s, objects)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, some...)
+	}
+	return all, nil
+}
+
+// printRBAC prints the least role of a run.
+func (c checkout) printRBAC(w io.Writer, overlays []string) error {
+	rights, err := c.rights(overlays)
+	if err != nil {
+		return exitError{exitUsage, err}
+	}
+	role, err := yaml.Marshal(kube.ClusterRole(roleName, rights...))
+	if err != nil {
+		return exitError{exitFailed, err}
+	}
+	_, err = fmt.Fprintf(w, `# The least rights of lab run --context NAME --only %s.
+# It is a ClusterRole because its namespaces are not there before the run. Bind it:
+#   kubectl create clusterrolebinding %s --clusterrole=%[2]s --user=USER
+%s`, strings.Join(overlays, ","), roleName, role)
+	return err
+}

@@ -1,8 +1,0 @@
-package existing
-
-// What only tests outside of the package reach for.
-var (
-	Skew          = skew
-	Leftovers     = leftovers
-	ParseCorefile = parseCorefile
-)
