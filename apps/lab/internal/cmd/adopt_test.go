@@ -17,7 +17,7 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )
 
@@ -157,7 +157,7 @@ func others(like string) map[string]string {
 func strategies() []string {
 	var names []string
 	for _, s := range experiment.Strategies {
-		if !slices.ContainsFunc(overlay.Variants, func(v overlay.Variant) bool { return v.Name == s.Name }) {
+		if !slices.ContainsFunc(manifest.Variants, func(v manifest.Variant) bool { return v.Name == s.Name }) {
 			names = append(names, s.Name)
 		}
 	}

@@ -16,16 +16,16 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
 // checked is the outcome of a check.
 type checked struct {
-	Overlays   []string            `json:"overlays"`
-	Rules      int                 `json:"rules"`
-	Violations []overlay.Violation `json:"violations"`
+	Overlays   []string             `json:"overlays"`
+	Rules      int                  `json:"rules"`
+	Violations []manifest.Violation `json:"violations"`
 	// Notes are about what is right, and does less than it seems to.
-	Notes []overlay.Violation `json:"notes,omitempty"`
+	Notes []manifest.Violation `json:"notes,omitempty"`
 	// Follows holds, by overlay, the strategy of another name that it follows.
 	Follows map[string]string `json:"follows,omitempty"`
 	// NotRun says why --live judged none, or not all.
@@ -55,7 +55,7 @@ judge everything.`,
 			if err != nil {
 				return err
 			}
-			found := checked{Overlays: overlays, Rules: len(overlay.Rules)}
+			found := checked{Overlays: overlays, Rules: len(manifest.Rules)}
 			if found.Violations, err = c.repository.Check(overlays...); err != nil {
 				return exitError{exitUsage, err}
 			}
@@ -100,7 +100,7 @@ judge everything.`,
 func (c checked) write(w io.Writer, output string) error {
 	if output == "json" {
 		if c.Violations == nil {
-			c.Violations = []overlay.Violation{}
+			c.Violations = []manifest.Violation{}
 		}
 		return writeJSON(w, c)
 	}
@@ -140,7 +140,7 @@ func (c checkout) follows(overlays []string) map[string]string {
 }
 
 // admitted is the rule of --live.
-var admitted = overlay.Rule{Name: "api-server", Remedy: "mend what the API server refuses"}
+var admitted = manifest.Rule{Name: "api-server", Remedy: "mend what the API server refuses"}
 
 // checkLive has the checkout's cluster, where one is up, judge every object of
 // overlays whose namespaces are there, and stores nothing.
@@ -159,7 +159,7 @@ func (c checkout) checkLive(ctx context.Context, found *checked) error {
 		return exitError{exitNoCluster, err}
 	}
 	for _, name := range found.Overlays {
-		namespace := overlay.Namespace(name)
+		namespace := manifest.Namespace(name)
 		_, err := client.Typed.CoreV1().Namespaces().Get(ctx, namespace, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			found.NotRun = append(found.NotRun, fmt.Sprintf("no namespace %s: deploy %s first", namespace, name))

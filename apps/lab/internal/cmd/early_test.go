@@ -15,7 +15,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/dirs"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/argocd"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )
@@ -26,7 +26,7 @@ var thisMachine = nodeArchitectures{all: []string{runtime.GOARCH}}
 // emptyCheckout is this repository with an empty cache.
 func emptyCheckout(t *testing.T) checkout {
 	t.Helper()
-	repository, err := overlay.Find(repositoryRoot)
+	repository, err := manifest.Find(repositoryRoot)
 	if err != nil {
 		t.Fatal(err)
 	}

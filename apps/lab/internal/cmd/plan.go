@@ -22,7 +22,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/argocd"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/istio"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/thirdparty"
@@ -410,7 +410,7 @@ func (p *plan) rename() error {
 		return nil
 	}
 	for _, ref := range p.refs() {
-		name, _, _ := overlay.SplitReference(ref)
+		name, _, _ := manifest.SplitReference(ref)
 		p.images[name] = ref
 	}
 	for name, ref := range p.images {

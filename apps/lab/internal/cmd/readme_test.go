@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report/costs"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report/slow"
 )
@@ -101,7 +101,7 @@ func TestReadmePaths(t *testing.T) {
 		}
 	}
 	for _, s := range experiment.Strategies {
-		if slices.ContainsFunc(overlay.Variants, func(v overlay.Variant) bool { return v.Name == s.Name }) {
+		if slices.ContainsFunc(manifest.Variants, func(v manifest.Variant) bool { return v.Name == s.Name }) {
 			continue
 		}
 		for _, want := range []string{"| [`" + s.Name + "`](overlays/", "\n### " + s.Name + ": ", "`kubectl apply -k overlays/" + s.Name + "`"} {

@@ -15,7 +15,7 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/dirs"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider"
 )
@@ -47,17 +47,17 @@ refuted or a required one not proven; 2 wrong usage; 3 no cluster could be had.`
 
 // checkout is this repository and what the lab keeps for it.
 type checkout struct {
-	repository *overlay.Repository
+	repository *manifest.Repository
 	dirs       dirs.Dirs
 	clusters   provider.Set
 }
 
-func newCheckout(r *overlay.Repository, d dirs.Dirs) checkout {
+func newCheckout(r *manifest.Repository, d dirs.Dirs) checkout {
 	return checkout{r, d, provider.All(d, r.Root())}
 }
 
 func findCheckout() (checkout, error) {
-	repository, err := overlay.Find(".")
+	repository, err := manifest.Find(".")
 	if err != nil {
 		return checkout{}, exitError{exitUsage, err}
 	}

@@ -23,7 +23,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/argocd"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider/external"
@@ -201,7 +201,7 @@ func (c checkout) admit(ctx context.Context, o runOptions, on *external.Cluster)
 	}
 	var namespaces []string
 	for _, name := range o.only {
-		namespaces = append(namespaces, overlay.Namespace(name))
+		namespaces = append(namespaces, manifest.Namespace(name))
 	}
 	left, err := on.Preflight(ctx, namespaces, rights)
 	if o.site.push {
@@ -264,7 +264,7 @@ func (c checkout) rights(overlays []string) ([]kube.Right, error) {
 		if err != nil {
 			return nil, err
 		}
-		objects, err := overlay.Unstructured(rendered)
+		objects, err := manifest.Unstructured(rendered)
 		if err != nil {
 			return nil, err
 		}

@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/mod/modfile"
 
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
 // Every command, path and overlay in a workflow exists, and those that anyone may
@@ -56,7 +56,7 @@ func TestWorkflowCommandsReject(t *testing.T) {
 		{name: "package", run: "go test ./apps/none/...", want: "apps/none"},
 		{name: "in_a_condition", run: "if [ -s x ]; then go test ./apps/none; fi", want: "apps/none"},
 		{name: "in_a_substitution", run: `echo "$(go test ./apps/none)"`, want: "apps/none"},
-		{name: "no_test", run: "go test ./apps/lab/internal/overlay -run Golten", want: "no test matches Golten"},
+		{name: "no_test", run: "go test ./apps/lab/internal/manifest -run Golten", want: "no test matches Golten"},
 		{name: "module", run: "go tool -modfile=apps/lab/components/none/go.mod x", want: "components/none"},
 		{name: "tool", run: "go tool -modfile=apps/lab/components/buf/go.mod buff lint", want: "no tool buff"},
 		{name: "built_tool", run: `go -C apps/lab/components/ko build -o "$RUNNER_TEMP/ko" github.com/google/koo`, want: "no tool github.com/google/koo"},
@@ -121,7 +121,7 @@ func (j job) commands(t *testing.T) []command {
 // jobProblems says what in a job does not exist.
 func jobProblems(t *testing.T, j job) []string {
 	t.Helper()
-	repository, err := overlay.Find(repositoryRoot)
+	repository, err := manifest.Find(repositoryRoot)
 	if err != nil {
 		t.Fatal(err)
 	}

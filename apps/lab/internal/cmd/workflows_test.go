@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
 
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
 // workflow is the part of a GitHub workflow that the tests are about.
@@ -248,7 +248,7 @@ func TestWorkflowMatrix(t *testing.T) {
 	if err := json.Unmarshal([]byte(strings.TrimPrefix(string(written), "names=")), &got); err != nil {
 		t.Fatalf("%s: %v", written, err)
 	}
-	repository, err := overlay.Find(repositoryRoot)
+	repository, err := manifest.Find(repositoryRoot)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
 // Change is what became of an overlay or of an object.
@@ -38,7 +38,7 @@ type Unit struct {
 	// Refused holds, for objects of After, why the API server takes them not.
 	Refused map[*unstructured.Unstructured]string
 	// Ignored is what Argo CD leaves alone of objects that are there.
-	Ignored overlay.Ignored
+	Ignored manifest.Ignored
 }
 
 // Result is what differs. It is what `lab diff -o json` prints.

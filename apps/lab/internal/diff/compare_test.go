@@ -9,7 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/diff"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
 const deployment = `
@@ -76,7 +76,7 @@ spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
 
 func decode(t *testing.T, documents ...string) []*unstructured.Unstructured {
 	t.Helper()
-	objects, err := overlay.Unstructured([]byte(strings.Join(documents, "\n---\n")))
+	objects, err := manifest.Unstructured([]byte(strings.Join(documents, "\n---\n")))
 	if err != nil {
 		t.Fatal(err)
 	}

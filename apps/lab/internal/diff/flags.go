@@ -9,7 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
 // Flag names something that hurts, and says in a sentence what.
@@ -31,7 +31,7 @@ const (
 var Flags = []string{FlagImage, FlagRBAC, FlagImmutable, FlagPruned, FlagIgnored}
 
 // flags returns what hurts in the change of a pair with the given contents.
-func (p pair) flags(before, after map[string]any, refused string, ignored overlay.Ignored) []Flag {
+func (p pair) flags(before, after map[string]any, refused string, ignored manifest.Ignored) []Flag {
 	var all []Flag
 	flag := func(name string, texts []string) {
 		for _, t := range texts {
@@ -104,8 +104,8 @@ func images(before, after map[string]any) []string {
 // kept says what an image keeps that should change with the rest of it: the digest
 // decides what runs, and the tag is what people read.
 func kept(before, after string) string {
-	name, tag, digest := overlay.SplitReference(before)
-	newName, newTag, newDigest := overlay.SplitReference(after)
+	name, tag, digest := manifest.SplitReference(before)
+	newName, newTag, newDigest := manifest.SplitReference(after)
 	switch {
 	case digest == "" || newDigest == "":
 		return ""

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
 // defaultBases are tried in this order where no ref is given.
@@ -92,7 +92,7 @@ func isCommit(ctx context.Context, root, ref string) bool {
 // Extract writes the commit's files to an empty directory and returns the
 // checkout in it. Unlike an archive they are what git would check out, whatever
 // .gitattributes leaves out of archives. The clone's index stays as it is.
-func (b Base) Extract(ctx context.Context, root, dir string) (*overlay.Repository, error) {
+func (b Base) Extract(ctx context.Context, root, dir string) (*manifest.Repository, error) {
 	below, err := git(ctx, root, nil, "rev-parse", "--show-prefix")
 	if err != nil {
 		return nil, err
@@ -110,7 +110,7 @@ func (b Base) Extract(ctx context.Context, root, dir string) (*overlay.Repositor
 		return nil, err
 	}
 	at := filepath.Join(tree, filepath.FromSlash(below))
-	repository, err := overlay.Find(at)
+	repository, err := manifest.Find(at)
 	if err != nil || repository.Root() != at {
 		return nil, fmt.Errorf("%s holds no checkout of this repository: name another ref with --base", b)
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/diff"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
 // gitEnv keeps the machine's configuration, and the repository whose hook may
@@ -115,7 +115,7 @@ func against(t *testing.T, root, ref string, names ...string) diff.Result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	after, err := overlay.Find(root)
+	after, err := manifest.Find(root)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,7 +279,7 @@ func prefixed(prefix string, files map[string]string) map[string]string {
 // that say which.
 func TestRenderedErrors(t *testing.T) {
 	root := repository(t)
-	after, err := overlay.Find(root)
+	after, err := manifest.Find(root)
 	if err != nil {
 		t.Fatal(err)
 	}

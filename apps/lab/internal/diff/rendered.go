@@ -11,7 +11,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
 // ArgoCD is the name of what is rendered from argocd/, with root.yaml, which is
@@ -20,7 +20,7 @@ const ArgoCD = "argocd"
 
 // Names returns what can be compared: first what is deployed, the overlays of
 // any of the checkouts and argocd, and then the variants.
-func Names(checkouts ...*overlay.Repository) (deployed, variants []string, err error) {
+func Names(checkouts ...*manifest.Repository) (deployed, variants []string, err error) {
 	for _, c := range checkouts {
 		names, err := c.List()
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -30,7 +30,7 @@ func Names(checkouts ...*overlay.Repository) (deployed, variants []string, err e
 	}
 	slices.Sort(deployed)
 	deployed = append(slices.Compact(deployed), ArgoCD)
-	for _, v := range overlay.Variants {
+	for _, v := range manifest.Variants {
 		variants = append(variants, v.Name)
 	}
 	return deployed, variants, nil
@@ -38,7 +38,7 @@ func Names(checkouts ...*overlay.Repository) (deployed, variants []string, err e
 
 // Choose returns the names that were asked for, each once, or all that is
 // deployed. An unknown name is an error.
-func Choose(asked []string, checkouts ...*overlay.Repository) ([]string, error) {
+func Choose(asked []string, checkouts ...*manifest.Repository) ([]string, error) {
 	deployed, variants, err := Names(checkouts...)
 	if err != nil || len(asked) == 0 {
 		return deployed, err
@@ -47,7 +47,7 @@ func Choose(asked []string, checkouts ...*overlay.Repository) ([]string, error) 
 	var names []string
 	for _, name := range asked {
 		if !slices.Contains(known, name) {
-			return nil, &overlay.UnknownError{Name: name, Known: known}
+			return nil, &manifest.UnknownError{Name: name, Known: known}
 		}
 		if !slices.Contains(names, name) {
 			names = append(names, name)
@@ -57,7 +57,7 @@ func Choose(asked []string, checkouts ...*overlay.Repository) ([]string, error) 
 }
 
 // Rendered renders the named units of two checkouts.
-func Rendered(before, after *overlay.Repository, names []string) ([]Unit, error) {
+func Rendered(before, after *manifest.Repository, names []string) ([]Unit, error) {
 	var units []Unit
 	ignored := after.Ignored()
 	for _, name := range names {
@@ -83,7 +83,7 @@ func Rendered(before, after *overlay.Repository, names []string) ([]Unit, error)
 
 // Render returns the objects of an overlay, a variant or argocd, and whether the
 // checkout has it.
-func Render(checkout *overlay.Repository, name string) (objects []*unstructured.Unstructured, exists bool, err error) {
+func Render(checkout *manifest.Repository, name string) (objects []*unstructured.Unstructured, exists bool, err error) {
 	for _, dir := range dirs(name) {
 		if _, err := os.Stat(filepath.Join(checkout.Root(), dir)); errors.Is(err, fs.ErrNotExist) {
 			return nil, false, nil
@@ -98,7 +98,7 @@ func Render(checkout *overlay.Repository, name string) (objects []*unstructured.
 	if err != nil {
 		return nil, false, err
 	}
-	if objects, err = overlay.Unstructured(rendered); err != nil || name != ArgoCD {
+	if objects, err = manifest.Unstructured(rendered); err != nil || name != ArgoCD {
 		return objects, true, err
 	}
 	root, err := os.ReadFile(filepath.Join(checkout.Root(), ArgoCD, "root.yaml"))
@@ -108,7 +108,7 @@ func Render(checkout *overlay.Repository, name string) (objects []*unstructured.
 	if err != nil {
 		return nil, false, err
 	}
-	top, err := overlay.Unstructured(root)
+	top, err := manifest.Unstructured(root)
 	if err != nil {
 		return nil, false, fmt.Errorf("argocd/root.yaml: %w", err)
 	}
@@ -120,7 +120,7 @@ func dirs(name string) []string {
 	if name == ArgoCD {
 		return []string{ArgoCD}
 	}
-	for _, v := range overlay.Variants {
+	for _, v := range manifest.Variants {
 		if v.Name == name {
 			all := []string{path.Join("overlays", v.Overlay)}
 			for _, c := range v.Components {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
 // deploymentOf is a Deployment with one container.
@@ -61,7 +61,7 @@ func TestConnectionAge(t *testing.T) {
 
 // Of all overlays only the variants that say so let connections end.
 func TestConnectionAgeOfEveryOverlay(t *testing.T) {
-	repository, err := overlay.Find(".")
+	repository, err := manifest.Find(".")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func TestConnectionAgeOfEveryOverlay(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		objects, err := overlay.Unstructured(rendered)
+		objects, err := manifest.Unstructured(rendered)
 		if err != nil {
 			t.Fatal(err)
 		}

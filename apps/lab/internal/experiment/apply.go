@@ -12,7 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
 // FieldManager owns the fields that the lab changes.
@@ -40,7 +40,7 @@ func marked(objects []*unstructured.Unstructured, run string) []*unstructured.Un
 // component reads the Deployment that plays the part out of a rendering.
 func component(objects []*unstructured.Unstructured, part string) (*appsv1.Deployment, error) {
 	for _, o := range objects {
-		if o.GetKind() == "Deployment" && o.GetLabels()[overlay.ComponentLabel] == part {
+		if o.GetKind() == "Deployment" && o.GetLabels()[manifest.ComponentLabel] == part {
 			d, err := deployment(objects, o.GetName())
 			if err == nil && containerOf(d.Spec.Template.Spec, d.Name) != 0 {
 				err = fmt.Errorf("the first container of Deployment/%s has another name", d.Name)
@@ -48,7 +48,7 @@ func component(objects []*unstructured.Unstructured, part string) (*appsv1.Deplo
 			return d, err
 		}
 	}
-	return nil, fmt.Errorf("the rendering has no Deployment labelled %s: %s", overlay.ComponentLabel, part)
+	return nil, fmt.Errorf("the rendering has no Deployment labelled %s: %s", manifest.ComponentLabel, part)
 }
 
 // deployment reads the named Deployment out of a rendering.

@@ -15,7 +15,7 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )
 
@@ -69,10 +69,10 @@ func newArena(s Strategy, on cluster.Cluster, k *kube.Client, namespace string, 
 
 // read takes from a rendering what experiments need of it.
 func (a *arena) read(objects []*unstructured.Unstructured) (err error) {
-	if a.servers, err = component(objects, overlay.Server); err != nil {
+	if a.servers, err = component(objects, manifest.Server); err != nil {
 		return err
 	}
-	if a.clients, err = component(objects, overlay.Client); err != nil {
+	if a.clients, err = component(objects, manifest.Client); err != nil {
 		return err
 	}
 	a.facts.Server, a.facts.Client = a.servers.Name, a.clients.Name

@@ -22,7 +22,7 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
 // The lab takes a name that is free, deletes what an earlier run left, and
@@ -105,7 +105,7 @@ func TestReadyPods(t *testing.T) {
 // A probe is the overlay's own client with other arguments, and no selector or
 // budget of any overlay counts it as one of its pods.
 func TestProbeJobOfEveryOverlay(t *testing.T) {
-	repository, err := overlay.Find(".")
+	repository, err := manifest.Find(".")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func TestProbeJobOfEveryOverlay(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			objects, err := overlay.Decode(rendered)
+			objects, err := manifest.Decode(rendered)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -159,7 +159,7 @@ func TestProbeJobOfEveryOverlay(t *testing.T) {
 // Every strategy of the lab is an overlay on disk or a variant, and every variant
 // a strategy. An overlay of another name is someone's own.
 func TestStrategiesAreOverlays(t *testing.T) {
-	repository, err := overlay.Find(".")
+	repository, err := manifest.Find(".")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +174,7 @@ func TestStrategiesAreOverlays(t *testing.T) {
 			t.Errorf("strategy %s is neither an overlay nor a variant", s.Name)
 		}
 	}
-	for _, v := range overlay.Variants {
+	for _, v := range manifest.Variants {
 		if !declared[v.Name] {
 			t.Errorf("variant %s is no strategy", v.Name)
 		}
@@ -184,7 +184,7 @@ func TestStrategiesAreOverlays(t *testing.T) {
 // An overlay of another name is measured, beside the strategy that it follows, as
 // that, but by no claim about that one's own files; what does not exist is not.
 func TestNamed(t *testing.T) {
-	from, err := overlay.Find(".")
+	from, err := manifest.Find(".")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +200,7 @@ func TestNamed(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(root, "go.mod"), []byte("module github.com/grpc-lb/grpc-lb\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	repository, err := overlay.Find(root)
+	repository, err := manifest.Find(root)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,16 +231,16 @@ func TestNamed(t *testing.T) {
 // A part is found by its label, and refused where its container could not be.
 func TestComponent(t *testing.T) {
 	for _, test := range []struct{ name, label, container, want string }{
-		{name: "labelled", label: overlay.Server, container: "till"},
-		{name: "another_part", label: overlay.Client, container: "till", want: "no Deployment labelled app.kubernetes.io/component: server"},
-		{name: "another_container", label: overlay.Server, container: "shop", want: "first container of Deployment/till has another name"},
+		{name: "labelled", label: manifest.Server, container: "till"},
+		{name: "another_part", label: manifest.Client, container: "till", want: "no Deployment labelled app.kubernetes.io/component: server"},
+		{name: "another_container", label: manifest.Server, container: "shop", want: "first container of Deployment/till has another name"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			objects, err := overlay.Unstructured([]byte("kind: Deployment\nmetadata: {name: till, labels: {app.kubernetes.io/component: " + test.label + "}}\nspec: {replicas: 3, template: {spec: {containers: [{name: " + test.container + "}]}}}\n"))
+			objects, err := manifest.Unstructured([]byte("kind: Deployment\nmetadata: {name: till, labels: {app.kubernetes.io/component: " + test.label + "}}\nspec: {replicas: 3, template: {spec: {containers: [{name: " + test.container + "}]}}}\n"))
 			if err != nil {
 				t.Fatal(err)
 			}
-			found, err := experiment.Component(objects, overlay.Server)
+			found, err := experiment.Component(objects, manifest.Server)
 			if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error %v, want %q", err, test.want)
 			}
@@ -253,7 +253,7 @@ func TestComponent(t *testing.T) {
 
 // No overlay carries the mark by which the lab knows its own namespaces.
 func TestOverlaysDoNotCarryTheMark(t *testing.T) {
-	repository, err := overlay.Find(".")
+	repository, err := manifest.Find(".")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/loadgen/latency"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )
 
@@ -248,7 +248,7 @@ func TestChangeOf(t *testing.T) {
 
 // What an application changes for each strategy is what its overlay shows.
 func TestChangeOfEveryOverlay(t *testing.T) {
-	repository, err := overlay.Find(".")
+	repository, err := manifest.Find(".")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -257,7 +257,7 @@ func TestChangeOfEveryOverlay(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		objects, err := overlay.Unstructured(rendered)
+		objects, err := manifest.Unstructured(rendered)
 		if err != nil {
 			t.Fatal(err)
 		}

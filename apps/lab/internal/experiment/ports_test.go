@@ -19,7 +19,7 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
 // holding is a container that takes those ports of its node; 0 is one of its own.
@@ -99,7 +99,7 @@ func TestTakenPorts(t *testing.T) {
 // The node proxies' account and ports are those of the DaemonSet that the
 // strategy names; a strategy without one has none.
 func TestProxyOf(t *testing.T) {
-	repository, err := overlay.Find(".")
+	repository, err := manifest.Find(".")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +107,7 @@ func TestProxyOf(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	objects, err := overlay.Unstructured(rendered)
+	objects, err := manifest.Unstructured(rendered)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
 const preflightTimeout = time.Minute
@@ -46,11 +46,11 @@ func (r *run) preflight(ctx context.Context, client *kube.Client, id string) (fo
 	if err != nil {
 		return nil, err
 	}
-	typed, err := overlay.Decode(rendered)
+	typed, err := manifest.Decode(rendered)
 	if err != nil {
 		return nil, err
 	}
-	if err := overlay.Check(r.strategy.Name, typed); err != nil {
+	if err := manifest.Check(r.strategy.Name, typed); err != nil {
 		wrong("%v", err)
 	}
 	account, ports, err := r.proxy()

@@ -8,7 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
 // access is a rule of rights: every verb on every resource of a group.
@@ -54,7 +54,7 @@ var (
 // it applies the overlay, grants what the overlay grants, measures and deletes
 // the namespace. Objects are the overlay's rendering.
 func Rights(s Strategy, objects []*unstructured.Unstructured) ([]kube.Right, error) {
-	namespace := overlay.Namespace(s.Name)
+	namespace := manifest.Namespace(s.Name)
 	var all []kube.Right
 	add := func(namespace, object string, rules ...access) {
 		for _, r := range rules {

@@ -7,7 +7,7 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )
 
@@ -16,7 +16,7 @@ import (
 // proxies for a look at the whole cluster. That the rights suffice is tested on a
 // cluster: TestExistingCluster.
 func TestRights(t *testing.T) {
-	repository, err := overlay.Find(".")
+	repository, err := manifest.Find(".")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func TestRights(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			objects, err := overlay.Unstructured(rendered)
+			objects, err := manifest.Unstructured(rendered)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -47,7 +47,7 @@ func TestRights(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			namespace := overlay.Namespace(s.Name)
+			namespace := manifest.Namespace(s.Name)
 			wanted := slices.Concat(particular[s.Name], []kube.Right{
 				{Verb: "create", Group: "apps", Resource: "deployments"},
 				{Verb: "patch", Group: "apps", Resource: "deployments/scale"},

@@ -19,7 +19,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/istio"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )
@@ -27,10 +27,10 @@ import (
 // Config is what a run needs.
 type Config struct {
 	Cluster    cluster.Cluster
-	Repository *overlay.Repository
+	Repository *manifest.Repository
 	// Strategies are those to run.
 	Strategies []Strategy
-	// Images replaces images of the rendering, see overlay.RenderWithImages. The
+	// Images replaces images of the rendering, see manifest.RenderWithImages. The
 	// cluster's nodes must have them.
 	Images map[string]string
 	// DNS holds the facts of the cluster's DNS.
@@ -143,7 +143,7 @@ func measureOnce(ctx context.Context, cfg Config) (report.Result, error) {
 	runs := make([]*run, len(cfg.Strategies))
 	shared := newMesh(cfg.Istio)
 	for i, s := range cfg.Strategies {
-		runs[i] = &run{cfg: cfg, strategy: s, namespace: overlay.Namespace(s.Name), mesh: shared}
+		runs[i] = &run{cfg: cfg, strategy: s, namespace: manifest.Namespace(s.Name), mesh: shared}
 	}
 	err := measureAll(ctx, cfg, runs)
 	if ctx.Err() != nil {
@@ -231,7 +231,7 @@ func (r *run) render() ([]*unstructured.Unstructured, *appsv1.Deployment, error)
 		if err != nil {
 			return nil, err
 		}
-		named, err := overlay.Images(plain)
+		named, err := manifest.Images(plain)
 		if err != nil {
 			return nil, err
 		}
@@ -243,13 +243,13 @@ func (r *run) render() ([]*unstructured.Unstructured, *appsv1.Deployment, error)
 		if err != nil {
 			return nil, err
 		}
-		return overlay.Unstructured(rendered)
+		return manifest.Unstructured(rendered)
 	}
 	plainest, err := load("l4")
 	if err != nil {
 		return nil, nil, err
 	}
-	l4, err := component(plainest, overlay.Client)
+	l4, err := component(plainest, manifest.Client)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -258,7 +258,7 @@ func (r *run) render() ([]*unstructured.Unstructured, *appsv1.Deployment, error)
 }
 
 // differs compares a strategy that claims to be l4's files with l4.
-func differs(repository *overlay.Repository, strategy Strategy) (*[]string, error) {
+func differs(repository *manifest.Repository, strategy Strategy) (*[]string, error) {
 	if !slices.ContainsFunc(strategy.claims(), func(c Claim) bool { return c.own }) {
 		return nil, nil
 	}
@@ -270,7 +270,7 @@ func differs(repository *overlay.Repository, strategy Strategy) (*[]string, erro
 	if err != nil {
 		return nil, err
 	}
-	all, err := overlay.DifferencesInKind(l4, own)
+	all, err := manifest.DifferencesInKind(l4, own)
 	return &all, err
 }
 

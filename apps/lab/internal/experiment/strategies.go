@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"slices"
 
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
 // Strategy is one overlay, or a variant of one, and what is known about it
@@ -99,7 +99,7 @@ var Strategies = []Strategy{
 
 // Named returns what the overlays are measured as, in the order of the table: a
 // strategy, or an overlay of another name that follows one.
-func Named(repository *overlay.Repository, overlays []string) ([]Strategy, error) {
+func Named(repository *manifest.Repository, overlays []string) ([]Strategy, error) {
 	followers := map[string][]string{}
 	for _, name := range overlays {
 		if slices.ContainsFunc(Strategies, func(s Strategy) bool { return s.Name == name }) {

@@ -18,18 +18,18 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/debian"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
 // Named returns the images that an overlay's rendering names and that are none of
 // the released ones, which this repository builds, sorted.
 func Named(rendered []byte, released []types.Image) ([]string, error) {
-	refs, err := overlay.Images(rendered)
+	refs, err := manifest.Images(rendered)
 	if err != nil {
 		return nil, err
 	}
 	return slices.DeleteFunc(refs, func(ref string) bool {
-		name, _, _ := overlay.SplitReference(ref)
+		name, _, _ := manifest.SplitReference(ref)
 		return slices.ContainsFunc(released, func(i types.Image) bool { return i.NewName == name })
 	}), nil
 }

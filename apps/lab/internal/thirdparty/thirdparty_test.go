@@ -30,7 +30,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/thirdparty"
 )
 
@@ -116,7 +116,7 @@ var here = []string{runtime.GOARCH}
 // What overlays name today is given by the user, or packed from the versions of
 // programs that the lab pins: no image but Linkerd's must be pulled.
 func TestOverlaysNameWhatTheLabPacks(t *testing.T) {
-	repository, err := overlay.Find(".")
+	repository, err := manifest.Find(".")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,7 +253,7 @@ func TestCheck(t *testing.T) {
 // Nodes of another architecture, or of several, get images from the registry alone:
 // what is packed here has this machine's libraries.
 func TestOtherNodes(t *testing.T) {
-	repository, err := overlay.Find("../../../..")
+	repository, err := manifest.Find("../../../..")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -410,7 +410,7 @@ func packed(t *testing.T, archive, ref string, want []string) {
 // be had.
 func TestOverlaysNameWhatIsPacked(t *testing.T) {
 	const checkout = "../../../.."
-	repository, err := overlay.Find(checkout)
+	repository, err := manifest.Find(checkout)
 	if err != nil {
 		t.Fatal(err)
 	}

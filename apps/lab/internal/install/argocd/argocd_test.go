@@ -29,7 +29,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/argocd"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/release"
 )
 
@@ -50,7 +50,7 @@ func git(t *testing.T, dir string, args ...string) string {
 // checkout is a repository with the real argocd/, base/ and overlays/ committed.
 func checkout(t *testing.T) string {
 	t.Helper()
-	repository, err := overlay.Find(".")
+	repository, err := manifest.Find(".")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func write(t *testing.T, file, content string) {
 // released returns an image of the checkout's release.
 func released(t *testing.T, program string) types.Image {
 	t.Helper()
-	repository, err := overlay.Find(".")
+	repository, err := manifest.Find(".")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,11 +190,11 @@ func TestCopySetsImages(t *testing.T) {
 			if err := argocd.Copy(t.Context(), dir, root, test.images, func(string, ...any) {}); err != nil {
 				t.Fatal(err)
 			}
-			copied, err := overlay.Find(dir)
+			copied, err := manifest.Find(dir)
 			if err != nil {
 				t.Fatal(err)
 			}
-			original, err := overlay.Find(root)
+			original, err := manifest.Find(root)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -18,7 +18,7 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
 // Namespace is where Argo CD runs.
@@ -148,11 +148,11 @@ func (a *ArgoCD) manifests() ([]*unstructured.Unstructured, error) {
 			return nil, fmt.Errorf("argocd: %w", err)
 		}
 	}
-	rendered, err := overlay.Build(memory, "/")
+	rendered, err := manifest.Build(memory, "/")
 	if err != nil {
 		return nil, fmt.Errorf("argocd: rendering its manifests: %w", err)
 	}
-	return overlay.Unstructured(rendered)
+	return manifest.Unstructured(rendered)
 }
 
 // password is the Secret that Redis's first start would make: with it there

@@ -16,7 +16,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
 // rootName is the app of apps.
@@ -52,7 +52,7 @@ type site struct {
 func (a *ArgoCD) open(ctx context.Context, cfg Config, note func(string, ...any)) (*site, error) {
 	s := &site{kube: cfg.Kube, note: note, unable: map[string]string{}, rendered: map[string]*unstructured.Unstructured{}}
 	for name, why := range cfg.Unable {
-		s.unable[overlay.Namespace(name)] = why
+		s.unable[manifest.Namespace(name)] = why
 	}
 	note("install Argo CD %s", a.tag())
 	begin := time.Now()
@@ -67,11 +67,11 @@ func (a *ArgoCD) open(ctx context.Context, cfg Config, note func(string, ...any)
 	if _, err := s.source.publish(ctx, "main"); err != nil {
 		return nil, err
 	}
-	rendered, err := overlay.Build(filesys.MakeFsOnDisk(), filepath.Join(cfg.Dir, "argocd"))
+	rendered, err := manifest.Build(filesys.MakeFsOnDisk(), filepath.Join(cfg.Dir, "argocd"))
 	if err != nil {
 		return nil, fmt.Errorf("argocd: rendering argocd/: %w", err)
 	}
-	objects, err := overlay.Unstructured(rendered)
+	objects, err := manifest.Unstructured(rendered)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +104,7 @@ func (s *site) applyRoot(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("argocd: %w", err)
 	}
-	objects, err := overlay.Unstructured(content)
+	objects, err := manifest.Unstructured(content)
 	if err != nil {
 		return fmt.Errorf("argocd: root.yaml: %w", err)
 	}
@@ -247,7 +247,7 @@ type Deployer struct{ site *site }
 // Deploy applies the strategy's Application and waits until it is Synced and
 // Healthy.
 func (d *Deployer) Deploy(ctx context.Context, strategy string) error {
-	name := overlay.Namespace(strategy)
+	name := manifest.Namespace(strategy)
 	if err := d.site.kube.Apply(ctx, d.site.rendered[name]); err != nil {
 		return err
 	}
@@ -265,7 +265,7 @@ func (d *Deployer) Restore(ctx context.Context) error {
 // Release stops Argo CD from undoing what is changed by hand. A strategy that came
 // to nothing before Deploy has no Application that would.
 func (d *Deployer) Release(ctx context.Context, strategy string) error {
-	if err := d.site.automate(ctx, overlay.Namespace(strategy), false); !apierrors.IsNotFound(err) {
+	if err := d.site.automate(ctx, manifest.Namespace(strategy), false); !apierrors.IsNotFound(err) {
 		return err
 	}
 	return nil

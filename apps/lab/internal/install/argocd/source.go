@@ -16,7 +16,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/release"
 )
 
@@ -141,7 +141,7 @@ func (s *source) setNamespace() error {
 // setImages puts other images, by their tags, in place of released ones.
 func (s *source) setImages(images map[string]string) error {
 	for _, to := range images {
-		if _, tag, _ := overlay.SplitReference(to); tag == "" {
+		if _, tag, _ := manifest.SplitReference(to); tag == "" {
 			return fmt.Errorf("image %q has no tag", to)
 		}
 	}
@@ -155,7 +155,7 @@ func (s *source) setImages(images map[string]string) error {
 		if to, ok := images[image.NewName]; ok {
 			delete(left, image.NewName)
 			s.note("in the copy alone: image %s becomes %s", image.NewName, to)
-			image.NewName, image.NewTag, image.Digest = overlay.SplitReference(to)
+			image.NewName, image.NewTag, image.Digest = manifest.SplitReference(to)
 		}
 		return image
 	})
@@ -170,7 +170,7 @@ func (s *source) setImages(images map[string]string) error {
 
 // addImage gives an overlay another tag of an image that it renders.
 func (s *source) addImage(name, ref string) error {
-	image, tag, _ := overlay.SplitReference(ref)
+	image, tag, _ := manifest.SplitReference(ref)
 	file := filepath.Join("overlays", name, "kustomization.yaml")
 	path := filepath.Join(s.dir, file)
 	content, err := os.ReadFile(path)

@@ -14,7 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/distribution"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
 // rollbackLimit is within which a revert must be in place: the deadline of the
@@ -32,7 +32,7 @@ func revertIsQuick(ctx context.Context, s *site) (string, error) {
 		return "", err
 	}
 	good := d.Spec.Template.Spec.Containers[0].Image
-	name, _, _ := overlay.SplitReference(good)
+	name, _, _ := manifest.SplitReference(good)
 	before, err := s.pods(ctx, l4App)
 	if err != nil {
 		return "", err

@@ -22,7 +22,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
 const (
@@ -179,7 +179,7 @@ func (i *Istio) manifests(ctx context.Context) ([]*unstructured.Unstructured, er
 	if err != nil {
 		return nil, fmt.Errorf("istio: istioctl manifest generate: %w: %s", err, strings.TrimSpace(said.String()))
 	}
-	objects, err := overlay.Unstructured(rendered)
+	objects, err := manifest.Unstructured(rendered)
 	if err != nil {
 		return nil, fmt.Errorf("istio: what istioctl rendered: %w", err)
 	}

@@ -23,8 +23,8 @@ import (
 
 	"sigs.k8s.io/kind/pkg/apis/config/defaults"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/nodeimage"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/overlay"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider/kind"
 )
 
@@ -90,7 +90,7 @@ func command(ctx context.Context, image string, args []string) error {
 // own makes the image, and the daemon where none answers.
 func own(ctx context.Context, args []string) (err error) {
 	detail := func(text string) { fmt.Fprintln(os.Stderr, "with:", text) }
-	repository, err := overlay.Find(".")
+	repository, err := manifest.Find(".")
 	if err != nil {
 		return err
 	}

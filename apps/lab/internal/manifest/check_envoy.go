@@ -1,0 +1,238 @@
+package manifest
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"sigs.k8s.io/yaml"
+)
+
+// envoyConfig is the part of Envoy's configuration that must fit the objects
+// around it. Envoy itself, run by a test, validates the whole.
+type envoyConfig struct {
+	Admin struct {
+		Address envoyAddress `json:"address"`
+	} `json:"admin"`
+	StaticResources struct {
+		Listeners []struct {
+			Name    string       `json:"name"`
+			Address envoyAddress `json:"address"`
+		} `json:"listeners"`
+		Clusters []envoyCluster `json:"clusters"`
+	} `json:"static_resources"`
+}
+
+type envoyCluster struct {
+	Name           string `json:"name"`
+	LoadAssignment struct {
+		Endpoints []struct {
+			LBEndpoints []struct {
+				Endpoint struct {
+					Address envoyAddress `json:"address"`
+				} `json:"endpoint"`
+			} `json:"lb_endpoints"`
+		} `json:"endpoints"`
+	} `json:"load_assignment"`
+	HealthChecks []struct {
+		Interval        string `json:"interval"`
+		GRPCHealthCheck struct {
+			ServiceName string `json:"service_name"`
+		} `json:"grpc_health_check"`
+	} `json:"health_checks"`
+}
+
+type envoyAddress struct {
+	SocketAddress struct {
+		Address   string `json:"address"`
+		PortValue int32  `json:"port_value"`
+	} `json:"socket_address"`
+}
+
+func (a envoyAddress) String() string {
+	return net.JoinHostPort(a.SocketAddress.Address, strconv.Itoa(int(a.SocketAddress.PortValue)))
+}
+
+// unspecified says whether who listens there is reached from everywhere, by IPv4
+// or by IPv6.
+func unspecified(address string) bool {
+	ip, err := netip.ParseAddr(address)
+	return err == nil && ip.IsUnspecified()
+}
+
+// loopback says whether who listens there is reached from the pod alone.
+func loopback(address string) bool {
+	ip, err := netip.ParseAddr(address)
+	return err == nil && ip.IsLoopback()
+}
+
+// envoy is what runs Envoy, as describe names it.
+const envoy = "Deployment/envoy"
+
+// checkEnvoy wants Envoy's configuration, where there is one, to fit the pods
+// and the Services around it.
+func checkEnvoy(r rendering, report reportObject) {
+	pods, ok := workloadNamed(r.objects, envoy)
+	if !ok {
+		return
+	}
+	file := argument(first(*pods.template).Args, "--config-path")
+	at, content := mounted(r.objects, pods, file)
+	if at == nil {
+		report(pods.Object, file, "no ConfigMap is mounted as its --config-path %q", file)
+		return
+	}
+	wrong := func(format string, args ...any) { report(at, "", "%s", fmt.Sprintf("envoy.yaml: "+format, args...)) }
+	var config envoyConfig
+	if err := yaml.Unmarshal([]byte(content), &config); err != nil {
+		wrong("%s", oneLine(err))
+		return
+	}
+	admin := config.Admin.Address
+	if !loopback(admin.SocketAddress.Address) {
+		wrong("admin listens on %v, expected 127.0.0.1 or ::1: it can end the process", admin)
+	}
+	var ports []int32
+	for _, l := range config.StaticResources.Listeners {
+		ports = append(ports, l.Address.SocketAddress.PortValue)
+		if !pods.hasPort(intstr.FromInt32(l.Address.SocketAddress.PortValue)) || !unspecified(l.Address.SocketAddress.Address) {
+			wrong("listener %s at %v, expected ::, or 0.0.0.0, and a port of the pod", l.Name, l.Address)
+		}
+	}
+	for _, p := range first(*pods.template).Ports {
+		if !slices.Contains(ports, p.ContainerPort) {
+			wrong("nothing listens on the pod's port %d (%s)", p.ContainerPort, p.Name)
+		}
+	}
+	for _, c := range config.StaticResources.Clusters {
+		for _, to := range c.addresses() {
+			if to == admin {
+				continue
+			}
+			if why := leadsToPods(r, to); why != "" {
+				wrong("cluster %s at %v: %s", c.Name, to, why)
+			}
+			checkEnvoyHealth(r, c, wrong)
+		}
+	}
+}
+
+func (c envoyCluster) addresses() []envoyAddress {
+	var all []envoyAddress
+	for _, e := range c.LoadAssignment.Endpoints {
+		for _, lb := range e.LBEndpoints {
+			all = append(all, lb.Endpoint.Address)
+		}
+	}
+	return all
+}
+
+// leadsToPods says why an address is not that of a headless Service's pods, or "".
+func leadsToPods(r rendering, to envoyAddress) string {
+	service, ok := find[*corev1.Service](r.objects, shortName(r, to.SocketAddress.Address))
+	if !ok {
+		return "no Service of the overlay has that name"
+	}
+	if !headless(service) {
+		return "the Service is not headless: Envoy would see one address"
+	}
+	for _, w := range workloads(r.objects) {
+		if w.template.Labels[nameLabel] == service.Spec.Selector[nameLabel] && w.hasPort(intstr.FromInt32(to.SocketAddress.PortValue)) {
+			return ""
+		}
+	}
+	return "no pod of the Service listens on that port"
+}
+
+// checkEnvoyHealth wants Envoy to ask for the health of the one gRPC service,
+// more often than a leaving server waits before it stops.
+func checkEnvoyHealth(r rendering, c envoyCluster, wrong func(format string, args ...any)) {
+	if len(c.HealthChecks) != 1 {
+		wrong("cluster %s has %d health checks, expected 1", c.Name, len(c.HealthChecks))
+		return
+	}
+	check := c.HealthChecks[0]
+	if want := grpcService(r.objects); check.GRPCHealthCheck.ServiceName != want {
+		wrong("cluster %s: checks the health of %q, expected %q as the server's probe", c.Name, check.GRPCHealthCheck.ServiceName, want)
+	}
+	server, ok := component(r.objects, Server)
+	if !ok {
+		return
+	}
+	delay, err := time.ParseDuration(setting(first(server.Spec.Template), "drain-delay"))
+	if err != nil {
+		return // checkDrain says so
+	}
+	if interval, err := time.ParseDuration(check.Interval); err != nil || interval >= delay {
+		wrong("cluster %s: health_checks.interval %q, expected less than %s's --drain-delay=%v", c.Name, check.Interval, server.Name, delay)
+	}
+}
+
+var sleep = regexp.MustCompile(`(?m)^sleep ([0-9]+)$`)
+
+// checkEnvoyDrain wants preStop to outlast Envoy's drain, and the kubelet to
+// outlast preStop.
+func checkEnvoyDrain(r rendering, report reportObject) {
+	pods, ok := workloadNamed(r.objects, envoy)
+	if !ok {
+		return
+	}
+	wrong := func(value, format string, args ...any) { report(pods.Object, value, format, args...) }
+	c := first(*pods.template)
+	if c.Lifecycle == nil || c.Lifecycle.PreStop == nil || c.Lifecycle.PreStop.Exec == nil {
+		wrong("", "no preStop command: Envoy ends at once on SIGTERM")
+		return
+	}
+	script := strings.Join(c.Lifecycle.PreStop.Exec.Command, "\n")
+	if !strings.Contains(script, "POST /drain_listeners?graceful ") {
+		wrong("preStop", "preStop does not ask for a graceful drain")
+	}
+	match := sleep.FindStringSubmatch(script)
+	if match == nil {
+		wrong("preStop", "preStop does not sleep")
+		return
+	}
+	slept, _ := strconv.ParseInt(match[1], 10, 64)
+	drain, err := strconv.ParseInt(argument(c.Args, "--drain-time-s"), 10, 64)
+	if err != nil || slept <= drain {
+		wrong("preStop", "preStop sleeps %d s, expected more than --drain-time-s %q", slept, argument(c.Args, "--drain-time-s"))
+	}
+	if grace := graceOf(pods.template.Spec); grace <= time.Duration(slept)*time.Second {
+		wrong("terminationGracePeriodSeconds", "terminationGracePeriodSeconds is %.0f, expected more than the %d that preStop sleeps", grace.Seconds(), slept)
+	}
+}
+
+// mounted returns the ConfigMap that is mounted as a file of the workload's
+// first container, and the file's content, or nil.
+func mounted(objects []Object, w workload, file string) (*corev1.ConfigMap, string) {
+	for _, mount := range first(*w.template).VolumeMounts {
+		for _, volume := range w.template.Spec.Volumes {
+			if mount.Name != volume.Name || mount.MountPath != path.Dir(file) || volume.ConfigMap == nil {
+				continue
+			}
+			if configMap, ok := find[*corev1.ConfigMap](objects, volume.ConfigMap.Name); ok {
+				if content, ok := configMap.Data[path.Base(file)]; ok {
+					return configMap, content
+				}
+				return nil, ""
+			}
+		}
+	}
+	return nil, ""
+}
+
+// argument returns the argument that follows the named one, or "".
+func argument(args []string, name string) string {
+	if i := slices.Index(args, name); i >= 0 && i+1 < len(args) {
+		return args[i+1]
+	}
+	return ""
+}

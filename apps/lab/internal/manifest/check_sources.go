@@ -1,0 +1,193 @@
+package manifest
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"path"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/kustomize/api/types"
+	"sigs.k8s.io/yaml"
+)
+
+// checkBuild wants kustomize to render the overlay.
+func checkBuild(t *tree, wrong reportFile) { t.reportBroken(wrong, false) }
+
+// checkWarnings wants kustomize to warn of nothing.
+func checkWarnings(t *tree, wrong reportFile) { t.reportBroken(wrong, true) }
+
+func (t *tree) reportBroken(wrong reportFile, warnings bool) {
+	for _, err := range t.broken {
+		file, warning := t.origins.overlay, false
+		if e, ok := errors.AsType[*fileError](err); ok {
+			file, warning = e.file, e.warning
+		}
+		if warning == warnings {
+			wrong(file, "", "%s", strings.TrimPrefix(err.Error(), file+": "))
+		}
+	}
+}
+
+// checkFields wants no field that kustomize forgives and that goes wrong later.
+func checkFields(t *tree, wrong reportFile) {
+	for _, k := range t.sources {
+		refuse := func(is bool, what string) {
+			if is {
+				wrong(k.File, "", "%s", what)
+			}
+		}
+		refuse(k.NamePrefix != "" || k.NameSuffix != "", "namePrefix and nameSuffix rename the Service, not the client's target")
+		refuse(len(k.CommonAnnotations) > 0, "commonAnnotations land on everything")
+		refuse(k.GeneratorOptions != nil && k.GeneratorOptions.DisableNameSuffixHash, "without its hash a changed ConfigMap rolls no pod")
+		for _, label := range k.Labels {
+			refuse(label.IncludeSelectors, "labels with includeSelectors change selectors")
+		}
+		for _, p := range k.Patches {
+			// A JSON patch needs one; checkEffects finds what matches nothing.
+			refuse(p.Target != nil && !strings.HasSuffix(p.Path, ".json.patch.yaml"), "a patch with a target: that matches nothing is silent")
+		}
+		for _, resource := range k.Resources {
+			refuse(strings.HasSuffix(resource, ".patch.yaml"), "a patch is no resource: "+resource)
+		}
+	}
+}
+
+// checkPatches wants patches that a reader knows by their name, and short ones
+// that say why.
+func checkPatches(t *tree, wrong reportFile) {
+	for _, k := range t.sources {
+		for _, p := range k.Patches {
+			file := path.Join(path.Dir(k.File), p.Path)
+			content, err := t.repository.read(file)
+			if p.Path == "" || err != nil {
+				continue // checkBuild says so
+			}
+			first, _, _ := strings.Cut(string(content), "\n")
+			if len(first) < len("# Why.") || first[0] != '#' {
+				wrong(file, "", "the first line does not say why")
+			}
+			if lines := bytes.Count(content, []byte("\n")); lines > 15 {
+				wrong(file, "", "%d lines, expected at most 15", lines)
+			}
+			if !strings.HasSuffix(p.Path, ".patch.yaml") {
+				wrong(file, "", "a patch's file is named <name>.patch.yaml")
+			}
+		}
+	}
+}
+
+// checkEffects wants every patch and every images: entry to change what is
+// rendered: kustomize says nothing of one that does not.
+func checkEffects(t *tree, wrong reportFile) {
+	if t.rendered == nil {
+		return
+	}
+	for _, k := range t.sources {
+		for i, p := range k.Patches {
+			without := k.Kustomization
+			without.Patches = slices.Delete(slices.Clone(k.Patches), i, i+1)
+			if !t.hasEffect(k, "patch "+p.Path, without) {
+				wrong(k.File, "", "patch %s changes nothing", p.Path)
+			}
+		}
+		for i, image := range k.Images {
+			without := k.Kustomization
+			without.Images = slices.Delete(slices.Clone(k.Images), i, i+1)
+			entry := "image " + image.Name
+			if !t.hasEffect(k, entry, without) && (k.Kind != types.ComponentKind || !t.hasEffectAnywhere(k, entry, without)) {
+				wrong(k.File, "", "image %s changes nothing", image.Name)
+			}
+		}
+	}
+}
+
+// hasEffect renders without an entry. A kustomization is judged by what itself
+// renders, once; a component, which renders nothing, by each overlay with it.
+func (t *tree) hasEffect(k Kustomization, entry string, without types.Kustomization) bool {
+	key, from, full := k.File+" "+entry, t.from, t.rendered
+	dir := path.Dir(k.File)
+	if k.Kind == types.ComponentKind {
+		key += " in " + t.name
+	} else if dir != t.from.dir || len(t.from.outer.Components) > 0 {
+		from, full = source{dir: dir, outer: types.Kustomization{Resources: []string{"../" + dir}}}, nil
+	}
+	effect, ok := t.effects[key]
+	if !ok {
+		effect = t.repository.differs(from, full, k.File, without)
+		t.effects[key] = effect
+	}
+	return effect
+}
+
+// hasEffectAnywhere says whether an image of a component is one of any overlay's,
+// or of what an overlay is made of: base's release serves them all.
+func (t *tree) hasEffectAnywhere(k Kustomization, entry string, without types.Kustomization) bool {
+	key := k.File + " " + entry
+	effect, ok := t.effects[key]
+	if ok {
+		return effect
+	}
+	overlays, _ := t.repository.List()
+	var dirs []string
+	for _, name := range overlays {
+		sources, _ := t.repository.sources(path.Join("overlays", name))
+		if !slices.ContainsFunc(sources, func(s Kustomization) bool { return s.File == k.File }) {
+			continue
+		}
+		for _, s := range sources {
+			if dir := path.Dir(s.File); s.Kind != types.ComponentKind && !slices.Contains(dirs, dir) {
+				dirs = append(dirs, dir)
+			}
+		}
+	}
+	effect = slices.ContainsFunc(dirs, func(dir string) bool {
+		from := source{dir: dir, outer: types.Kustomization{Resources: []string{"../" + dir}}}
+		return t.repository.differs(from, nil, k.File, without)
+	})
+	t.effects[key] = effect
+	return effect
+}
+
+// differs says whether a kustomization with other content changes what is
+// rendered; full is the rendering with its own, or nil.
+func (r *Repository) differs(from source, full []byte, file string, other types.Kustomization) bool {
+	content, err := yaml.Marshal(other)
+	if err != nil {
+		return true
+	}
+	changed, err := r.buildOuter(from, map[string][]byte{file: content})
+	if err == nil && full == nil {
+		full, err = r.buildOuter(from, nil)
+	}
+	return err != nil || !bytes.Equal(full, changed) // what cannot even be rendered without it needs it
+}
+
+// checkImagesOnce wants one place to set an image's version, and no image with
+// the digest of another.
+func checkImagesOnce(t *tree, wrong reportFile) {
+	type place struct{ file, digest string }
+	set := map[string]place{}
+	for _, k := range slices.Backward(t.sources) { // innermost first
+		for _, image := range k.Images {
+			name := cmp.Or(image.NewName, image.Name)
+			if before := set[image.Name]; name != image.Name && image.Digest == "" && before.digest != "" {
+				wrong(k.File, "", "image %s would keep the digest that %s sets for %s", name, before.file, image.Name)
+			}
+			if image.NewTag != "" || image.Digest != "" {
+				if at, ok := set[name]; ok && at.file != k.File { // a component may be there twice
+					wrong(k.File, "", "image %s: its version is set in %s already", name, at.file)
+				}
+				set[name] = place{k.File, image.Digest}
+			}
+		}
+	}
+}
+
+// checkStrict wants kinds and fields that client-go knows, in its spelling.
+func checkStrict(t *tree, wrong reportFile) {
+	for _, e := range t.undecoded {
+		wrong(t.origins.file(e.object, ""), e.object, "%s", oneLine(e.err))
+	}
+}

@@ -1,0 +1,145 @@
+package manifest
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// linkerdConfig is the part of Linkerd 1's configuration that is used here.
+type linkerdConfig struct {
+	Admin struct {
+		listener `json:",inline"`
+		Security linkerdSecurity `json:"security"`
+	} `json:"admin"`
+	Usage struct {
+		Enabled *bool `json:"enabled"`
+	} `json:"usage"`
+	Namers []struct {
+		Kind string `json:"kind"`
+		Host string `json:"host"`
+		Port int32  `json:"port"`
+	} `json:"namers"`
+	Telemetry []struct {
+		Kind string `json:"kind"`
+	} `json:"telemetry"`
+	Routers []struct {
+		Protocol     string `json:"protocol"`
+		Experimental bool   `json:"experimental"`
+		Label        string `json:"label"`
+		Identifier   struct {
+			Kind     string `json:"kind"`
+			Segments int    `json:"segments"`
+		} `json:"identifier"`
+		Dtab    string     `json:"dtab"`
+		Servers []listener `json:"servers"`
+	} `json:"routers"`
+}
+
+type listener struct {
+	IP   string `json:"ip"`
+	Port int32  `json:"port"`
+}
+
+// dentry is the one kind of rule that the dtab needs: a gRPC service leads to
+// namespace/port name/service of the Kubernetes namer.
+var dentry = regexp.MustCompile(`^\s*/svc/([\w.]+)\s*=>\s*/#/io\.l5d\.k8s/([\w-]+)/([\w-]+)/([\w-]+)\s*;\s*$`)
+
+// checkLinkerd wants Linkerd 1's configuration, where there is one, to fit the
+// pods and the Service around it.
+func checkLinkerd(r rendering, report reportObject) {
+	pods, ok := workloadNamed(r.objects, "DaemonSet/l5d")
+	if !ok {
+		return
+	}
+	file := strings.Join(first(*pods.template).Args, " ")
+	at, content := mounted(r.objects, pods, file)
+	if at == nil {
+		report(pods.Object, file, "no ConfigMap is mounted as its configuration %q", file)
+		return
+	}
+	wrong := func(format string, args ...any) { report(at, "", "%s", fmt.Sprintf("config.yaml: "+format, args...)) }
+	var config linkerdConfig
+	if err := decodeStrict([]byte(content), &config); err != nil {
+		wrong("%s", oneLine(err))
+		return
+	}
+	if !unspecified(config.Admin.IP) {
+		wrong("admin.ip %q, expected 0.0.0.0: probes come from outside the pod", config.Admin.IP)
+	}
+	checkLinkerdAdmin(pods, config, wrong)
+	if config.Usage.Enabled == nil || *config.Usage.Enabled {
+		wrong("usage.enabled must be false: else it reports to its makers")
+	}
+	for _, namer := range config.Namers {
+		if namer.Kind != "io.l5d.k8s" || !pods.hasArgument("--port="+strconv.Itoa(int(namer.Port))) {
+			wrong("namer %s at port %d, expected io.l5d.k8s at kubectl-proxy's --port", namer.Kind, namer.Port)
+		}
+	}
+	if len(config.Namers) != 1 || len(config.Routers) != 1 {
+		wrong("%d namers and %d routers, expected one of each", len(config.Namers), len(config.Routers))
+		return
+	}
+	router := config.Routers[0]
+	if router.Protocol != "h2" || !router.Experimental {
+		wrong("router protocol %q, experimental %v, expected h2, true", router.Protocol, router.Experimental)
+	}
+	if router.Identifier.Kind != "io.l5d.header.path" || router.Identifier.Segments != 1 {
+		wrong("identifier %q with %d segments, expected io.l5d.header.path with 1", router.Identifier.Kind, router.Identifier.Segments)
+	}
+	for _, server := range router.Servers {
+		if !pods.hasHostPort(server.Port) {
+			wrong("server port %d is no hostPort of DaemonSet/l5d", server.Port)
+		}
+		if !unspecified(server.IP) {
+			wrong("server ip %q, expected 0.0.0.0: clients come from outside the pod", server.IP)
+		}
+	}
+	checkDtab(r, router.Dtab, wrong)
+}
+
+// checkDtab wants the dtab's one rule to lead to a Service port of the overlay.
+func checkDtab(r rendering, dtab string, wrong func(format string, args ...any)) {
+	match := dentry.FindStringSubmatch(dtab)
+	if match == nil {
+		wrong("dtab %q, expected /svc/<gRPC service> => /#/io.l5d.k8s/<namespace>/<port name>/<service>;", strings.TrimSpace(dtab))
+		return
+	}
+	called, namespace, port, name := match[1], match[2], match[3], match[4]
+	if want := grpcService(r.objects); called != want {
+		wrong("dtab: gRPC service %q, expected %q as the server's probe", called, want)
+	}
+	service, ok := find[*corev1.Service](r.objects, name)
+	if !ok || service.Namespace != namespace {
+		wrong("dtab: no Service %q in namespace %q", name, namespace)
+		return
+	}
+	if !slices.ContainsFunc(service.Spec.Ports, func(p corev1.ServicePort) bool { return p.Name == port }) {
+		wrong("dtab: Service %q has no port named %q", name, port)
+	}
+}
+
+func (w workload) hasArgument(argument string) bool {
+	for _, c := range w.containers() {
+		if slices.Contains(c.Args, argument) {
+			return true
+		}
+	}
+	return false
+}
+
+// hasHostPort says whether the node's port leads to the workload's pod.
+func (w workload) hasHostPort(port int32) bool {
+	for _, c := range w.containers() {
+		for _, p := range c.Ports {
+			if p.HostPort == port {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,206 @@
+package manifest
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/api/types"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
+	"sigs.k8s.io/yaml"
+)
+
+// Render returns what `kubectl kustomize overlays/<name>` prints, byte for byte,
+// or for a variant what kubectl prints of the overlay with the components added.
+// What kubectl only warns of is an error.
+func (r *Repository) Render(name string) ([]byte, error) {
+	from, err := r.find(name)
+	if err != nil {
+		return nil, err
+	}
+	if len(from.outer.Components) == 0 {
+		return r.RenderDir(from.dir)
+	}
+	for _, dir := range append(from.components(), from.dir) {
+		if _, err := r.Sources(dir); err != nil {
+			return nil, fmt.Errorf("rendering %s: %w", name, err)
+		}
+	}
+	out, err := r.buildOuter(from, nil)
+	if err != nil {
+		return nil, fmt.Errorf("rendering %s: %w", name, err)
+	}
+	return out, nil
+}
+
+// RenderDir is Render for any directory of the checkout, such as argocd.
+func (r *Repository) RenderDir(dir string) ([]byte, error) {
+	if _, err := r.Sources(dir); err != nil {
+		return nil, fmt.Errorf("rendering %s: %w", dir, err)
+	}
+	out, err := Build(filesys.MakeFsOnDisk(), filepath.Join(r.root, dir))
+	if err != nil {
+		return nil, fmt.Errorf("rendering %s: %s", dir, r.relative(err))
+	}
+	return out, nil
+}
+
+// RenderWithImages is Render with other images: images maps an image's name in
+// the rendering, without tag and digest, to the reference that takes its place.
+//
+// It puts a kustomization that sets nothing but images around the overlay, as
+// anyone would do by hand. A name that matches nothing is an error, although
+// kustomize ignores it; Images tells which would match.
+func (r *Repository) RenderWithImages(name string, images map[string]string) ([]byte, error) {
+	from, err := r.find(name)
+	if err != nil {
+		return nil, err
+	}
+	plain, err := r.Render(name)
+	if err != nil {
+		return nil, err
+	}
+	for _, old := range slices.Sorted(maps.Keys(images)) {
+		repository, tag, digest := SplitReference(images[old])
+		if tag == "" && digest == "" {
+			return nil, fmt.Errorf("overlay: image %q has neither tag nor digest", images[old])
+		}
+		from.outer.Images = append(from.outer.Images, types.Image{Name: old, NewName: repository, NewTag: tag, Digest: digest})
+	}
+	out, err := r.buildOuter(from, nil)
+	if err == nil {
+		err = replaced(plain, out, images)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("rendering %s with other images: %w", name, err)
+	}
+	return out, nil
+}
+
+// buildOuter builds the kustomization around an overlay, in memory, with other
+// content of some files, by path.
+func (r *Repository) buildOuter(from source, edited map[string][]byte) ([]byte, error) {
+	memory := filesys.MakeFsInMemory()
+	for _, tree := range []string{"base", "overlays"} {
+		if err := r.copyTo(memory, tree); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("copying %s: %w", tree, err)
+		}
+	}
+	for file, content := range edited {
+		if err := memory.WriteFile(path.Join("/", file), content); err != nil {
+			return nil, fmt.Errorf("changing %s: %w", file, err)
+		}
+	}
+	content, err := yaml.Marshal(from.outer)
+	if err != nil {
+		return nil, fmt.Errorf("writing the outer kustomization: %w", err)
+	}
+	if err := memory.WriteFile("/outer/kustomization.yaml", content); err != nil {
+		return nil, fmt.Errorf("writing the outer kustomization: %w", err)
+	}
+	out, err := Build(memory, "/outer")
+	if err != nil {
+		return nil, errors.New(oneLine(err))
+	}
+	return out, nil
+}
+
+// Build renders a directory as kubectl does, with no check of its own.
+func Build(files filesys.FileSystem, dir string) ([]byte, error) {
+	options := krusty.MakeDefaultOptions()
+	options.Reorder = krusty.ReorderOptionUnspecified // as the CLI: its default sorts
+	resources, err := krusty.MakeKustomizer(options).Run(files, dir)
+	if err != nil {
+		return nil, err
+	}
+	return resources.AsYaml()
+}
+
+// replaced reports the images that are in plain and not replaced in out.
+func replaced(plain, out []byte, images map[string]string) error {
+	before, err := imagesOf(plain)
+	if err != nil {
+		return err
+	}
+	after, err := imagesOf(out)
+	if err != nil {
+		return err
+	}
+	for _, from := range slices.Sorted(maps.Keys(images)) {
+		found := false
+		for i, image := range before {
+			if repository, _, _ := SplitReference(image); repository != from {
+				continue
+			}
+			found = true
+			if after[i] != images[from] {
+				return fmt.Errorf("image %q became %q, expected %q", image, after[i], images[from])
+			}
+		}
+		if !found {
+			return fmt.Errorf("no container has an image named %q: it has %s", from, strings.Join(before, ", "))
+		}
+	}
+	return nil
+}
+
+// Images returns the image references of all containers in a rendering, init
+// containers included, sorted, each once.
+func Images(rendered []byte) ([]string, error) {
+	all, err := imagesOf(rendered)
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(all)
+	return slices.Compact(all), nil
+}
+
+// imagesOf returns the images of all containers, in the order of the rendering.
+func imagesOf(rendered []byte) ([]string, error) {
+	objects, err := Decode(rendered)
+	if err != nil {
+		return nil, err
+	}
+	var images []string
+	for _, w := range workloads(objects) {
+		for _, c := range w.containers() {
+			images = append(images, c.Image)
+		}
+	}
+	return images, nil
+}
+
+// SplitReference cuts name[:tag][@digest] into its parts.
+func SplitReference(reference string) (name, tag, digest string) {
+	name, digest, _ = strings.Cut(reference, "@")
+	if colon := strings.LastIndex(name, ":"); colon > strings.LastIndex(name, "/") {
+		name, tag = name[:colon], name[colon+1:]
+	}
+	return name, tag, digest
+}
+
+// copyTo copies a directory of the checkout to the same path below / in memory.
+func (r *Repository) copyTo(memory filesys.FileSystem, dir string) error {
+	return fs.WalkDir(os.DirFS(r.root), dir, func(file string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := r.read(file)
+		if err != nil {
+			return err
+		}
+		return memory.WriteFile(path.Join("/", file), content)
+	})
+}
+
+// relative folds an error into one line in which files are relative to the checkout.
+func (r *Repository) relative(err error) string {
+	return strings.ReplaceAll(oneLine(err), r.root+string(filepath.Separator), "")
+}
