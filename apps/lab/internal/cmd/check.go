@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/check"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
@@ -21,11 +22,11 @@ import (
 
 // checked is the outcome of a check.
 type checked struct {
-	Overlays   []string             `json:"overlays"`
-	Rules      int                  `json:"rules"`
-	Violations []manifest.Violation `json:"violations"`
+	Overlays   []string          `json:"overlays"`
+	Rules      int               `json:"rules"`
+	Violations []check.Violation `json:"violations"`
 	// Notes are about what is right, and does less than it seems to.
-	Notes []manifest.Violation `json:"notes,omitempty"`
+	Notes []check.Violation `json:"notes,omitempty"`
 	// Follows holds, by overlay, the strategy of another name that it follows.
 	Follows map[string]string `json:"follows,omitempty"`
 	// NotRun says why --live judged none, or not all.
@@ -55,8 +56,8 @@ judge everything.`,
 			if err != nil {
 				return err
 			}
-			found := checked{Overlays: overlays, Rules: len(manifest.Rules)}
-			if found.Violations, err = c.repository.Check(overlays...); err != nil {
+			found := checked{Overlays: overlays, Rules: len(check.Rules)}
+			if found.Violations, err = check.Checkout(c.repository, overlays...); err != nil {
 				return exitError{exitUsage, err}
 			}
 			if len(overlays) == 0 {
@@ -65,7 +66,7 @@ judge everything.`,
 				}
 			}
 			found.Follows = c.follows(found.Overlays)
-			if found.Notes, err = c.repository.IgnoredFields(found.Overlays...); err != nil {
+			if found.Notes, err = check.IgnoredFields(c.repository, found.Overlays...); err != nil {
 				return exitError{exitUsage, err}
 			}
 			if live {
@@ -100,7 +101,7 @@ judge everything.`,
 func (c checked) write(w io.Writer, output string) error {
 	if output == "json" {
 		if c.Violations == nil {
-			c.Violations = []manifest.Violation{}
+			c.Violations = []check.Violation{}
 		}
 		return writeJSON(w, c)
 	}
@@ -140,7 +141,7 @@ func (c checkout) follows(overlays []string) map[string]string {
 }
 
 // admitted is the rule of --live.
-var admitted = manifest.Rule{Name: "api-server", Remedy: "mend what the API server refuses"}
+var admitted = check.Rule{Name: "api-server", Remedy: "mend what the API server refuses"}
 
 // checkLive has the checkout's cluster, where one is up, judge every object of
 // overlays whose namespaces are there, and stores nothing.
@@ -167,7 +168,7 @@ func (c checkout) checkLive(ctx context.Context, found *checked) error {
 		} else if err != nil {
 			return exitError{exitNoCluster, err}
 		}
-		refused, err := c.repository.CheckWith(admitted, name, func(o *unstructured.Unstructured) error {
+		refused, err := check.With(c.repository, admitted, name, func(o *unstructured.Unstructured) error {
 			return client.DryRun(ctx, o)
 		})
 		if err != nil {

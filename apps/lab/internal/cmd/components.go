@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/release"
 )
 
 // noComponents is the value of --components that compiles everything.
@@ -26,7 +27,7 @@ func (c checkout) builder(registry string) (component.Builder, error) {
 		return b, nil
 	}
 	if registry == "" {
-		released, err := c.repository.Released()
+		released, err := release.Read(c.repository.Root())
 		if err != nil || len(released) == 0 {
 			return b, err
 		}

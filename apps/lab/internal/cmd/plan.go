@@ -24,6 +24,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/release"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/thirdparty"
 )
@@ -89,7 +90,7 @@ func (c checkout) planOf(o runOptions, nodes nodeArchitectures, purpose experime
 		registry: o.site.at, nodes: nodes,
 	}
 	p.builder.NodeArch = nodes.all[0]
-	if p.released, err = c.repository.Released(); err != nil {
+	if p.released, err = release.Read(c.repository.Root()); err != nil {
 		return nil, err
 	}
 	if p.strategies, err = experiment.Named(c.repository, o.only); err != nil {

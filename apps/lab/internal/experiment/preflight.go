@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/check"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
@@ -50,7 +51,7 @@ func (r *run) preflight(ctx context.Context, client *kube.Client, id string) (fo
 	if err != nil {
 		return nil, err
 	}
-	if err := manifest.Check(r.strategy.Name, typed); err != nil {
+	if err := check.Objects(r.strategy.Name, typed); err != nil {
 		wrong("%v", err)
 	}
 	account, ports, err := r.proxy()

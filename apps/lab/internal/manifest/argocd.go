@@ -15,8 +15,8 @@ import (
 	sigsyaml "sigs.k8s.io/yaml"
 )
 
-// application is the part of Argo CD's Application that the rules judge.
-type application struct {
+// Application is the part of Argo CD's Application that the rules judge.
+type Application struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata"`
 	Spec              struct {
@@ -26,8 +26,8 @@ type application struct {
 			TargetRevision string `json:"targetRevision"`
 			Path           string `json:"path"`
 		} `json:"source"`
-		Destination       destination        `json:"destination"`
-		IgnoreDifferences []ignoreDifference `json:"ignoreDifferences"`
+		Destination       Destination        `json:"destination"`
+		IgnoreDifferences []IgnoreDifference `json:"ignoreDifferences"`
 		SyncPolicy        struct {
 			Automated struct {
 				Enabled  *bool `json:"enabled"`
@@ -43,127 +43,92 @@ type application struct {
 	} `json:"spec"`
 }
 
-type ignoreDifference struct {
+type IgnoreDifference struct {
 	Group        string   `json:"group"`
 	Kind         string   `json:"kind"`
 	Name         string   `json:"name"`
 	JSONPointers []string `json:"jsonPointers"`
 }
 
-// project is the part of Argo CD's AppProject that the rules judge.
-type project struct {
+// Project is the part of Argo CD's AppProject that the rules judge.
+type Project struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata"`
 	Spec              struct {
 		SourceRepos                []string           `json:"sourceRepos"`
-		Destinations               []destination      `json:"destinations"`
-		ClusterResourceWhitelist   []clusterResource  `json:"clusterResourceWhitelist"`
+		Destinations               []Destination      `json:"destinations"`
+		ClusterResourceWhitelist   []ClusterResource  `json:"clusterResourceWhitelist"`
 		NamespaceResourceWhitelist []metav1.GroupKind `json:"namespaceResourceWhitelist"`
 	} `json:"spec"`
 }
 
-// clusterResource has a name, which is a pattern, from Argo CD 3.3 on.
-type clusterResource struct {
+// ClusterResource has a name, which is a pattern, from Argo CD 3.3 on.
+type ClusterResource struct {
 	metav1.GroupKind `json:",inline"`
 	Name             string `json:"name"`
 }
 
-type destination struct {
+type Destination struct {
 	Server    string `json:"server"`
 	Namespace string `json:"namespace"`
 }
 
-const inCluster = "https://kubernetes.default.svc"
+// InCluster is the address of the cluster that Argo CD runs in.
+const InCluster = "https://kubernetes.default.svc"
 
-// argoCD is what the rules judge of Argo CD's files.
-type argoCD struct {
-	root         application // of argocd/root.yaml, as is rootProject
-	rootProject  project
-	project      *project
-	applications map[string]*application
-	overlays     map[string][]Object // the objects of each overlay by name
-	wrong        []argoError         // of objects that are none of these
+// ArgoCD is what the rules judge of Argo CD's files.
+type ArgoCD struct {
+	Root         Application // of argocd/root.yaml, as is RootProject
+	RootProject  Project
+	Project      *Project // nil where there is none
+	Applications map[string]*Application
+	Overlays     map[string][]Object // the objects of each overlay by name
+	Wrong        []ArgoCDError
 }
 
-type argoError struct {
-	object named
-	err    error
+// ArgoCDError says why an object is not one that Argo CD has.
+type ArgoCDError struct {
+	Object Named // nil where the rendering cannot be read
+	Err    error
 }
 
-// checkArgoCD judges argocd/ by all rules.
-func (r *Repository) checkArgoCD(overlays map[string][]Object) []Violation {
-	const file = "argocd/kustomization.yaml"
-	broken := func(errs ...error) []Violation {
-		return (&tree{repository: r, broken: errs, origins: origins{overlay: file}}).check()
-	}
-	sources, errs := r.sources("argocd")
-	if len(errs) > 0 {
-		return broken(errs...)
-	}
-	rendered, err := r.RenderDir("argocd")
-	if err != nil {
-		return broken(err)
-	}
-	root, err := r.read("argocd/root.yaml")
-	if err != nil {
-		return broken(err)
-	}
-	from := r.origins(file, sources)
-	for _, object := range objectsIn(string(root)) {
-		from.all = append(from.all, origin{file: "argocd/root.yaml", object: object, declared: true})
-	}
-	return readArgoCD(rendered, root, overlays).check(from)
-}
-
-// CheckArgoCD reports everything in which Argo CD's files differ from the
-// overlays: argocd is the rendering of argocd/, root the content of
-// argocd/root.yaml, overlays the objects of each overlay by name.
-func CheckArgoCD(argocd, root []byte, overlays map[string][]Object) error {
-	return join("argocd", readArgoCD(argocd, root, overlays).check(origins{}))
-}
-
-func (a *argoCD) check(from origins) []Violation {
-	var found []Violation
-	for _, rule := range Rules {
-		if rule.argocd != nil {
-			rule.argocd(a, rule.reporter(&found, "", from))
-		}
-	}
-	return found
-}
-
-func readArgoCD(argocd, root []byte, overlays map[string][]Object) *argoCD {
-	a := &argoCD{overlays: overlays, applications: map[string]*application{}}
+// ReadArgoCD reads Argo CD's files. Whatever is wrong with an object is among
+// Wrong, and the fields of it that could be read are judged all the same.
+//
+// argocd is the rendering of argocd/, root the content of argocd/root.yaml, and
+// overlays has the objects of each overlay by name.
+func ReadArgoCD(argocd, root []byte, overlays map[string][]Object) *ArgoCD {
+	a := &ArgoCD{Overlays: overlays, Applications: map[string]*Application{}}
 	a.readRoot(root)
 	objects, err := Unstructured(argocd)
 	if err != nil {
-		a.wrong = append(a.wrong, argoError{nil, err})
+		a.Wrong = append(a.Wrong, ArgoCDError{nil, err})
 	}
 	for _, u := range objects {
 		switch u.GetKind() {
 		case "Application":
-			found := &application{}
+			found := &Application{}
 			err = decodeArgo(u, found)
-			a.applications[u.GetName()] = found
+			a.Applications[u.GetName()] = found
 		case "AppProject":
 			err = nil
-			if a.project != nil {
+			if a.Project != nil {
 				err = errors.New("is a second AppProject, expected 1")
 			}
-			a.project = &project{}
-			err = errors.Join(err, decodeArgo(u, a.project))
+			a.Project = &Project{}
+			err = errors.Join(err, decodeArgo(u, a.Project))
 		default:
 			err = errors.New("is neither an Application nor the AppProject")
 		}
 		if err != nil {
-			a.wrong = append(a.wrong, argoError{u, err})
+			a.Wrong = append(a.Wrong, ArgoCDError{u, err})
 		}
 	}
 	return a
 }
 
 // readRoot reads root.yaml, which no kustomize has read before.
-func (a *argoCD) readRoot(root []byte) {
+func (a *ArgoCD) readRoot(root []byte) {
 	documents := yaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(root)))
 	for {
 		document, err := documents.Read()
@@ -175,20 +140,20 @@ func (a *argoCD) readRoot(root []byte) {
 		}
 		objects, broken := Unstructured(document)
 		if err = errors.Join(err, broken); err != nil {
-			a.wrong = append(a.wrong, argoError{&a.root, fmt.Errorf("root.yaml: %w", err)})
+			a.Wrong = append(a.Wrong, ArgoCDError{&a.Root, fmt.Errorf("root.yaml: %w", err)})
 			return
 		}
 		for _, u := range objects {
 			switch kind := u.GetKind(); {
-			case kind == "Application" && a.root.Name == "":
-				err = decodeArgo(u, &a.root)
-			case kind == "AppProject" && a.rootProject.Name == "":
-				err = decodeArgo(u, &a.rootProject)
+			case kind == "Application" && a.Root.Name == "":
+				err = decodeArgo(u, &a.Root)
+			case kind == "AppProject" && a.RootProject.Name == "":
+				err = decodeArgo(u, &a.RootProject)
 			default:
 				err = errors.New("expected one Application and one AppProject")
 			}
 			if err != nil {
-				a.wrong = append(a.wrong, argoError{u, fmt.Errorf("root.yaml: %w", err)})
+				a.Wrong = append(a.Wrong, ArgoCDError{u, fmt.Errorf("root.yaml: %w", err)})
 			}
 		}
 	}
@@ -208,7 +173,7 @@ func decodeArgo(u *unstructured.Unstructured, into any) error {
 		Operation         any `json:"operation"`
 		Status            any `json:"status"`
 	}{}
-	errs := []error{decodeStrict(content, &outer)}
+	errs := []error{DecodeStrict(content, &outer)}
 	for _, what := range misfits(argoFields[u.GetKind()], u.Object["spec"], "spec") {
 		errs = append(errs, errors.New(what))
 	}

@@ -18,7 +18,7 @@ var argoFieldsFile []byte
 var argoFields = func() map[string]any {
 	var shapes map[string]any
 	if err := yaml.Unmarshal(argoFieldsFile, &shapes); err != nil {
-		panic(fmt.Sprintf("overlay: argocd_fields.yaml: %v", err))
+		panic(fmt.Sprintf("manifest: argocd_fields.yaml: %v", err))
 	}
 	return shapes
 }()

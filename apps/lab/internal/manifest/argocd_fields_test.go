@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest/manifesttest"
 )
 
 const (
@@ -52,7 +53,7 @@ func TestArgoCDFields(t *testing.T) {
 
 // Whatever the Argo CD that the lab runs has is known.
 func TestArgoCDFieldsOfTheLab(t *testing.T) {
-	version, err := component.ArgoCD.Version(checkout(t).Root())
+	version, err := component.ArgoCD.Version(manifesttest.Checkout(t).Root())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,7 @@ func alike(rendered []byte) (map[string]map[string]any, error) {
 	}
 	all := map[string]map[string]any{}
 	for _, o := range objects {
-		name := describe(o)
+		name := Describe(o)
 		if o.GetKind() == "Namespace" {
 			name = "Namespace"
 			unstructured.RemoveNestedField(o.Object, "metadata", "name")
@@ -55,7 +55,7 @@ func alike(rendered []byte) (map[string]map[string]any, error) {
 		}
 		unstructured.RemoveNestedField(o.Object, "metadata", "namespace")
 		if _, twice := all[name]; twice {
-			return nil, fmt.Errorf("overlay: %s is rendered twice", name)
+			return nil, fmt.Errorf("manifest: %s is rendered twice", name)
 		}
 		all[name] = o.Object
 	}

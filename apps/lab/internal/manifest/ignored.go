@@ -1,7 +1,6 @@
 package manifest
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -11,7 +10,7 @@ import (
 
 // Ignored is what an Application leaves alone once its objects are there: a sync
 // that makes an object sets these fields, any later one does not.
-type Ignored []ignoreDifference
+type Ignored []IgnoreDifference
 
 // Ignored returns by overlay what its Application ignores. Of an argocd/ that
 // cannot be rendered, which Check reports, it returns nothing.
@@ -26,8 +25,8 @@ func (r *Repository) Ignored() map[string]Ignored {
 		return all
 	}
 	for _, u := range objects {
-		name, ok := strings.CutPrefix(u.GetName(), namespacePrefix)
-		app := application{}
+		name, ok := strings.CutPrefix(u.GetName(), NamespacePrefix)
+		app := Application{}
 		if !ok || u.GetKind() != "Application" || runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, &app) != nil {
 			continue
 		}
@@ -56,27 +55,4 @@ func (all Ignored) Of(o *unstructured.Unstructured) []string {
 		}
 	}
 	return paths
-}
-
-// ignoredField is no rule, since what it reports is right.
-var ignoredField = Rule{Name: "ignored-field", Remedy: "change it in the cluster, as kubectl scale does"}
-
-// IgnoredFields returns, for overlays and variants, which fields are committed and
-// do less than it seems: Argo CD sets them once.
-func (r *Repository) IgnoredFields(names ...string) ([]Violation, error) {
-	var found []Violation
-	ignored := r.Ignored()
-	for _, name := range names {
-		its, err := r.CheckWith(ignoredField, name, func(o *unstructured.Unstructured) error {
-			if paths := ignored[name].Of(o); paths != nil {
-				return fmt.Errorf("later commits of %s are ignored by Argo CD, which sets it when it makes the object", strings.Join(paths, ", "))
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, its...)
-	}
-	return merged(found), nil
 }

@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 
-	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -35,7 +32,7 @@ func Unstructured(rendered []byte) ([]*unstructured.Unstructured, error) {
 		if err := decoder.Decode(object); errors.Is(err, io.EOF) {
 			return objects, nil
 		} else if err != nil {
-			return nil, fmt.Errorf("overlay: decoding object %d: %w", len(objects)+1, err)
+			return nil, fmt.Errorf("manifest: decoding object %d: %w", len(objects)+1, err)
 		}
 		if len(object.Object) > 0 {
 			objects = append(objects, object)
@@ -46,25 +43,25 @@ func Unstructured(rendered []byte) ([]*unstructured.Unstructured, error) {
 // Decode reads a rendering into Kubernetes' own types, in its order. A field
 // that a type does not have is an error.
 func Decode(rendered []byte) ([]Object, error) {
-	objects, wrong, err := decode(rendered)
+	objects, wrong, err := DecodeAll(rendered)
 	if err != nil {
 		return nil, err
 	}
 	if len(wrong) > 0 {
-		return nil, fmt.Errorf("overlay: %s: %w", wrong[0].object, wrong[0].err)
+		return nil, fmt.Errorf("manifest: %s: %w", wrong[0].Object, wrong[0].Err)
 	}
 	return objects, nil
 }
 
-// objectError is why an object is none that Kubernetes' own types describe.
-type objectError struct {
-	object string // as describe names it
-	err    error
+// ObjectError says why an object does not fit its Kubernetes type.
+type ObjectError struct {
+	Object string // as Describe names it
+	Err    error
 }
 
-// decode is Decode with the errors of all objects. What is known of an object
-// in spite of its error is among the objects.
-func decode(rendered []byte) (objects []Object, wrong []objectError, err error) {
+// DecodeAll is Decode with the errors of all objects. The fields of an object
+// that could be read are among the objects in spite of its error.
+func DecodeAll(rendered []byte) (objects []Object, wrong []ObjectError, err error) {
 	raw, err := Unstructured(rendered)
 	if err != nil {
 		return nil, nil, err
@@ -82,7 +79,7 @@ func decode(rendered []byte) (objects []Object, wrong []objectError, err error) 
 			err = errors.New("it has no metadata")
 		}
 		if err != nil {
-			wrong = append(wrong, objectError{describe(u), err})
+			wrong = append(wrong, ObjectError{Describe(u), err})
 		}
 		if ok && kind != nil {
 			object.GetObjectKind().SetGroupVersionKind(*kind)
@@ -92,19 +89,19 @@ func decode(rendered []byte) (objects []Object, wrong []objectError, err error) 
 	return objects, wrong, nil
 }
 
-// named is what describe needs of an object.
-type named interface {
+// Named is an object of a kind, with a name.
+type Named interface {
 	GetObjectKind() schema.ObjectKind
 	GetName() string
 }
 
-// describe names an object as kubectl does, "Deployment/echo-client".
-func describe(o named) string {
+// Describe names an object as kubectl does, "Deployment/echo-client".
+func Describe(o Named) string {
 	return o.GetObjectKind().GroupVersionKind().Kind + "/" + o.GetName()
 }
 
-// all returns the objects of type T.
-func all[T Object](objects []Object) []T {
+// All returns the objects of type T.
+func All[T Object](objects []Object) []T {
 	var found []T
 	for _, o := range objects {
 		if typed, ok := o.(T); ok {
@@ -114,9 +111,9 @@ func all[T Object](objects []Object) []T {
 	return found
 }
 
-// find returns the object of type T with the given name.
-func find[T Object](objects []Object, name string) (T, bool) {
-	for _, o := range all[T](objects) {
+// Get returns the object of type T with the given name.
+func Get[T Object](objects []Object, name string) (T, bool) {
+	for _, o := range All[T](objects) {
 		if o.GetName() == name {
 			return o, true
 		}
@@ -125,51 +122,9 @@ func find[T Object](objects []Object, name string) (T, bool) {
 	return none, false
 }
 
-// workload is an object that makes pods.
-type workload struct {
-	Object
-	selector *metav1.LabelSelector
-	template *corev1.PodTemplateSpec
-}
-
-func workloads(objects []Object) []workload {
-	var all []workload
-	for _, o := range objects {
-		switch t := o.(type) {
-		case *appsv1.Deployment:
-			all = append(all, workload{o, t.Spec.Selector, &t.Spec.Template})
-		case *appsv1.DaemonSet:
-			all = append(all, workload{o, t.Spec.Selector, &t.Spec.Template})
-		}
-	}
-	return all
-}
-
-// workloadNamed returns the workload that describe names so.
-func workloadNamed(objects []Object, name string) (workload, bool) {
-	for _, w := range workloads(objects) {
-		if describe(w.Object) == name {
-			return w, true
-		}
-	}
-	return workload{}, false
-}
-
-// first returns the container that does a pod's work, or an empty one.
-func first(pod corev1.PodTemplateSpec) corev1.Container {
-	if len(pod.Spec.Containers) == 0 {
-		return corev1.Container{}
-	}
-	return pod.Spec.Containers[0]
-}
-
-func (w workload) containers() []corev1.Container {
-	return slices.Concat(w.template.Spec.InitContainers, w.template.Spec.Containers)
-}
-
-// decodeStrict reads YAML into a type of this package. Unlike encoding/json it
-// tells repoUrl from repoURL.
-func decodeStrict(content []byte, into any) error {
+// DecodeStrict reads YAML into a type of this package. Unlike encoding/json it
+// distinguishes repoUrl from repoURL.
+func DecodeStrict(content []byte, into any) error {
 	asJSON, err := sigsyaml.YAMLToJSONStrict(content)
 	if err != nil {
 		return err

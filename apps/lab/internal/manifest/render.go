@@ -21,19 +21,19 @@ import (
 // or for a variant what kubectl prints of the overlay with the components added.
 // What kubectl only warns of is an error.
 func (r *Repository) Render(name string) ([]byte, error) {
-	from, err := r.find(name)
+	from, err := r.Composition(name)
 	if err != nil {
 		return nil, err
 	}
-	if len(from.outer.Components) == 0 {
-		return r.RenderDir(from.dir)
+	if !from.IsVariant() {
+		return r.RenderDir(from.Dir)
 	}
-	for _, dir := range append(from.components(), from.dir) {
+	for _, dir := range from.Dirs() {
 		if _, err := r.Sources(dir); err != nil {
 			return nil, fmt.Errorf("rendering %s: %w", name, err)
 		}
 	}
-	out, err := r.buildOuter(from, nil)
+	out, err := r.RenderComposition(from, nil)
 	if err != nil {
 		return nil, fmt.Errorf("rendering %s: %w", name, err)
 	}
@@ -59,7 +59,7 @@ func (r *Repository) RenderDir(dir string) ([]byte, error) {
 // anyone would do by hand. A name that matches nothing is an error, although
 // kustomize ignores it; Images tells which would match.
 func (r *Repository) RenderWithImages(name string, images map[string]string) ([]byte, error) {
-	from, err := r.find(name)
+	from, err := r.Composition(name)
 	if err != nil {
 		return nil, err
 	}
@@ -70,11 +70,11 @@ func (r *Repository) RenderWithImages(name string, images map[string]string) ([]
 	for _, old := range slices.Sorted(maps.Keys(images)) {
 		repository, tag, digest := SplitReference(images[old])
 		if tag == "" && digest == "" {
-			return nil, fmt.Errorf("overlay: image %q has neither tag nor digest", images[old])
+			return nil, fmt.Errorf("manifest: image %q has neither tag nor digest", images[old])
 		}
-		from.outer.Images = append(from.outer.Images, types.Image{Name: old, NewName: repository, NewTag: tag, Digest: digest})
+		from.Outer.Images = append(from.Outer.Images, types.Image{Name: old, NewName: repository, NewTag: tag, Digest: digest})
 	}
-	out, err := r.buildOuter(from, nil)
+	out, err := r.RenderComposition(from, nil)
 	if err == nil {
 		err = replaced(plain, out, images)
 	}
@@ -84,9 +84,9 @@ func (r *Repository) RenderWithImages(name string, images map[string]string) ([]
 	return out, nil
 }
 
-// buildOuter builds the kustomization around an overlay, in memory, with other
-// content of some files, by path.
-func (r *Repository) buildOuter(from source, edited map[string][]byte) ([]byte, error) {
+// RenderComposition renders a composition in memory. The content of edited, by
+// path relative to the checkout, replaces that of the files.
+func (r *Repository) RenderComposition(from Composition, edited map[string][]byte) ([]byte, error) {
 	memory := filesys.MakeFsInMemory()
 	for _, tree := range []string{"base", "overlays"} {
 		if err := r.copyTo(memory, tree); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -98,7 +98,7 @@ func (r *Repository) buildOuter(from source, edited map[string][]byte) ([]byte, 
 			return nil, fmt.Errorf("changing %s: %w", file, err)
 		}
 	}
-	content, err := yaml.Marshal(from.outer)
+	content, err := yaml.Marshal(from.Outer)
 	if err != nil {
 		return nil, fmt.Errorf("writing the outer kustomization: %w", err)
 	}
@@ -107,7 +107,7 @@ func (r *Repository) buildOuter(from source, edited map[string][]byte) ([]byte, 
 	}
 	out, err := Build(memory, "/outer")
 	if err != nil {
-		return nil, errors.New(oneLine(err))
+		return nil, errors.New(OneLine(err))
 	}
 	return out, nil
 }
@@ -169,8 +169,8 @@ func imagesOf(rendered []byte) ([]string, error) {
 		return nil, err
 	}
 	var images []string
-	for _, w := range workloads(objects) {
-		for _, c := range w.containers() {
+	for _, w := range Workloads(objects) {
+		for _, c := range w.Containers() {
 			images = append(images, c.Image)
 		}
 	}
@@ -192,7 +192,7 @@ func (r *Repository) copyTo(memory filesys.FileSystem, dir string) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
-		content, err := r.read(file)
+		content, err := r.Read(file)
 		if err != nil {
 			return err
 		}
@@ -202,5 +202,5 @@ func (r *Repository) copyTo(memory filesys.FileSystem, dir string) error {
 
 // relative folds an error into one line in which files are relative to the checkout.
 func (r *Repository) relative(err error) string {
-	return strings.ReplaceAll(oneLine(err), r.root+string(filepath.Separator), "")
+	return strings.ReplaceAll(OneLine(err), r.root+string(filepath.Separator), "")
 }

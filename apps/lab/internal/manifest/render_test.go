@@ -2,9 +2,7 @@ package manifest_test
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"flag"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,9 +11,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"sigs.k8s.io/kustomize/api/types"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest/manifesttest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/release"
 )
 
@@ -28,13 +26,13 @@ func TestGolden(t *testing.T) {
 	known := map[string]bool{}
 	var plain []string
 	for _, program := range []string{"echo-client-xds", "echo-client", "echo-server"} {
-		_, reference := released(t, program)
+		_, reference := manifesttest.Released(t, program)
 		plain = append(plain, "image: "+reference+"\n", "image: "+program+"\n")
 	}
-	for _, name := range all(t) {
+	for _, name := range manifesttest.All(t) {
 		file := filepath.Join("testdata", "golden", name+".yaml")
 		known[file] = true
-		got := []byte(strings.NewReplacer(plain...).Replace(string(render(t, name))))
+		got := []byte(strings.NewReplacer(plain...).Replace(string(manifesttest.Render(t, name))))
 		if *update {
 			if err := os.WriteFile(file, got, 0o644); err != nil {
 				t.Fatal(err)
@@ -63,9 +61,9 @@ func TestGolden(t *testing.T) {
 // hand does, from the oldest kubectl's and Argo CD's to the newest, and none
 // warns of anything.
 func TestKustomize(t *testing.T) {
-	repository := checkout(t)
+	repository := manifesttest.Checkout(t)
 	dirs := []string{"argocd"}
-	for _, name := range names(t) {
+	for _, name := range manifesttest.Names(t) {
 		dirs = append(dirs, "overlays/"+name)
 	}
 	programs := [][]string{{kubectl(t), "kustomize"}}
@@ -103,7 +101,7 @@ func kustomize(t *testing.T, module string) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "kustomize")
 	build := exec.Command("go", "build", "-trimpath", "-o", program, "sigs.k8s.io/kustomize/kustomize/v5")
-	build.Dir = filepath.Join(checkout(t).Root(), "apps/lab/components", module)
+	build.Dir = filepath.Join(manifesttest.Checkout(t).Root(), "apps/lab/components", module)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("building %s: %v\n%s", module, err, out)
@@ -123,7 +121,7 @@ func kubectl(t *testing.T) string {
 	}
 	program := filepath.Join(t.TempDir(), "kubectl")
 	build := exec.Command("go", "build", "-o", program, "k8s.io/kubernetes/cmd/kubectl")
-	build.Dir = filepath.Join(checkout(t).Root(), "apps/lab/components/kubernetes")
+	build.Dir = filepath.Join(manifesttest.Checkout(t).Root(), "apps/lab/components/kubernetes")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("no kubectl on PATH or in LAB_KUBECTL, and building one failed: install kubectl. %v\n%s", err, out)
 	}
@@ -152,8 +150,8 @@ func BenchmarkRender(b *testing.B) {
 // Other images reach every container of that name, whatever base pins, and a
 // name that matches nothing is refused.
 func TestRenderWithImages(t *testing.T) {
-	server, serverNow := released(t, "echo-server")
-	client, clientNow := released(t, "echo-client")
+	server, serverNow := manifesttest.Released(t, "echo-server")
+	client, clientNow := manifesttest.Released(t, "echo-client")
 	tests := []struct {
 		name    string
 		overlay string
@@ -183,7 +181,7 @@ func TestRenderWithImages(t *testing.T) {
 		{
 			name:    "base_pins_a_digest",
 			overlay: "l4",
-			files:   map[string]string{release.Component: pin(t)},
+			files:   map[string]string{release.Component: manifesttest.Pin(t)},
 			images:  map[string]string{server: server + ":lab", client: client + ":lab"},
 			want:    []string{client + ":lab", server + ":lab"},
 		},
@@ -237,10 +235,10 @@ func TestRenderWithImages(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			repository := clone(t, test.files)
+			repository := manifesttest.Clone(t, test.files)
 			out, err := repository.RenderWithImages(test.overlay, test.images)
 			if test.err != "" {
-				rejected(t, err, test.err)
+				manifesttest.Rejected(t, err, test.err)
 				return
 			}
 			if err != nil {
@@ -263,10 +261,10 @@ func TestRenderWithImages(t *testing.T) {
 // Images are those of init containers too, sorted, each once; what cannot be
 // decoded is an error.
 func TestImages(t *testing.T) {
-	_, server := released(t, "echo-server")
-	_, client := released(t, "echo-client")
+	_, server := manifesttest.Released(t, "echo-server")
+	_, client := manifesttest.Released(t, "echo-client")
 	initContainer := "      initContainers:\n      - name: first\n        image: a:1\n      - name: second\n        image: " + server + "\n      containers:\n"
-	got, err := manifest.Images(mutate(t, render(t, "linkerd"), "      containers:\n", initContainer))
+	got, err := manifest.Images(manifesttest.Mutate(t, manifesttest.Render(t, "linkerd"), "      containers:\n", initContainer))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -275,28 +273,8 @@ func TestImages(t *testing.T) {
 		t.Errorf("images (-want +got):\n%s", diff)
 	}
 	_, err = manifest.Images([]byte("kind: ["))
-	rejected(t, err, "overlay: decoding object 1")
+	manifesttest.Rejected(t, err, "manifest: decoding object 1")
 }
-
-// pin returns the release with a digest for each image, no two the same.
-func pin(t *testing.T) string {
-	t.Helper()
-	content, err := os.ReadFile(filepath.Join(checkout(t).Root(), release.Component))
-	if err != nil {
-		t.Fatal(err)
-	}
-	pinned, err := release.SetImages(content, func(i types.Image) types.Image {
-		i.Digest = digest(i.Name)
-		return i
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(pinned)
-}
-
-// digest is that of a text.
-func digest(text string) string { return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(text))) }
 
 var image = regexp.MustCompile(`(?m)^ +(?:- )?image: (.+)$`)
 

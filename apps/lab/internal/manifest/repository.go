@@ -14,12 +14,12 @@ import (
 // modulePath tells this repository's go.mod from those of the modules nested in it.
 const modulePath = "github.com/grpc-lb/grpc-lb"
 
-// namespacePrefix and the name of an overlay or a variant make its namespace and the name of its
+// NamespacePrefix and the name of an overlay or a variant make its namespace and the name of its
 // Application.
-const namespacePrefix = "grpc-lb-"
+const NamespacePrefix = "grpc-lb-"
 
 // Namespace returns the namespace of the named overlay or variant.
-func Namespace(name string) string { return namespacePrefix + name }
+func Namespace(name string) string { return NamespacePrefix + name }
 
 // Repository is a checkout of this repository.
 type Repository struct {
@@ -30,7 +30,7 @@ type Repository struct {
 func Find(dir string) (*Repository, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
-		return nil, fmt.Errorf("overlay: finding the checkout around %q: %w", dir, err)
+		return nil, fmt.Errorf("manifest: finding the checkout around %q: %w", dir, err)
 	}
 	for at := abs; ; at = filepath.Dir(at) {
 		gomod, err := os.ReadFile(filepath.Join(at, "go.mod"))
@@ -38,7 +38,7 @@ func Find(dir string) (*Repository, error) {
 			return &Repository{root: at}, nil
 		}
 		if at == filepath.Dir(at) {
-			return nil, fmt.Errorf("overlay: %s is not in a checkout of %s: clone it and run this inside the clone", abs, modulePath)
+			return nil, fmt.Errorf("manifest: %s is not in a checkout of %s: clone it and run this inside the clone", abs, modulePath)
 		}
 	}
 }
@@ -59,7 +59,7 @@ func (r *Repository) Root() string { return r.root }
 func (r *Repository) List() ([]string, error) {
 	entries, err := os.ReadDir(filepath.Join(r.root, "overlays"))
 	if err != nil {
-		return nil, fmt.Errorf("overlay: listing overlays: %w", err)
+		return nil, fmt.Errorf("manifest: listing overlays: %w", err)
 	}
 	var names []string
 	for _, e := range entries {
@@ -109,12 +109,12 @@ func (e *UnknownError) Error() string {
 	return fmt.Sprintf("overlay %q does not exist: this checkout has %s", e.Name, strings.Join(e.Known, ", "))
 }
 
-// read returns a file of the checkout. Its errors name the file as a reader of
+// Read returns a file of the checkout. Its errors name the file as a reader of
 // the repository knows it.
-func (r *Repository) read(file string) ([]byte, error) {
+func (r *Repository) Read(file string) ([]byte, error) {
 	b, err := os.ReadFile(filepath.Join(r.root, file))
 	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
-		return nil, &fileError{file: file, err: pathErr.Err}
+		return nil, &FileError{File: file, Err: pathErr.Err}
 	}
 	return b, err
 }

@@ -8,12 +8,13 @@ import (
 	"testing"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest/manifesttest"
 )
 
 // The checkout is found from any directory in it, a nested module's too, and
 // outside of one the error says what to do.
 func TestFind(t *testing.T) {
-	root := checkout(t).Root()
+	root := manifesttest.Checkout(t).Root()
 	for _, dir := range []string{".", "overlays/dns", "apps/lab/components/ko"} {
 		found, err := manifest.Find(filepath.Join(root, dir))
 		if err != nil {
@@ -24,23 +25,23 @@ func TestFind(t *testing.T) {
 		}
 	}
 	_, err := manifest.Find(t.TempDir())
-	rejected(t, err, "is not in a checkout of github.com/grpc-lb/grpc-lb: clone it")
+	manifesttest.Rejected(t, err, "is not in a checkout of github.com/grpc-lb/grpc-lb: clone it")
 }
 
 // A name that neither a directory nor a variant has is one error that lists the names.
 func TestUnknown(t *testing.T) {
 	for _, name := range []string{"nope", "", "..", "l4/"} {
-		_, err := checkout(t).Render(name)
+		_, err := manifesttest.Checkout(t).Render(name)
 		var unknown *manifest.UnknownError
 		if !errors.As(err, &unknown) {
 			t.Fatalf("Render(%q): got error %v, expected an UnknownError", name, err)
 		}
-		for _, known := range all(t) {
+		for _, known := range manifesttest.All(t) {
 			if !slices.Contains(unknown.Known, known) {
 				t.Errorf("known overlays %v lack %s", unknown.Known, known)
 			}
 		}
-		rejected(t, err, strings.Join(unknown.Known, ", "))
+		manifesttest.Rejected(t, err, strings.Join(unknown.Known, ", "))
 	}
 }
 
@@ -117,9 +118,9 @@ func TestBroken(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			repository := clone(t, test.files)
+			repository := manifesttest.Clone(t, test.files)
 			_, err := repository.Render("x")
-			rejected(t, err, test.want)
+			manifesttest.Rejected(t, err, test.want)
 			if err != nil && strings.Contains(err.Error(), "\n") {
 				t.Errorf("the error has more than one line: %q", err)
 			}

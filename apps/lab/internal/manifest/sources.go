@@ -19,15 +19,15 @@ type Kustomization struct {
 	types.Kustomization
 }
 
-// fileError is what is wrong with one file of the checkout.
-type fileError struct {
-	file    string
-	err     error
-	warning bool // kustomize would only warn of it
+// FileError says what is wrong with one file of the checkout.
+type FileError struct {
+	File    string // relative to the checkout, with slashes
+	Err     error
+	Warning bool // kustomize would only warn of it
 }
 
-func (e *fileError) Error() string { return e.file + ": " + e.err.Error() }
-func (e *fileError) Unwrap() error { return e.err }
+func (e *FileError) Error() string { return e.File + ": " + e.Err.Error() }
+func (e *FileError) Unwrap() error { return e.Err }
 
 // Sources returns the kustomizations that the one in dir, relative to the
 // checkout, is made of, itself first.
@@ -36,27 +36,27 @@ func (e *fileError) Unwrap() error { return e.err }
 // deep in a base reaches the caller as a chain of every directory on the way.
 // Reading the sources first turns either into one error with the file's name.
 func (r *Repository) Sources(dir string) ([]Kustomization, error) {
-	all, errs := r.sources(dir)
+	all, errs := r.AllSources(dir)
 	if len(errs) > 0 {
 		return nil, errs[0]
 	}
 	return all, nil
 }
 
-// sources is Sources with all errors, and what could be read beside them.
-func (r *Repository) sources(dir string) (all []Kustomization, errs []error) {
+// AllSources is Sources with all errors, and what could be read beside them.
+func (r *Repository) AllSources(dir string) (all []Kustomization, errs []error) {
 	file := path.Join(dir, "kustomization.yaml")
-	content, err := r.read(file)
+	content, err := r.Read(file)
 	if err != nil {
 		return nil, []error{err}
 	}
 	k := Kustomization{File: file}
 	if err := k.Unmarshal(content); err != nil {
-		return nil, []error{&fileError{file: file, err: errors.New(oneLine(err))}}
+		return nil, []error{&FileError{File: file, Err: errors.New(OneLine(err))}}
 	}
 	if warnings := *k.CheckDeprecatedFields(); len(warnings) > 0 {
 		text := strings.TrimPrefix(strings.Join(warnings, "; "), "# ")
-		errs = append(errs, &fileError{file: file, err: errors.New(text), warning: true})
+		errs = append(errs, &FileError{File: file, Err: errors.New(text), Warning: true})
 	}
 	all = []Kustomization{k}
 	entries := slices.Concat(k.Resources, k.Components)
@@ -75,27 +75,27 @@ func (r *Repository) sources(dir string) (all []Kustomization, errs []error) {
 	return all, errs
 }
 
-// source reads one entry of a kustomization: a directory like sources, a file
+// source reads one entry of a kustomization: a directory like AllSources, a file
 // for nothing but its errors.
 func (r *Repository) source(entry string) ([]Kustomization, []error) {
 	info, err := os.Stat(filepath.Join(r.root, entry))
 	if err == nil && info.IsDir() {
-		return r.sources(entry)
+		return r.AllSources(entry)
 	}
-	content, err := r.read(entry)
+	content, err := r.Read(entry)
 	if err != nil {
 		return nil, []error{err}
 	}
 	for document := range strings.SplitSeq(string(content), "\n---\n") {
 		var content any // an object, or the list that a JSON patch is
 		if err := yaml.UnmarshalStrict([]byte(document), &content); err != nil {
-			return nil, []error{&fileError{file: entry, err: errors.New(oneLine(err))}}
+			return nil, []error{&FileError{File: entry, Err: errors.New(OneLine(err))}}
 		}
 	}
 	return nil, nil
 }
 
-// oneLine folds the lines of an error into one.
-func oneLine(err error) string {
+// OneLine folds the lines of an error into one.
+func OneLine(err error) string {
 	return strings.Join(strings.Fields(err.Error()), " ")
 }

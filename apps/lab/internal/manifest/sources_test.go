@@ -2,21 +2,20 @@ package manifest_test
 
 import (
 	"bytes"
-	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest/manifesttest"
 )
 
 // istio changes nothing but the namespace and the Namespace's labels.
 func TestIstioEqualsL4(t *testing.T) {
-	l4, istio := render(t, "l4"), render(t, "istio")
+	l4, istio := manifesttest.Render(t, "l4"), manifesttest.Render(t, "istio")
 	service := "\n---\napiVersion: v1\nkind: Service\nmetadata:\n  name: more\n"
 	for _, test := range []struct {
 		name  string
@@ -24,8 +23,8 @@ func TestIstioEqualsL4(t *testing.T) {
 		want  []string
 	}{
 		{name: "as_it_is", istio: istio},
-		{name: "another_rate", istio: mutate(t, istio, "--rate=20", "--rate=51"), want: []string{"Deployment/echo-client differs"}},
-		{name: "another_name", istio: mutate(t, istio, "kind: PodDisruptionBudget\nmetadata:\n", "kind: PodDisruptionBudget\nmetadata:\n  generateName: x\n"), want: []string{"PodDisruptionBudget/echo-server differs"}},
+		{name: "another_rate", istio: manifesttest.Mutate(t, istio, "--rate=20", "--rate=51"), want: []string{"Deployment/echo-client differs"}},
+		{name: "another_name", istio: manifesttest.Mutate(t, istio, "kind: PodDisruptionBudget\nmetadata:\n", "kind: PodDisruptionBudget\nmetadata:\n  generateName: x\n"), want: []string{"PodDisruptionBudget/echo-server differs"}},
 		{name: "one_more", istio: append(bytes.Clone(istio), service...), want: []string{"Service/more is added"}},
 		{name: "none", want: []string{"Deployment/echo-client is missing", "Deployment/echo-server is missing", "Namespace is missing", "PodDisruptionBudget/echo-server is missing", "Service/echo-server is missing", "ServiceAccount/echo-client is missing", "ServiceAccount/echo-server is missing"}},
 	} {
@@ -43,8 +42,8 @@ func TestIstioEqualsL4(t *testing.T) {
 
 // Each overlay has a short README that says how to deploy it.
 func TestReadmes(t *testing.T) {
-	for _, name := range names(t) {
-		readme, err := os.ReadFile(filepath.Join(checkout(t).Root(), "overlays", name, "README.md"))
+	for _, name := range manifesttest.Names(t) {
+		readme, err := os.ReadFile(filepath.Join(manifesttest.Checkout(t).Root(), "overlays", name, "README.md"))
 		if err != nil {
 			t.Error(err)
 		}
@@ -54,50 +53,5 @@ func TestReadmes(t *testing.T) {
 		if !strings.Contains(string(readme), "kubectl apply -k overlays/"+name) {
 			t.Errorf("overlays/%s/README.md does not say how to deploy it", name)
 		}
-	}
-}
-
-// The rules for kustomizations and patches refuse what breaks them, and take a
-// JSON patch with its target.
-func TestSourceRules(t *testing.T) {
-	const jsonPatch = "patches: [{path: %s, target: {kind: Deployment, name: echo-client}}]\n"
-	const json = "# Why not three.\n- {op: replace, path: /spec/replicas, value: 1}\n"
-	const patch = "# Why not three.\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: echo-client}\nspec: {replicas: 1}\n"
-	for _, test := range []struct{ name, kustomization, file, content, rule string }{
-		{name: "nothing", kustomization: ""},
-		{name: "prefix", kustomization: "namePrefix: a-\n", rule: "kustomize-field"},
-		{name: "suffix", kustomization: "nameSuffix: -a\n", rule: "kustomize-field"},
-		{name: "annotations", kustomization: "commonAnnotations: {a: b}\n", rule: "kustomize-field"},
-		{name: "selectors", kustomization: "labels: [{includeSelectors: true, pairs: {a: b}}]\n", rule: "kustomize-field"},
-		{name: "no_hash", kustomization: "generatorOptions: {disableNameSuffixHash: true}\n", rule: "kustomize-field"},
-		{name: "target", kustomization: fmt.Sprintf(jsonPatch, "a.patch.yaml"), file: "a.patch.yaml", content: patch, rule: "kustomize-field"},
-		{name: "json_patch", kustomization: fmt.Sprintf(jsonPatch, "a.json.patch.yaml"), file: "a.json.patch.yaml", content: json},
-		{name: "patch", kustomization: "patches: [{path: a.patch.yaml}]\n", file: "a.patch.yaml", content: patch},
-		{name: "patch_of_another_name", kustomization: "patches: [{path: a.yaml}]\n", file: "a.yaml", content: patch, rule: "patch-form"},
-		{name: "patch_without_why", kustomization: "patches: [{path: a.patch.yaml}]\n", file: "a.patch.yaml", content: "#\n" + patch[len("# Why not three.\n"):], rule: "patch-form"},
-		{name: "long_patch", kustomization: "patches: [{path: a.patch.yaml}]\n", file: "a.patch.yaml", content: patch + strings.Repeat("#\n", 15), rule: "patch-form"},
-		{name: "idle_patch", kustomization: "patches: [{path: a.patch.yaml}]\n", file: "a.patch.yaml", content: strings.Replace(patch, "replicas: 1", "replicas: 3", 1), rule: "entry-effect"},
-		{name: "idle_image", kustomization: "images: [{name: nope, newTag: v1}]\n", rule: "entry-effect"},
-		{name: "release_twice", kustomization: "components: [../../base/components/release]\n"},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			files := map[string]string{"overlays/x/kustomization.yaml": "namespace: grpc-lb-x\nresources: [../../base]\n" + test.kustomization}
-			if test.file != "" {
-				files["overlays/x/"+test.file] = test.content
-			}
-			violations, err := clone(t, files).Check("x")
-			if err != nil {
-				t.Fatal(err)
-			}
-			var broken []string
-			for _, v := range violations {
-				if slices.Contains([]string{"kustomize-build", "kustomize-field", "patch-form", "entry-effect"}, v.Rule) {
-					broken = append(broken, v.Rule)
-				}
-			}
-			if got := strings.Join(broken, " "); got != test.rule {
-				t.Errorf("broken rules %q, expected %q: %v", got, test.rule, violations)
-			}
-		})
 	}
 }

@@ -21,49 +21,59 @@ var Variants = []Variant{
 	{Name: "dns-max-age", Overlay: "dns", Components: []string{"max-connection-age"}},
 }
 
-// source is what a name stands for: an overlay's directory and, for a variant,
-// what is put around it.
-type source struct {
-	dir   string // relative to the checkout
-	outer types.Kustomization
+// Composition is what a name stands for: an overlay's directory and, for a
+// variant, the kustomization around it.
+type Composition struct {
+	Dir   string // relative to the checkout
+	Outer types.Kustomization
 }
 
-// components returns the directories of the source's components, relative to the checkout.
-func (s source) components() []string {
+// Plain returns the composition of a directory, relative to the checkout, with
+// nothing around it.
+func Plain(dir string) Composition {
+	return Composition{Dir: dir, Outer: types.Kustomization{Resources: []string{"../" + dir}}}
+}
+
+// IsVariant says whether components are added to the overlay.
+func (c Composition) IsVariant() bool { return len(c.Outer.Components) > 0 }
+
+// Dirs returns the directories that the composition is made of, relative to the
+// checkout: those of the added components, and the overlay's.
+func (c Composition) Dirs() []string {
 	var dirs []string
-	for _, c := range s.outer.Components {
-		dirs = append(dirs, path.Clean(path.Join("outer", c)))
+	for _, component := range c.Outer.Components {
+		dirs = append(dirs, path.Clean(path.Join("outer", component)))
 	}
-	return dirs
+	return append(dirs, c.Dir)
 }
 
-// find returns what the name of an overlay or a variant stands for.
-func (r *Repository) find(name string) (source, error) {
+// Composition returns what the name of an overlay or a variant stands for. Its
+// error is an *UnknownError where there is neither.
+func (r *Repository) Composition(name string) (Composition, error) {
 	names, err := r.List()
 	if err != nil {
-		return source{}, err
+		return Composition{}, err
 	}
 	if slices.Contains(names, name) {
-		dir := path.Join("overlays", name)
-		return source{dir: dir, outer: types.Kustomization{Resources: []string{"../" + dir}}}, nil
+		return Plain(path.Join("overlays", name)), nil
 	}
 	for _, v := range Variants {
 		if v.Name != name {
 			continue
 		}
-		s, err := r.find(v.Overlay)
+		c, err := r.Composition(v.Overlay)
 		if err != nil {
-			return source{}, err
+			return Composition{}, err
 		}
-		for _, c := range v.Components {
-			s.outer.Components = append(s.outer.Components, path.Join("../base/components", c))
+		for _, component := range v.Components {
+			c.Outer.Components = append(c.Outer.Components, path.Join("../base/components", component))
 		}
-		s.outer.Namespace = Namespace(name)
-		return s, nil
+		c.Outer.Namespace = Namespace(name)
+		return c, nil
 	}
 	all, err := r.All()
 	if err != nil {
-		return source{}, err
+		return Composition{}, err
 	}
-	return source{}, &UnknownError{Name: name, Known: all}
+	return Composition{}, &UnknownError{Name: name, Known: all}
 }

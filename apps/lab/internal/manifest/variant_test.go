@@ -12,26 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest/manifesttest"
 )
-
-// byHand returns a variant's overlay as the READMEs tell a reader to change it:
-// its kustomization with the components added.
-func byHand(t *testing.T, v manifest.Variant) map[string]string {
-	t.Helper()
-	file := "overlays/" + v.Overlay + "/kustomization.yaml"
-	content, err := os.ReadFile(filepath.Join(checkout(t).Root(), file))
-	if err != nil {
-		t.Fatal(err)
-	}
-	changed := string(content)
-	if !strings.Contains(changed, "\ncomponents:\n") {
-		changed += "components:\n"
-	}
-	for _, c := range v.Components {
-		changed = strings.Replace(changed, "components:\n", "components:\n  - ../../base/components/"+c+"\n", 1)
-	}
-	return map[string]string{file: changed}
-}
 
 // A variant is its overlay with the components added by hand, in a namespace of
 // its own, as the library and as kubectl render it, and the overlay's README
@@ -40,8 +22,8 @@ func TestVariantsAreMadeByHand(t *testing.T) {
 	program := kubectl(t)
 	for _, v := range manifest.Variants {
 		t.Run(v.Name, func(t *testing.T) {
-			repository := clone(t, byHand(t, v))
-			got := strings.ReplaceAll(string(render(t, v.Name)), manifest.Namespace(v.Name), manifest.Namespace(v.Overlay))
+			repository := manifesttest.Clone(t, manifesttest.ByHand(t, v))
+			got := strings.ReplaceAll(string(manifesttest.Render(t, v.Name)), manifest.Namespace(v.Name), manifest.Namespace(v.Overlay))
 			library, err := repository.Render(v.Overlay)
 			if err != nil {
 				t.Fatal(err)
@@ -59,7 +41,7 @@ func TestVariantsAreMadeByHand(t *testing.T) {
 			if diff := cmp.Diff(string(want), got); diff != "" {
 				t.Errorf("(-kubectl by hand +variant):\n%s", diff)
 			}
-			readme, err := os.ReadFile(filepath.Join(checkout(t).Root(), "overlays", v.Overlay, "README.md"))
+			readme, err := os.ReadFile(filepath.Join(manifesttest.Checkout(t).Root(), "overlays", v.Overlay, "README.md"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -79,7 +61,7 @@ func TestMaxConnectionAge(t *testing.T) {
 		if !slices.Equal(v.Components, []string{"max-connection-age"}) {
 			continue
 		}
-		plain, aged := render(t, v.Overlay), render(t, v.Name)
+		plain, aged := manifesttest.Render(t, v.Overlay), manifesttest.Render(t, v.Name)
 		differences, err := manifest.DifferencesInKind(plain, aged)
 		if err != nil {
 			t.Fatal(err)
@@ -87,8 +69,8 @@ func TestMaxConnectionAge(t *testing.T) {
 		if diff := cmp.Diff([]string{"Deployment/echo-server differs"}, differences); diff != "" {
 			t.Errorf("%s differs from %s (-want +got):\n%s", v.Name, v.Overlay, diff)
 		}
-		plain = mutate(t, plain, "- --drain-timeout=20s\n", "- --drain-timeout=20s\n        - --max-connection-age=10s\n")
-		plain = mutate(t, plain, manifest.Namespace(v.Overlay), manifest.Namespace(v.Name))
+		plain = manifesttest.Mutate(t, plain, "- --drain-timeout=20s\n", "- --drain-timeout=20s\n        - --max-connection-age=10s\n")
+		plain = manifesttest.Mutate(t, plain, manifest.Namespace(v.Overlay), manifest.Namespace(v.Name))
 		if diff := cmp.Diff(string(plain), string(aged)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", v.Name, diff)
 		}
@@ -98,11 +80,11 @@ func TestMaxConnectionAge(t *testing.T) {
 // List has only what is on disk, an overlay of each strategy at least; All has the
 // variants after it.
 func TestAll(t *testing.T) {
-	want, err := checkout(t).List()
+	want, err := manifesttest.Checkout(t).List()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range names(t) {
+	for _, name := range manifesttest.Names(t) {
 		if !slices.Contains(want, name) {
 			t.Errorf("there is no overlays/%s", name)
 		}
@@ -113,7 +95,7 @@ func TestAll(t *testing.T) {
 		}
 		want = append(want, v.Name)
 	}
-	got, err := checkout(t).All()
+	got, err := manifesttest.Checkout(t).All()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,8 +112,8 @@ func TestVariantBroken(t *testing.T) {
 		{name: "patch_of_no_path", file: "echo-server.json.patch.yaml", content: "- {op: add, path: /spec/nope/-, value: x}\n", want: "rendering l4-max-age: "},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := clone(t, map[string]string{"base/components/max-connection-age/" + test.file: test.content}).Render("l4-max-age")
-			rejected(t, err, test.want)
+			_, err := manifesttest.Clone(t, map[string]string{"base/components/max-connection-age/" + test.file: test.content}).Render("l4-max-age")
+			manifesttest.Rejected(t, err, test.want)
 			if err != nil && strings.Contains(err.Error(), "\n") {
 				t.Errorf("the error has more than one line: %q", err)
 			}

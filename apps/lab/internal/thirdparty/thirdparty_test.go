@@ -31,6 +31,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/release"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/thirdparty"
 )
 
@@ -120,7 +121,7 @@ func TestOverlaysNameWhatTheLabPacks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	released, err := repository.Released()
+	released, err := release.Read(repository.Root())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -80,7 +80,7 @@ func released(t *testing.T, program string) types.Image {
 	if err != nil {
 		t.Fatal(err)
 	}
-	images, err := repository.Released()
+	images, err := release.Read(repository.Root())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package manifest_test
+package check_test
 
 import (
 	"os"
@@ -11,7 +11,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/check"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest/manifesttest"
 )
 
 // podsOf returns the pod specs of an overlay's workloads by their names.
@@ -32,17 +34,17 @@ func podsOf(objects []manifest.Object) map[string]corev1.PodSpec {
 // of its own, each still refuses to be root, nothing else changes, and every rule
 // accepts it.
 func TestOpenShift(t *testing.T) {
-	readme, err := os.ReadFile(filepath.Join(checkout(t).Root(), "README.md"))
+	readme, err := os.ReadFile(filepath.Join(manifesttest.Checkout(t).Root(), "README.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if lines := "      components:\n        - ../../base/components/openshift\n"; !strings.Contains(string(readme), lines) {
 		t.Errorf("README.md does not say\n%s", lines)
 	}
-	for _, overlayName := range names(t) {
+	for _, overlayName := range manifesttest.Names(t) {
 		t.Run(overlayName, func(t *testing.T) {
-			repository := clone(t, byHand(t, manifest.Variant{Overlay: overlayName, Components: []string{"openshift"}}))
-			violations, err := repository.Check(overlayName)
+			repository := manifesttest.Clone(t, manifesttest.ByHand(t, manifest.Variant{Overlay: overlayName, Components: []string{"openshift"}}))
+			violations, err := check.Checkout(repository, overlayName)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -53,7 +55,7 @@ func TestOpenShift(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			pods := podsOf(decode(t, rendered))
+			pods := podsOf(manifesttest.Decode(t, rendered))
 			if len(pods) < 2 {
 				t.Errorf("%d workloads, want servers and clients at least", len(pods))
 			}
@@ -73,7 +75,7 @@ func TestOpenShift(t *testing.T) {
 					t.Errorf("%s may run as root", name)
 				}
 			}
-			plain := string(render(t, overlayName))
+			plain := string(manifesttest.Render(t, overlayName))
 			for _, line := range []string{"        runAsUser: 65532\n", "        runAsGroup: 65532\n"} {
 				if !strings.Contains(plain, line) {
 					t.Errorf("without the component there is no %q", line)
@@ -111,12 +113,12 @@ func TestCheckAcceptsOtherClusters(t *testing.T) {
 		{name: "xds_another_domain", overlay: "xds", file: xdsFile, replace: []string{"///echo-server:", "///echo-server.grpc-lb-xds.svc.corp.example:"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			content, err := os.ReadFile(filepath.Join(checkout(t).Root(), test.file))
+			content, err := os.ReadFile(filepath.Join(manifesttest.Checkout(t).Root(), test.file))
 			if err != nil {
 				t.Fatal(err)
 			}
-			repository := clone(t, map[string]string{test.file: string(mutate(t, content, test.replace[0], test.replace[1]))})
-			violations, err := repository.Check(test.overlay)
+			repository := manifesttest.Clone(t, map[string]string{test.file: string(manifesttest.Mutate(t, content, test.replace[0], test.replace[1]))})
+			violations, err := check.Checkout(repository, test.overlay)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -134,8 +136,8 @@ func TestCheckAcceptsOtherClusters(t *testing.T) {
 // Every image names its registry: a node of CRI-O refuses a short name, which may
 // mean an image of any registry.
 func TestImagesNameTheirRegistry(t *testing.T) {
-	for _, overlayName := range all(t) {
-		images, err := manifest.Images(render(t, overlayName))
+	for _, overlayName := range manifesttest.All(t) {
+		images, err := manifest.Images(manifesttest.Render(t, overlayName))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -150,9 +152,9 @@ func TestImagesNameTheirRegistry(t *testing.T) {
 
 // A pod that is not ready does not keep a node from being drained.
 func TestDisruptionBudgets(t *testing.T) {
-	for _, overlayName := range all(t) {
+	for _, overlayName := range manifesttest.All(t) {
 		found := 0
-		for _, o := range decode(t, render(t, overlayName)) {
+		for _, o := range manifesttest.Decode(t, manifesttest.Render(t, overlayName)) {
 			budget, ok := o.(*policyv1.PodDisruptionBudget)
 			if !ok {
 				continue
@@ -170,7 +172,7 @@ func TestDisruptionBudgets(t *testing.T) {
 
 // The proxy of a node runs only on nodes that its image is for.
 func TestNodeProxyArchitecture(t *testing.T) {
-	pod, ok := podsOf(decode(t, render(t, "linkerd")))["l5d"]
+	pod, ok := podsOf(manifesttest.Decode(t, manifesttest.Render(t, "linkerd")))["l5d"]
 	if !ok || pod.NodeSelector[corev1.LabelArchStable] != "amd64" {
 		t.Errorf("l5d (%v) is put on nodes %v, want those of amd64 alone", ok, pod.NodeSelector)
 	}
@@ -185,7 +187,7 @@ func TestCheckAcceptsDigests(t *testing.T) {
 		"linkerd": {"docker.io/buoyantio/linkerd", "registry.k8s.io/kubectl"},
 	} {
 		file := "overlays/" + overlayName + "/kustomization.yaml"
-		content, err := os.ReadFile(filepath.Join(checkout(t).Root(), file))
+		content, err := os.ReadFile(filepath.Join(manifesttest.Checkout(t).Root(), file))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -193,8 +195,8 @@ func TestCheckAcceptsDigests(t *testing.T) {
 		for _, other := range others {
 			changed += "  - name: " + other + "\n    digest: " + strings.TrimPrefix(digest, "@") + "\n"
 		}
-		repository := clone(t, map[string]string{file: changed})
-		violations, err := repository.Check(overlayName)
+		repository := manifesttest.Clone(t, map[string]string{file: changed})
+		violations, err := check.Checkout(repository, overlayName)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,16 +1,18 @@
-package manifest_test
+package check_test
 
 import (
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/check"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest/manifesttest"
 )
 
 // The checkout holds to every rule.
 func TestCheck(t *testing.T) {
-	violations, err := checkout(t).Check()
+	violations, err := check.Checkout(manifesttest.Checkout(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,7 +28,7 @@ func BenchmarkCheck(b *testing.B) {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		if _, err := repository.Check(); err != nil {
+		if _, err := check.Checkout(repository); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -34,7 +36,7 @@ func BenchmarkCheck(b *testing.B) {
 
 // Each rule refuses a rendering in which one thing is wrong.
 func TestCheckRejects(t *testing.T) {
-	server, serverNow := released(t, "echo-server")
+	server, serverNow := manifesttest.Released(t, "echo-server")
 	tests := []struct {
 		rule    string
 		name    string
@@ -164,32 +166,18 @@ func TestCheckRejects(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			mutated := mutate(t, render(t, test.overlay), test.old, test.new)
-			err := manifest.Check(test.overlay, decode(t, mutated))
-			rejected(t, err, test.want)
-			rejected(t, err, "("+test.rule+")")
-		})
-	}
-}
-
-// A field that Kubernetes does not have is refused before any check.
-func TestDecodeRejects(t *testing.T) {
-	for _, test := range []struct{ name, old, new, want string }{
-		{name: "misspelt_field", old: "replicas: 3", new: "replica: 3", want: `Deployment/echo-client: strict decoding error: unknown field "spec.replica"`},
-		{name: "unknown_kind", old: "kind: Service\n", new: "kind: Srevice\n", want: `no kind "Srevice"`},
-		{name: "not_yaml", old: "kind: Service\n", new: "kind: [\n", want: "overlay: decoding object 4"},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			_, err := manifest.Decode(mutate(t, render(t, "l4"), test.old, test.new))
-			rejected(t, err, test.want)
+			mutated := manifesttest.Mutate(t, manifesttest.Render(t, test.overlay), test.old, test.new)
+			err := check.Objects(test.overlay, manifesttest.Decode(t, mutated))
+			manifesttest.Rejected(t, err, test.want)
+			manifesttest.Rejected(t, err, "("+test.rule+")")
 		})
 	}
 }
 
 // Pods without a container, which no API server takes, are violations and no panic.
 func TestCheckWithoutContainers(t *testing.T) {
-	for _, name := range all(t) {
-		objects := decode(t, render(t, name))
+	for _, name := range manifesttest.All(t) {
+		objects := manifesttest.Decode(t, manifesttest.Render(t, name))
 		for _, o := range objects {
 			switch typed := o.(type) {
 			case *appsv1.Deployment:
@@ -198,6 +186,19 @@ func TestCheckWithoutContainers(t *testing.T) {
 				typed.Spec.Template.Spec.Containers = nil
 			}
 		}
-		rejected(t, manifest.Check(name, objects), "(client-target)")
+		manifesttest.Rejected(t, check.Objects(name, objects), "(client-target)")
 	}
+}
+
+// What programs of others are told by variables is judged as what echo's are told
+// by flags; a flag comes first.
+func TestSettings(t *testing.T) {
+	const target, drain = "        - --target=dns:///echo-server:8080\n", "        - --drain-delay=5s\n"
+	asVariables := manifesttest.Mutate(t, manifesttest.Mutate(t, manifesttest.Render(t, "l4"), target, ""), drain, "")
+	asVariables = manifesttest.Mutate(t, asVariables, "        env:\n", "        env:\n        - name: TARGET\n          value: dns:///echo-server:8080\n        - name: DRAIN_DELAY\n          value: 5s\n")
+	if err := check.Objects("l4", manifesttest.Decode(t, asVariables)); err != nil {
+		t.Error(err)
+	}
+	manifesttest.Rejected(t, check.Objects("l4", manifesttest.Decode(t, manifesttest.Mutate(t, asVariables, "value: 5s", "value: 15s"))), "(drain-grace)")
+	manifesttest.Rejected(t, check.Objects("l4", manifesttest.Decode(t, manifesttest.Mutate(t, asVariables, "name: TARGET", "name: OTHER"))), "(client-target)")
 }

@@ -1,4 +1,4 @@
-package manifest
+package check
 
 import (
 	"fmt"
@@ -14,6 +14,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/yaml"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
 // envoyConfig is the part of Envoy's configuration that must fit the objects
@@ -79,13 +81,13 @@ const envoy = "Deployment/envoy"
 
 // checkEnvoy wants Envoy's configuration, where there is one, to fit the pods
 // and the Services around it.
-func checkEnvoy(r rendering, report reportObject) {
-	pods, ok := workloadNamed(r.objects, envoy)
+func checkEnvoy(r manifest.Rendering, report reportObject) {
+	pods, ok := manifest.WorkloadNamed(r.Objects, envoy)
 	if !ok {
 		return
 	}
-	file := argument(first(*pods.template).Args, "--config-path")
-	at, content := mounted(r.objects, pods, file)
+	file := argument(manifest.MainContainer(*pods.Template).Args, "--config-path")
+	at, content := mounted(r.Objects, pods, file)
 	if at == nil {
 		report(pods.Object, file, "no ConfigMap is mounted as its --config-path %q", file)
 		return
@@ -93,7 +95,7 @@ func checkEnvoy(r rendering, report reportObject) {
 	wrong := func(format string, args ...any) { report(at, "", "%s", fmt.Sprintf("envoy.yaml: "+format, args...)) }
 	var config envoyConfig
 	if err := yaml.Unmarshal([]byte(content), &config); err != nil {
-		wrong("%s", oneLine(err))
+		wrong("%s", manifest.OneLine(err))
 		return
 	}
 	admin := config.Admin.Address
@@ -103,11 +105,11 @@ func checkEnvoy(r rendering, report reportObject) {
 	var ports []int32
 	for _, l := range config.StaticResources.Listeners {
 		ports = append(ports, l.Address.SocketAddress.PortValue)
-		if !pods.hasPort(intstr.FromInt32(l.Address.SocketAddress.PortValue)) || !unspecified(l.Address.SocketAddress.Address) {
+		if !pods.HasPort(intstr.FromInt32(l.Address.SocketAddress.PortValue)) || !unspecified(l.Address.SocketAddress.Address) {
 			wrong("listener %s at %v, expected ::, or 0.0.0.0, and a port of the pod", l.Name, l.Address)
 		}
 	}
-	for _, p := range first(*pods.template).Ports {
+	for _, p := range manifest.MainContainer(*pods.Template).Ports {
 		if !slices.Contains(ports, p.ContainerPort) {
 			wrong("nothing listens on the pod's port %d (%s)", p.ContainerPort, p.Name)
 		}
@@ -136,16 +138,16 @@ func (c envoyCluster) addresses() []envoyAddress {
 }
 
 // leadsToPods says why an address is not that of a headless Service's pods, or "".
-func leadsToPods(r rendering, to envoyAddress) string {
-	service, ok := find[*corev1.Service](r.objects, shortName(r, to.SocketAddress.Address))
+func leadsToPods(r manifest.Rendering, to envoyAddress) string {
+	service, ok := manifest.Get[*corev1.Service](r.Objects, r.ShortName(to.SocketAddress.Address))
 	if !ok {
 		return "no Service of the overlay has that name"
 	}
 	if !headless(service) {
 		return "the Service is not headless: Envoy would see one address"
 	}
-	for _, w := range workloads(r.objects) {
-		if w.template.Labels[nameLabel] == service.Spec.Selector[nameLabel] && w.hasPort(intstr.FromInt32(to.SocketAddress.PortValue)) {
+	for _, w := range manifest.Workloads(r.Objects) {
+		if w.Template.Labels[nameLabel] == service.Spec.Selector[nameLabel] && w.HasPort(intstr.FromInt32(to.SocketAddress.PortValue)) {
 			return ""
 		}
 	}
@@ -154,20 +156,20 @@ func leadsToPods(r rendering, to envoyAddress) string {
 
 // checkEnvoyHealth wants Envoy to ask for the health of the one gRPC service,
 // more often than a leaving server waits before it stops.
-func checkEnvoyHealth(r rendering, c envoyCluster, wrong func(format string, args ...any)) {
+func checkEnvoyHealth(r manifest.Rendering, c envoyCluster, wrong func(format string, args ...any)) {
 	if len(c.HealthChecks) != 1 {
 		wrong("cluster %s has %d health checks, expected 1", c.Name, len(c.HealthChecks))
 		return
 	}
 	check := c.HealthChecks[0]
-	if want := grpcService(r.objects); check.GRPCHealthCheck.ServiceName != want {
+	if want := manifest.GRPCService(r.Objects); check.GRPCHealthCheck.ServiceName != want {
 		wrong("cluster %s: checks the health of %q, expected %q as the server's probe", c.Name, check.GRPCHealthCheck.ServiceName, want)
 	}
-	server, ok := component(r.objects, Server)
+	server, ok := manifest.Component(r.Objects, manifest.Server)
 	if !ok {
 		return
 	}
-	delay, err := time.ParseDuration(setting(first(server.Spec.Template), "drain-delay"))
+	delay, err := time.ParseDuration(manifest.Setting(manifest.MainContainer(server.Spec.Template), "drain-delay"))
 	if err != nil {
 		return // checkDrain says so
 	}
@@ -180,13 +182,13 @@ var sleep = regexp.MustCompile(`(?m)^sleep ([0-9]+)$`)
 
 // checkEnvoyDrain wants preStop to outlast Envoy's drain, and the kubelet to
 // outlast preStop.
-func checkEnvoyDrain(r rendering, report reportObject) {
-	pods, ok := workloadNamed(r.objects, envoy)
+func checkEnvoyDrain(r manifest.Rendering, report reportObject) {
+	pods, ok := manifest.WorkloadNamed(r.Objects, envoy)
 	if !ok {
 		return
 	}
 	wrong := func(value, format string, args ...any) { report(pods.Object, value, format, args...) }
-	c := first(*pods.template)
+	c := manifest.MainContainer(*pods.Template)
 	if c.Lifecycle == nil || c.Lifecycle.PreStop == nil || c.Lifecycle.PreStop.Exec == nil {
 		wrong("", "no preStop command: Envoy ends at once on SIGTERM")
 		return
@@ -205,20 +207,20 @@ func checkEnvoyDrain(r rendering, report reportObject) {
 	if err != nil || slept <= drain {
 		wrong("preStop", "preStop sleeps %d s, expected more than --drain-time-s %q", slept, argument(c.Args, "--drain-time-s"))
 	}
-	if grace := graceOf(pods.template.Spec); grace <= time.Duration(slept)*time.Second {
+	if grace := graceOf(pods.Template.Spec); grace <= time.Duration(slept)*time.Second {
 		wrong("terminationGracePeriodSeconds", "terminationGracePeriodSeconds is %.0f, expected more than the %d that preStop sleeps", grace.Seconds(), slept)
 	}
 }
 
 // mounted returns the ConfigMap that is mounted as a file of the workload's
 // first container, and the file's content, or nil.
-func mounted(objects []Object, w workload, file string) (*corev1.ConfigMap, string) {
-	for _, mount := range first(*w.template).VolumeMounts {
-		for _, volume := range w.template.Spec.Volumes {
+func mounted(objects []manifest.Object, w manifest.Workload, file string) (*corev1.ConfigMap, string) {
+	for _, mount := range manifest.MainContainer(*w.Template).VolumeMounts {
+		for _, volume := range w.Template.Spec.Volumes {
 			if mount.Name != volume.Name || mount.MountPath != path.Dir(file) || volume.ConfigMap == nil {
 				continue
 			}
-			if configMap, ok := find[*corev1.ConfigMap](objects, volume.ConfigMap.Name); ok {
+			if configMap, ok := manifest.Get[*corev1.ConfigMap](objects, volume.ConfigMap.Name); ok {
 				if content, ok := configMap.Data[path.Base(file)]; ok {
 					return configMap, content
 				}

@@ -1,4 +1,4 @@
-package manifest
+package check
 
 import (
 	"cmp"
@@ -7,18 +7,16 @@ import (
 
 	"sigs.k8s.io/kustomize/api/types"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/release"
 )
-
-// Released returns the images that this checkout releases, as base names them.
-func (r *Repository) Released() ([]types.Image, error) { return release.Read(r.root) }
 
 // checkRelease wants all programs of a release to have its tag, and every digest
 // to be under the name and the tag that it was released with.
 func checkRelease(t *tree, wrong reportFile) {
-	record, err := release.ReadRecord(t.repository.root)
+	record, err := release.ReadRecord(t.repository.Root())
 	if err != nil {
-		wrong(release.Digests, "", "%s", oneLine(err))
+		wrong(release.Digests, "", "%s", manifest.OneLine(err))
 		return
 	}
 	var released []types.Image
@@ -35,12 +33,12 @@ func checkRelease(t *tree, wrong reportFile) {
 			wrong(release.Component, "", "image %s comes from %s, %s from %s", image.Name, path.Dir(image.NewName), first.Name, path.Dir(first.NewName))
 		}
 	}
-	for _, w := range workloads(t.objects) {
-		for _, c := range w.containers() {
-			name, tag, digest := SplitReference(c.Image)
+	for _, w := range manifest.Workloads(t.Objects) {
+		for _, c := range w.Containers() {
+			name, tag, digest := manifest.SplitReference(c.Image)
 			ours := slices.ContainsFunc(released, func(i types.Image) bool { return i.NewName == name })
 			if problem := record.Problem(name, tag, digest, ours); problem != "" {
-				object := describe(w.Object)
+				object := manifest.Describe(w.Object)
 				wrong(t.origins.file(object, cmp.Or(digest, tag)), object, "container %s: image %s %s", c.Name, c.Image, problem)
 			}
 		}

@@ -1,4 +1,4 @@
-package manifest
+package check
 
 import (
 	"fmt"
@@ -10,27 +10,29 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
 // checkArgoStrict wants objects and fields that Argo CD knows, in its spelling.
-func checkArgoStrict(a *argoCD, wrong reportObject) {
-	for _, e := range a.wrong {
-		wrong(e.object, "", "%s", oneLine(e.err))
+func checkArgoStrict(a *manifest.ArgoCD, wrong reportObject) {
+	for _, e := range a.Wrong {
+		wrong(e.Object, "", "%s", manifest.OneLine(e.Err))
 	}
-	if a.project == nil {
+	if a.Project == nil {
 		wrong(nil, "", "0 AppProjects, expected 1")
 	}
 }
 
 // checkCorrespondence wants an Application for each overlay, and no other.
-func checkCorrespondence(a *argoCD, wrong reportObject) {
-	for name := range a.overlays {
-		if _, ok := a.applications[Namespace(name)]; !ok {
-			wrong(nil, "", "no Application/%s for overlays/%s", Namespace(name), name)
+func checkCorrespondence(a *manifest.ArgoCD, wrong reportObject) {
+	for name := range a.Overlays {
+		if _, ok := a.Applications[manifest.Namespace(name)]; !ok {
+			wrong(nil, "", "no Application/%s for overlays/%s", manifest.Namespace(name), name)
 		}
 	}
-	for name, application := range a.applications {
-		if _, ok := a.overlays[strings.TrimPrefix(name, namespacePrefix)]; !ok {
+	for name, application := range a.Applications {
+		if _, ok := a.Overlays[strings.TrimPrefix(name, manifest.NamespacePrefix)]; !ok {
 			wrong(application, "", "has no overlay")
 		}
 	}
@@ -38,23 +40,23 @@ func checkCorrespondence(a *argoCD, wrong reportObject) {
 
 // checkApplications wants an Application to deploy its overlay, and what all of
 // them have in common.
-func checkApplications(a *argoCD, wrong reportObject) {
-	for name := range a.overlays {
-		app, ok := a.applications[Namespace(name)]
+func checkApplications(a *manifest.ArgoCD, wrong reportObject) {
+	for name := range a.Overlays {
+		app, ok := a.Applications[manifest.Namespace(name)]
 		if !ok {
 			continue // checkCorrespondence says so
 		}
 		equal := equal(app, wrong)
 		source := app.Spec.Source
 		equal("project", app.Spec.Project, "grpc-lb")
-		equal("source.repoURL", source.RepoURL, a.root.Spec.Source.RepoURL)
-		equal("source.targetRevision", source.TargetRevision, a.root.Spec.Source.TargetRevision)
+		equal("source.repoURL", source.RepoURL, a.Root.Spec.Source.RepoURL)
+		equal("source.targetRevision", source.TargetRevision, a.Root.Spec.Source.TargetRevision)
 		equal("source.path", source.Path, path.Join("overlays", name))
-		equal("destination", app.Spec.Destination, destination{Server: inCluster, Namespace: Namespace(name)})
+		equal("destination", app.Spec.Destination, manifest.Destination{Server: manifest.InCluster, Namespace: manifest.Namespace(name)})
 		equal("manifest-generate-paths", app.Annotations["argocd.argoproj.io/manifest-generate-paths"], "/overlays/"+name+";/base")
 		equal("sync-options", app.Annotations[syncOptions], pruneConfirm)
 		equal("syncOptions", app.Spec.SyncPolicy.SyncOptions, []string{"ServerSideApply=true", "RespectIgnoreDifferences=true", "PruneLast=true", "FailOnSharedResource=true"})
-		if server, ok := component(a.overlays[name], Server); ok { // else another rule says why
+		if server, ok := manifest.Component(a.Overlays[name], manifest.Server); ok { // else another rule says why
 			equal("ignoreDifferences", app.Spec.IgnoreDifferences, "[{apps Deployment "+server.Name+" [/spec/replicas]}]")
 		}
 		checkSyncs(app, equal)
@@ -63,7 +65,7 @@ func checkApplications(a *argoCD, wrong reportObject) {
 
 // checkSyncs wants what lets an Application, root among them, follow its branch:
 // a sync that failed goes on with the newest commit.
-func checkSyncs(app *application, equal func(field string, got, want any)) {
+func checkSyncs(app *manifest.Application, equal func(field string, got, want any)) {
 	policy := app.Spec.SyncPolicy
 	equal("finalizers", app.Finalizers, []string{"resources-finalizer.argocd.argoproj.io"})
 	equal("automated.prune", policy.Automated.Prune, true)
@@ -75,28 +77,28 @@ func checkSyncs(app *application, equal func(field string, got, want any)) {
 
 // checkProject wants the AppProject to allow this repository, where the
 // overlays are deployed, and nothing else.
-func checkProject(a *argoCD, wrong reportObject) {
-	if a.project == nil {
+func checkProject(a *manifest.ArgoCD, wrong reportObject) {
+	if a.Project == nil {
 		return
 	}
-	equal := equal(a.project, wrong)
-	equal("name", a.project.Name, "grpc-lb")
-	equal("sourceRepos", a.project.Spec.SourceRepos, []string{a.root.Spec.Source.RepoURL})
-	equal("destinations", a.project.Spec.Destinations, []destination{{Server: inCluster, Namespace: namespacePrefix + "*"}})
-	for _, allowed := range a.project.Spec.ClusterResourceWhitelist {
+	equal := equal(a.Project, wrong)
+	equal("name", a.Project.Name, "grpc-lb")
+	equal("sourceRepos", a.Project.Spec.SourceRepos, []string{a.Root.Spec.Source.RepoURL})
+	equal("destinations", a.Project.Spec.Destinations, []manifest.Destination{{Server: manifest.InCluster, Namespace: manifest.NamespacePrefix + "*"}})
+	for _, allowed := range a.Project.Spec.ClusterResourceWhitelist {
 		if allowed.Name != "" {
-			equal("name in clusterResourceWhitelist", allowed.Name, namespacePrefix+"*")
+			equal("name in clusterResourceWhitelist", allowed.Name, manifest.NamespacePrefix+"*")
 		}
 	}
 }
 
 // checkKinds wants the AppProject to allow the kinds that the overlays render.
-func checkKinds(a *argoCD, wrong reportObject) {
-	if a.project == nil {
+func checkKinds(a *manifest.ArgoCD, wrong reportObject) {
+	if a.Project == nil {
 		return
 	}
 	var cluster, namespaced, allowed []metav1.GroupKind
-	for _, objects := range a.overlays {
+	for _, objects := range a.Overlays {
 		for _, o := range objects {
 			kind := groupKind(o.GetObjectKind().GroupVersionKind())
 			if o.GetNamespace() == "" {
@@ -106,18 +108,18 @@ func checkKinds(a *argoCD, wrong reportObject) {
 			}
 		}
 	}
-	for _, r := range a.project.Spec.ClusterResourceWhitelist {
+	for _, r := range a.Project.Spec.ClusterResourceWhitelist {
 		allowed = append(allowed, r.GroupKind)
 	}
-	equal := equal(a.project, wrong)
+	equal := equal(a.Project, wrong)
 	equal("clusterResourceWhitelist", sorted(allowed), slices.Compact(sorted(cluster)))
-	equal("namespaceResourceWhitelist", sorted(a.project.Spec.NamespaceResourceWhitelist), slices.Compact(sorted(namespaced)))
+	equal("namespaceResourceWhitelist", sorted(a.Project.Spec.NamespaceResourceWhitelist), slices.Compact(sorted(namespaced)))
 }
 
 // checkRoot wants root in a project of its own, since default may be locked and
 // allows all where it is not, and all that it makes in root's namespace.
-func checkRoot(a *argoCD, wrong reportObject) {
-	root, its := &a.root, &a.rootProject
+func checkRoot(a *manifest.ArgoCD, wrong reportObject) {
+	root, its := &a.Root, &a.RootProject
 	if its.Name == "" || its.Name == "default" || its.Name == "grpc-lb" {
 		wrong(root, "", "root.yaml has the AppProject %q, expected one of its own", its.Name)
 		return
@@ -125,19 +127,19 @@ func checkRoot(a *argoCD, wrong reportObject) {
 	app, project := equal(root, wrong), equal(its, wrong)
 	app("project", root.Spec.Project, its.Name)
 	app("source.path", root.Spec.Source.Path, "argocd")
-	app("destination", root.Spec.Destination, destination{Server: inCluster, Namespace: root.Namespace})
+	app("destination", root.Spec.Destination, manifest.Destination{Server: manifest.InCluster, Namespace: root.Namespace})
 	checkSyncs(root, app)
 	project("namespace", its.Namespace, root.Namespace)
 	project("finalizers", its.Finalizers, root.Finalizers)
 	project("sourceRepos", its.Spec.SourceRepos, []string{root.Spec.Source.RepoURL})
-	project("destinations", its.Spec.Destinations, []destination{root.Spec.Destination})
+	project("destinations", its.Spec.Destinations, []manifest.Destination{root.Spec.Destination})
 	project("clusterResourceWhitelist", its.Spec.ClusterResourceWhitelist, []string{})
 	project("namespaceResourceWhitelist", sorted(its.Spec.NamespaceResourceWhitelist), []metav1.GroupKind{{Group: "argoproj.io", Kind: "AppProject"}, {Group: "argoproj.io", Kind: "Application"}})
-	for _, made := range a.applications {
+	for _, made := range a.Applications {
 		equal(made, wrong)("namespace", made.Namespace, root.Namespace)
 	}
-	if a.project != nil {
-		equal(a.project, wrong)("namespace", a.project.Namespace, root.Namespace)
+	if a.Project != nil {
+		equal(a.Project, wrong)("namespace", a.Project.Namespace, root.Namespace)
 	}
 }
 
@@ -149,8 +151,8 @@ const (
 )
 
 // checkPruning wants a Namespace to outlive the line that renders it.
-func checkPruning(r rendering, wrong reportObject) {
-	for _, n := range all[*corev1.Namespace](r.objects) {
+func checkPruning(r manifest.Rendering, wrong reportObject) {
+	for _, n := range manifest.All[*corev1.Namespace](r.Objects) {
 		options := strings.Split(n.Annotations[syncOptions], ",")
 		if !slices.Contains(options, pruneConfirm) && !slices.Contains(options, "Prune=false") {
 			wrong(n, "", "%s is %q, expected %s: Argo CD would delete it, with all that is in it, once it is not rendered", syncOptions, n.Annotations[syncOptions], pruneConfirm)
@@ -163,8 +165,8 @@ const defaultDeadline = 600
 
 // checkDeadline wants a rollout that hangs to fail soon: Argo CD waits for it and
 // takes no commit before.
-func checkDeadline(r rendering, wrong reportObject) {
-	for _, d := range all[*appsv1.Deployment](r.objects) {
+func checkDeadline(r manifest.Rendering, wrong reportObject) {
+	for _, d := range manifest.All[*appsv1.Deployment](r.Objects) {
 		deadline := int32(defaultDeadline)
 		if d.Spec.ProgressDeadlineSeconds != nil {
 			deadline = *d.Spec.ProgressDeadlineSeconds
@@ -176,7 +178,7 @@ func checkDeadline(r rendering, wrong reportObject) {
 }
 
 // equal returns what reports a field of an object that is not as expected.
-func equal(o named, wrong reportObject) func(field string, got, want any) {
+func equal(o manifest.Named, wrong reportObject) func(field string, got, want any) {
 	return func(field string, got, want any) {
 		if fmt.Sprint(got) != fmt.Sprint(want) {
 			wrong(o, "", "%s is %v, expected %v", field, got, want)

@@ -1,4 +1,4 @@
-package manifest
+package check
 
 import (
 	"regexp"
@@ -8,15 +8,17 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
 // nameLabel is the one label that selectors use.
 const nameLabel = "app.kubernetes.io/name"
 
 // checkNamespace wants one Namespace, named after the overlay, and everything else in it.
-func checkNamespace(r rendering, wrong reportObject) {
-	want := Namespace(r.name)
-	for _, o := range r.objects {
+func checkNamespace(r manifest.Rendering, wrong reportObject) {
+	want := manifest.Namespace(r.Name)
+	for _, o := range r.Objects {
 		if _, ok := o.(*corev1.Namespace); ok {
 			if o.GetName() != want {
 				wrong(o, o.GetName(), "Namespace %q, expected %q", o.GetName(), want)
@@ -27,19 +29,19 @@ func checkNamespace(r rendering, wrong reportObject) {
 			wrong(o, o.GetNamespace(), "is in namespace %q, expected %q", o.GetNamespace(), want)
 		}
 	}
-	if namespaces := all[*corev1.Namespace](r.objects); len(namespaces) != 1 {
+	if namespaces := manifest.All[*corev1.Namespace](r.Objects); len(namespaces) != 1 {
 		wrong(nil, "", "%d Namespaces, expected 1", len(namespaces))
 	}
 }
 
 // carriesNamespace finds a namespace inside any string: one of this
 // repository's, or the one in a cluster DNS name.
-var carriesNamespace = regexp.MustCompile(`\b(` + namespacePrefix + `[a-z0-9-]*[a-z0-9])|([a-z0-9-]+)\.svc\b`)
+var carriesNamespace = regexp.MustCompile(`\b(` + manifest.NamespacePrefix + `[a-z0-9-]*[a-z0-9])|([a-z0-9-]+)\.svc\b`)
 
 // checkNames wants every string that carries a namespace to carry this
 // overlay's: kustomize's namespace: rewrites no arguments and no file's content.
-func checkNames(r rendering, wrong reportObject) {
-	for _, o := range r.objects {
+func checkNames(r manifest.Rendering, wrong reportObject) {
+	for _, o := range r.Objects {
 		fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
 		if err != nil {
 			wrong(o, "", "%v", err)
@@ -47,8 +49,8 @@ func checkNames(r rendering, wrong reportObject) {
 		}
 		eachString(fields, func(s string) {
 			for _, match := range carriesNamespace.FindAllStringSubmatch(s, -1) {
-				if carried := match[1] + match[2]; carried != Namespace(r.name) {
-					wrong(o, match[0], "%q carries namespace %q, expected %q", match[0], carried, Namespace(r.name))
+				if carried := match[1] + match[2]; carried != manifest.Namespace(r.Name) {
+					wrong(o, match[0], "%q carries namespace %q, expected %q", match[0], carried, manifest.Namespace(r.Name))
 				}
 			}
 		})
@@ -58,22 +60,22 @@ func checkNames(r rendering, wrong reportObject) {
 // checkComponents wants a server and a client, and each to have one name for its
 // Deployment, pods and container, the server for its Service too: by that name
 // `lab run` and kubectl find them.
-func checkComponents(r rendering, wrong reportObject) {
-	for _, part := range []string{Server, Client} {
-		found := components(r.objects, part)
+func checkComponents(r manifest.Rendering, wrong reportObject) {
+	for _, part := range []string{manifest.Server, manifest.Client} {
+		found := manifest.Components(r.Objects, part)
 		if len(found) != 1 {
-			wrong(nil, "", "%d Deployments are labelled %s: %s, expected 1", len(found), ComponentLabel, part)
+			wrong(nil, "", "%d Deployments are labelled %s: %s, expected 1", len(found), manifest.ComponentLabel, part)
 			continue
 		}
 		d := found[0]
 		if app := d.Spec.Template.Labels[nameLabel]; app != d.Name {
 			wrong(d, app, "its pods are labelled %s: %s, expected %s", nameLabel, app, d.Name)
 		}
-		if c := first(d.Spec.Template); c.Name != d.Name {
+		if c := manifest.MainContainer(d.Spec.Template); c.Name != d.Name {
 			wrong(d, c.Name, "its first container is named %q, expected %q", c.Name, d.Name)
 		}
-		service, ok := find[*corev1.Service](r.objects, d.Name)
-		if part == Server && (!ok || service.Spec.Selector[nameLabel] != d.Name) {
+		service, ok := manifest.Get[*corev1.Service](r.Objects, d.Name)
+		if part == manifest.Server && (!ok || service.Spec.Selector[nameLabel] != d.Name) {
 			wrong(d, "", "no Service %q leads to its pods", d.Name)
 		}
 	}
@@ -97,39 +99,39 @@ func eachString(value any, visit func(string)) {
 
 // checkSelectors wants each selector to be the one name label alone, and to
 // select pods that the overlay makes.
-func checkSelectors(r rendering, wrong reportObject) {
-	check := func(of Object, what string, selector map[string]string, templates []workload) {
+func checkSelectors(r manifest.Rendering, wrong reportObject) {
+	check := func(of manifest.Object, what string, selector map[string]string, templates []manifest.Workload) {
 		name := selector[nameLabel]
 		if len(selector) != 1 || name == "" {
 			wrong(of, name, "%s %v, expected %s alone", what, selector, nameLabel)
 			return
 		}
 		for _, w := range templates {
-			if labels.SelectorFromSet(selector).Matches(labels.Set(w.template.Labels)) {
+			if labels.SelectorFromSet(selector).Matches(labels.Set(w.Template.Labels)) {
 				return
 			}
 		}
 		wrong(of, nameLabel+": "+name, "%s %v matches no pod", what, selector)
 	}
-	matchLabels := func(of Object, what string, s *metav1.LabelSelector, templates []workload) {
+	matchLabels := func(of manifest.Object, what string, s *metav1.LabelSelector, templates []manifest.Workload) {
 		if s == nil || len(s.MatchExpressions) > 0 {
 			wrong(of, "", "%s is not a list of labels", what)
 			return
 		}
 		check(of, what, s.MatchLabels, templates)
 	}
-	pods := workloads(r.objects)
+	pods := manifest.Workloads(r.Objects)
 	for _, w := range pods {
-		own := []workload{w}
-		matchLabels(w.Object, "selector", w.selector, own)
-		for _, spread := range w.template.Spec.TopologySpreadConstraints {
+		own := []manifest.Workload{w}
+		matchLabels(w.Object, "selector", w.Selector, own)
+		for _, spread := range w.Template.Spec.TopologySpreadConstraints {
 			matchLabels(w.Object, "topology spread", spread.LabelSelector, own)
 		}
 	}
-	for _, service := range all[*corev1.Service](r.objects) {
+	for _, service := range manifest.All[*corev1.Service](r.Objects) {
 		check(service, "selector", service.Spec.Selector, pods)
 	}
-	for _, budget := range all[*policyv1.PodDisruptionBudget](r.objects) {
+	for _, budget := range manifest.All[*policyv1.PodDisruptionBudget](r.Objects) {
 		matchLabels(budget, "selector", budget.Spec.Selector, pods)
 	}
 }

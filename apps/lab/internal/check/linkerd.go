@@ -1,4 +1,4 @@
-package manifest
+package check
 
 import (
 	"fmt"
@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
 // linkerdConfig is the part of Linkerd 1's configuration that is used here.
@@ -51,21 +53,21 @@ var dentry = regexp.MustCompile(`^\s*/svc/([\w.]+)\s*=>\s*/#/io\.l5d\.k8s/([\w-]
 
 // checkLinkerd wants Linkerd 1's configuration, where there is one, to fit the
 // pods and the Service around it.
-func checkLinkerd(r rendering, report reportObject) {
-	pods, ok := workloadNamed(r.objects, "DaemonSet/l5d")
+func checkLinkerd(r manifest.Rendering, report reportObject) {
+	pods, ok := manifest.WorkloadNamed(r.Objects, "DaemonSet/l5d")
 	if !ok {
 		return
 	}
-	file := strings.Join(first(*pods.template).Args, " ")
-	at, content := mounted(r.objects, pods, file)
+	file := strings.Join(manifest.MainContainer(*pods.Template).Args, " ")
+	at, content := mounted(r.Objects, pods, file)
 	if at == nil {
 		report(pods.Object, file, "no ConfigMap is mounted as its configuration %q", file)
 		return
 	}
 	wrong := func(format string, args ...any) { report(at, "", "%s", fmt.Sprintf("config.yaml: "+format, args...)) }
 	var config linkerdConfig
-	if err := decodeStrict([]byte(content), &config); err != nil {
-		wrong("%s", oneLine(err))
+	if err := manifest.DecodeStrict([]byte(content), &config); err != nil {
+		wrong("%s", manifest.OneLine(err))
 		return
 	}
 	if !unspecified(config.Admin.IP) {
@@ -76,7 +78,7 @@ func checkLinkerd(r rendering, report reportObject) {
 		wrong("usage.enabled must be false: else it reports to its makers")
 	}
 	for _, namer := range config.Namers {
-		if namer.Kind != "io.l5d.k8s" || !pods.hasArgument("--port="+strconv.Itoa(int(namer.Port))) {
+		if namer.Kind != "io.l5d.k8s" || !pods.HasArgument("--port="+strconv.Itoa(int(namer.Port))) {
 			wrong("namer %s at port %d, expected io.l5d.k8s at kubectl-proxy's --port", namer.Kind, namer.Port)
 		}
 	}
@@ -92,7 +94,7 @@ func checkLinkerd(r rendering, report reportObject) {
 		wrong("identifier %q with %d segments, expected io.l5d.header.path with 1", router.Identifier.Kind, router.Identifier.Segments)
 	}
 	for _, server := range router.Servers {
-		if !pods.hasHostPort(server.Port) {
+		if !pods.HasHostPort(server.Port) {
 			wrong("server port %d is no hostPort of DaemonSet/l5d", server.Port)
 		}
 		if !unspecified(server.IP) {
@@ -103,17 +105,17 @@ func checkLinkerd(r rendering, report reportObject) {
 }
 
 // checkDtab wants the dtab's one rule to lead to a Service port of the overlay.
-func checkDtab(r rendering, dtab string, wrong func(format string, args ...any)) {
+func checkDtab(r manifest.Rendering, dtab string, wrong func(format string, args ...any)) {
 	match := dentry.FindStringSubmatch(dtab)
 	if match == nil {
 		wrong("dtab %q, expected /svc/<gRPC service> => /#/io.l5d.k8s/<namespace>/<port name>/<service>;", strings.TrimSpace(dtab))
 		return
 	}
 	called, namespace, port, name := match[1], match[2], match[3], match[4]
-	if want := grpcService(r.objects); called != want {
+	if want := manifest.GRPCService(r.Objects); called != want {
 		wrong("dtab: gRPC service %q, expected %q as the server's probe", called, want)
 	}
-	service, ok := find[*corev1.Service](r.objects, name)
+	service, ok := manifest.Get[*corev1.Service](r.Objects, name)
 	if !ok || service.Namespace != namespace {
 		wrong("dtab: no Service %q in namespace %q", name, namespace)
 		return
@@ -121,25 +123,4 @@ func checkDtab(r rendering, dtab string, wrong func(format string, args ...any))
 	if !slices.ContainsFunc(service.Spec.Ports, func(p corev1.ServicePort) bool { return p.Name == port }) {
 		wrong("dtab: Service %q has no port named %q", name, port)
 	}
-}
-
-func (w workload) hasArgument(argument string) bool {
-	for _, c := range w.containers() {
-		if slices.Contains(c.Args, argument) {
-			return true
-		}
-	}
-	return false
-}
-
-// hasHostPort says whether the node's port leads to the workload's pod.
-func (w workload) hasHostPort(port int32) bool {
-	for _, c := range w.containers() {
-		for _, p := range c.Ports {
-			if p.HostPort == port {
-				return true
-			}
-		}
-	}
-	return false
 }

@@ -1,4 +1,4 @@
-package manifest_test
+package check_test
 
 import (
 	"errors"
@@ -13,7 +13,9 @@ import (
 	"golang.org/x/tools/txtar"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/check"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest/manifesttest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/release"
 )
 
@@ -56,10 +58,10 @@ func readFixture(t *testing.T, rule string) fixture {
 func of(t *testing.T, rule string, layers ...map[string]string) string {
 	t.Helper()
 	root, names := t.TempDir(), []string{"x"}
-	write(t, root, "go.mod", "module github.com/grpc-lb/grpc-lb\n")
+	manifesttest.Write(t, root, "go.mod", "module github.com/grpc-lb/grpc-lb\n")
 	for _, files := range layers {
 		for name, content := range files {
-			write(t, root, name, content)
+			manifesttest.Write(t, root, name, content)
 			if strings.HasPrefix(name, "argocd/") {
 				names = nil // everything
 			}
@@ -69,7 +71,7 @@ func of(t *testing.T, rule string, layers ...map[string]string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found, err := repository.Check(names...)
+	found, err := check.Checkout(repository, names...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +79,7 @@ func of(t *testing.T, rule string, layers ...map[string]string) string {
 }
 
 // lines are the violations of one rule, a line each.
-func lines(found []manifest.Violation, rule string) string {
+func lines(found []check.Violation, rule string) string {
 	var all []string
 	for _, v := range found {
 		if v.Rule == rule {
@@ -145,7 +147,7 @@ var mutations = []struct {
 // another, and rejects the checkout once it is changed.
 func TestRules(t *testing.T) {
 	var known []string
-	for _, rule := range manifest.Rules {
+	for _, rule := range check.Rules {
 		if slices.Contains(known, rule.Name) || !regexp.MustCompile(`^[a-z]+(-[a-z]+)*$`).MatchString(rule.Name) || rule.Remedy == "" {
 			t.Errorf("rule %q: expected a name in kebab case that no other rule has, and a remedy", rule.Name)
 		}
@@ -164,13 +166,13 @@ func TestRules(t *testing.T) {
 					continue
 				}
 				changed++
-				content, err := os.ReadFile(filepath.Join(checkout(t).Root(), m.file))
+				content, err := os.ReadFile(filepath.Join(manifesttest.Checkout(t).Root(), m.file))
 				if err != nil {
 					t.Fatal(err)
 				}
-				name, _ := released(t, "echo-client-xds")
-				now := strings.NewReplacer("TAG", tag(t), "IMAGE", name)
-				found, err := clone(t, map[string]string{m.file: string(mutate(t, content, now.Replace(m.old), now.Replace(m.new)))}).Check(m.check...)
+				name, _ := manifesttest.Released(t, "echo-client-xds")
+				now := strings.NewReplacer("TAG", manifesttest.Tag(t), "IMAGE", name)
+				found, err := check.Checkout(manifesttest.Clone(t, map[string]string{m.file: string(manifesttest.Mutate(t, content, now.Replace(m.old), now.Replace(m.new)))}), m.check...)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -178,7 +180,7 @@ func TestRules(t *testing.T) {
 				if blamed == "" {
 					blamed = m.file
 				}
-				if !slices.ContainsFunc(found, func(v manifest.Violation) bool { return v.Rule == rule.Name && v.File == blamed }) {
+				if !slices.ContainsFunc(found, func(v check.Violation) bool { return v.Rule == rule.Name && v.File == blamed }) {
 					t.Errorf("%s with %q: got %v, expected a violation in %s", m.file, m.new, found, blamed)
 				}
 			}
@@ -201,7 +203,7 @@ func TestRules(t *testing.T) {
 // What is wrong in base is one violation that names the overlays and variants
 // which have it; all violations are there, and sorted.
 func TestCheckMerges(t *testing.T) {
-	root := checkout(t).Root()
+	root := manifesttest.Checkout(t).Root()
 	files := map[string]string{}
 	for _, m := range mutations {
 		if !slices.Contains([]string{"selector", "drain-grace", "argocd-project"}, m.rule) {
@@ -211,16 +213,16 @@ func TestCheckMerges(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		files[m.file] = string(mutate(t, content, m.old, m.new))
+		files[m.file] = string(manifesttest.Mutate(t, content, m.old, m.new))
 	}
-	found, err := clone(t, files).Check()
+	found, err := check.Checkout(manifesttest.Clone(t, files))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got []string
 	for _, v := range found {
 		got = append(got, v.File+" "+v.Rule)
-		for _, want := range all(t) {
+		for _, want := range manifesttest.All(t) {
 			if v.Rule == "drain-grace" && !slices.Contains(v.Overlays, want) {
 				t.Errorf("%s in %v, expected in %s", v.Rule, v.Overlays, want)
 			}
@@ -231,7 +233,7 @@ func TestCheckMerges(t *testing.T) {
 			t.Errorf("got %v, expected %s among them", got, want)
 		}
 	}
-	if !slices.IsSortedFunc(found, func(a, b manifest.Violation) int { return strings.Compare(a.File, b.File) }) {
+	if !slices.IsSortedFunc(found, func(a, b check.Violation) int { return strings.Compare(a.File, b.File) }) {
 		t.Errorf("not sorted by file: %v", got)
 	}
 }
@@ -239,8 +241,8 @@ func TestCheckMerges(t *testing.T) {
 // What a judge of another kind, such as an API server, refuses is a violation
 // with the file of the object.
 func TestCheckWith(t *testing.T) {
-	rule := manifest.Rule{Name: "api-server", Remedy: "mend it"}
-	found, err := checkout(t).CheckWith(rule, "dns", func(o *unstructured.Unstructured) error {
+	rule := check.Rule{Name: "api-server", Remedy: "mend it"}
+	found, err := check.With(manifesttest.Checkout(t), rule, "dns", func(o *unstructured.Unstructured) error {
 		if o.GetKind() != "Service" {
 			return nil
 		}
@@ -249,7 +251,7 @@ func TestCheckWith(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []manifest.Violation{{Rule: "api-server", File: "base/echo-server/service.yaml", Object: "Service/echo-server", Overlays: []string{"dns"}, Text: "refused", Remedy: "mend it"}}
+	want := []check.Violation{{Rule: "api-server", File: "base/echo-server/service.yaml", Object: "Service/echo-server", Overlays: []string{"dns"}, Text: "refused", Remedy: "mend it"}}
 	if diff := cmp.Diff(want, found); diff != "" {
 		t.Errorf("violations (-want +got):\n%s", diff)
 	}

@@ -1,4 +1,4 @@
-package manifest_test
+package check_test
 
 import (
 	"os"
@@ -9,38 +9,40 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/check"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest/manifesttest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/release"
 )
 
 // argoCD returns what CheckArgoCD compares.
 func argoCD(t *testing.T) (argocd, root []byte, overlays map[string][]manifest.Object) {
 	t.Helper()
-	argocd, err := checkout(t).RenderDir("argocd")
+	argocd, err := manifesttest.Checkout(t).RenderDir("argocd")
 	if err != nil {
 		t.Fatal(err)
 	}
-	root, err = os.ReadFile(filepath.Join(checkout(t).Root(), "argocd/root.yaml"))
+	root, err = os.ReadFile(filepath.Join(manifesttest.Checkout(t).Root(), "argocd/root.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	overlays = map[string][]manifest.Object{}
-	list, err := checkout(t).List()
+	list, err := manifesttest.Checkout(t).List()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range list {
-		overlays[name] = decode(t, render(t, name))
+		overlays[name] = manifesttest.Decode(t, manifesttest.Render(t, name))
 	}
 	return argocd, root, overlays
 }
 
 // Argo CD deploys each overlay, each from its own file, and may do no more than that.
 func TestArgoCD(t *testing.T) {
-	if err := manifest.CheckArgoCD(argoCD(t)); err != nil {
+	if err := check.ArgoCD(argoCD(t)); err != nil {
 		t.Error(err)
 	}
-	files, err := filepath.Glob(filepath.Join(checkout(t).Root(), "argocd/*.yaml"))
+	files, err := filepath.Glob(filepath.Join(manifesttest.Checkout(t).Root(), "argocd/*.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +53,7 @@ func TestArgoCD(t *testing.T) {
 			found = append(found, name)
 		}
 	}
-	overlays, err := checkout(t).List()
+	overlays, err := manifesttest.Checkout(t).List()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +64,7 @@ func TestArgoCD(t *testing.T) {
 
 // Each difference between Argo CD's files and the overlays is refused.
 func TestArgoCDRejects(t *testing.T) {
-	repository, err := release.ReadRepository(checkout(t).Root())
+	repository, err := release.ReadRepository(manifesttest.Checkout(t).Root())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,12 +110,12 @@ func TestArgoCDRejects(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			argocd, root, overlays := argoCD(t)
 			if test.old != "" {
-				argocd = mutate(t, argocd, test.old, test.new)
+				argocd = manifesttest.Mutate(t, argocd, test.old, test.new)
 			}
 			if test.root[0] != "" {
-				root = mutate(t, root, test.root[0], test.root[1])
+				root = manifesttest.Mutate(t, root, test.root[0], test.root[1])
 			}
-			rejected(t, manifest.CheckArgoCD(argocd, root, overlays), test.want)
+			manifesttest.Rejected(t, check.ArgoCD(argocd, root, overlays), test.want)
 		})
 	}
 }
@@ -138,12 +140,12 @@ func TestArgoCDAccepts(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			argocd, root, overlays := argoCD(t)
 			if test.old != "" {
-				argocd = mutate(t, argocd, test.old, test.new)
+				argocd = manifesttest.Mutate(t, argocd, test.old, test.new)
 			}
 			if test.root[0] != "" {
-				root = mutate(t, root, test.root[0], test.root[1])
+				root = manifesttest.Mutate(t, root, test.root[0], test.root[1])
 			}
-			if err := manifest.CheckArgoCD(argocd, root, overlays); err != nil {
+			if err := check.ArgoCD(argocd, root, overlays); err != nil {
 				t.Error(err)
 			}
 		})
@@ -154,11 +156,11 @@ func TestArgoCDAccepts(t *testing.T) {
 func TestArgoCDMissing(t *testing.T) {
 	for _, file := range []string{"argocd/dns.yaml", "argocd/repository.yaml", "argocd/kustomization.yaml", "argocd/root.yaml"} {
 		t.Run(file, func(t *testing.T) {
-			repository := clone(t, nil)
+			repository := manifesttest.Clone(t, nil)
 			if err := os.Remove(filepath.Join(repository.Root(), file)); err != nil {
 				t.Fatal(err)
 			}
-			found, err := repository.Check()
+			found, err := check.Checkout(repository)
 			if err != nil || len(found) != 1 || found[0].Rule != "kustomize-build" {
 				t.Errorf("found %v, %v, want one violation of kustomize-build", found, err)
 			}

@@ -1,4 +1,4 @@
-package manifest_test
+package check_test
 
 import (
 	"bytes"
@@ -19,13 +19,14 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest/manifesttest"
 )
 
 // Envoy itself accepts the configuration and the arguments that the overlay
 // renders, warns of nothing in them, and refuses what is wrong with either.
 func TestEnvoyValidates(t *testing.T) {
-	program, rendered := envoy(t), render(t, "envoy")
-	if err := validate(t, program, decode(t, rendered)); err != nil {
+	program, rendered := envoy(t), manifesttest.Render(t, "envoy")
+	if err := validate(t, program, manifesttest.Decode(t, rendered)); err != nil {
 		t.Error(err)
 	}
 	for _, test := range []struct{ name, old, new, want string }{
@@ -36,7 +37,7 @@ func TestEnvoyValidates(t *testing.T) {
 		{name: "flag_in_one_word", old: "- --drain-time-s\n        - \"10\"", new: "- --drain-time-s=10", want: "--drain-time-s=10"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			rejected(t, validate(t, program, decode(t, mutate(t, rendered, test.old, test.new))), test.want)
+			manifesttest.Rejected(t, validate(t, program, manifesttest.Decode(t, manifesttest.Mutate(t, rendered, test.old, test.new))), test.want)
 		})
 	}
 }
@@ -58,13 +59,13 @@ func TestEnvoyListens(t *testing.T) {
 		}
 		ports[port] = free
 	}
-	program, rendered := envoy(t), render(t, "envoy")
+	program, rendered := envoy(t), manifesttest.Render(t, "envoy")
 	for port, free := range ports {
-		rendered = mutate(t, rendered, "port_value: "+port, "port_value: "+free)
+		rendered = manifesttest.Mutate(t, rendered, "port_value: "+port, "port_value: "+free)
 	}
-	rendered = mutate(t, rendered, "address: echo-server,", "address: localhost,") // nothing has to be there
+	rendered = manifesttest.Mutate(t, rendered, "address: echo-server,", "address: localhost,") // nothing has to be there
 	ctx, stop := context.WithCancel(t.Context())
-	command, log := exec.CommandContext(ctx, program, envoyArgs(t, decode(t, rendered))...), &bytes.Buffer{}
+	command, log := exec.CommandContext(ctx, program, envoyArgs(t, manifesttest.Decode(t, rendered))...), &bytes.Buffer{}
 	command.Stdout, command.Stderr = log, log
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
@@ -118,7 +119,7 @@ func envoyArgs(t *testing.T, objects []manifest.Object) (args []string) {
 	for _, o := range objects {
 		switch typed := o.(type) {
 		case *corev1.ConfigMap:
-			write(t, filepath.Dir(file), filepath.Base(file), typed.Data["envoy.yaml"])
+			manifesttest.Write(t, filepath.Dir(file), filepath.Base(file), typed.Data["envoy.yaml"])
 		case *appsv1.Deployment:
 			if typed.Name != "envoy" {
 				continue
@@ -148,7 +149,7 @@ func envoy(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	builder := component.Builder{Root: checkout(t).Root(), Cache: filepath.Join(cache, "grpc-lb")}
+	builder := component.Builder{Root: manifesttest.Checkout(t).Root(), Cache: filepath.Join(cache, "grpc-lb")}
 	dir, err := builder.Build(t.Context(), component.Envoy)
 	if err != nil {
 		t.Fatal(err)

@@ -1,4 +1,4 @@
-package manifest
+package check
 
 import (
 	"fmt"
@@ -10,13 +10,15 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/pod-security-admission/api"
 	"k8s.io/pod-security-admission/policy"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
 // checkPodSecurity wants the Namespace to enforce restricted, and its pods to
 // pass it. A hostPort, and the init container of an injected sidecar, need
 // privileged, the injected agent of a proxyless client baseline: there the pods
 // must pass restricted in everything else.
-func checkPodSecurity(r rendering, wrong reportObject) {
+func checkPodSecurity(r manifest.Rendering, wrong reportObject) {
 	evaluator, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
 	if err != nil {
 		wrong(nil, "", "%v", err)
@@ -24,11 +26,11 @@ func checkPodSecurity(r rendering, wrong reportObject) {
 	}
 	restricted := api.LevelVersion{Level: api.LevelRestricted, Version: api.LatestVersion()}
 	want := api.LevelRestricted
-	for _, w := range workloads(r.objects) {
-		if w.injected() && want == api.LevelRestricted {
+	for _, w := range manifest.Workloads(r.Objects) {
+		if injected(w) && want == api.LevelRestricted {
 			want = api.LevelBaseline
 		}
-		for _, result := range evaluator.EvaluatePod(restricted, &w.template.ObjectMeta, &w.template.Spec) {
+		for _, result := range evaluator.EvaluatePod(restricted, &w.Template.ObjectMeta, &w.Template.Spec) {
 			switch {
 			case result.Allowed:
 			case result.ForbiddenReason == "hostPort":
@@ -38,10 +40,10 @@ func checkPodSecurity(r rendering, wrong reportObject) {
 			}
 		}
 	}
-	if injected(r) {
+	if r.View().Injected {
 		want = api.LevelPrivileged
 	}
-	for _, n := range all[*corev1.Namespace](r.objects) {
+	for _, n := range manifest.All[*corev1.Namespace](r.Objects) {
 		if level := n.Labels[api.EnforceLevelLabel]; level != string(want) {
 			wrong(n, api.EnforceLevelLabel, "enforces pod security %q, expected %q", level, want)
 		}
@@ -65,11 +67,11 @@ func (g grant) String() string {
 // grants returns the workload that may call Kubernetes' API in the overlay's
 // strategy. In all others, and for all other workloads, no pod mounts a token and
 // no role exists.
-func grants(r rendering) []grant {
-	switch r.strategy() {
+func grants(r manifest.Rendering) []grant {
+	switch r.View().Strategy() {
 	case "k8s-api":
-		client, _ := component(r.objects, Client)
-		return []grant{{describe(client), []rbacv1.PolicyRule{
+		client, _ := manifest.Component(r.Objects, manifest.Client)
+		return []grant{{manifest.Describe(client), []rbacv1.PolicyRule{
 			{APIGroups: []string{"discovery.k8s.io"}, Resources: []string{"endpointslices"}, Verbs: []string{"list", "watch"}},
 		}}}
 	case "linkerd":
@@ -81,14 +83,14 @@ func grants(r rendering) []grant {
 }
 
 // checkTokens wants tokens and permissions exactly where grants says.
-func checkTokens(r rendering, wrong reportObject) {
+func checkTokens(r manifest.Rendering, wrong reportObject) {
 	var have []grant
-	for _, w := range workloads(r.objects) {
-		account := w.template.Spec.ServiceAccountName
-		rules := rulesOf(r.objects, account)
+	for _, w := range manifest.Workloads(r.Objects) {
+		account := w.Template.Spec.ServiceAccountName
+		rules := rulesOf(r.Objects, account)
 		switch {
-		case mountsToken(r.objects, w):
-			have = append(have, grant{describe(w.Object), rules})
+		case mountsToken(r.Objects, w):
+			have = append(have, grant{manifest.Describe(w.Object), rules})
 		case len(rules) > 0:
 			wrong(w.Object, "automountServiceAccountToken", "has permissions and no token")
 		}
@@ -96,7 +98,7 @@ func checkTokens(r rendering, wrong reportObject) {
 	if want := grants(r); !reflect.DeepEqual(have, want) {
 		wrong(nil, "", "workloads that may call the API: %v, expected %v", have, want)
 	}
-	for _, o := range r.objects {
+	for _, o := range r.Objects {
 		switch o.(type) {
 		case *rbacv1.ClusterRole, *rbacv1.ClusterRoleBinding:
 			wrong(o, "", "reaches beyond the namespace")
@@ -109,24 +111,24 @@ func checkTokens(r rendering, wrong reportObject) {
 }
 
 // mountsToken follows Kubernetes' rule: the pod's word, else its account's, else yes.
-func mountsToken(objects []Object, w workload) bool {
-	if mount := w.template.Spec.AutomountServiceAccountToken; mount != nil {
+func mountsToken(objects []manifest.Object, w manifest.Workload) bool {
+	if mount := w.Template.Spec.AutomountServiceAccountToken; mount != nil {
 		return *mount
 	}
-	account, ok := find[*corev1.ServiceAccount](objects, w.template.Spec.ServiceAccountName)
+	account, ok := manifest.Get[*corev1.ServiceAccount](objects, w.Template.Spec.ServiceAccountName)
 	return !ok || account.AutomountServiceAccountToken == nil || *account.AutomountServiceAccountToken
 }
 
 // rulesOf returns what the Roles bound to an account allow.
-func rulesOf(objects []Object, account string) []rbacv1.PolicyRule {
+func rulesOf(objects []manifest.Object, account string) []rbacv1.PolicyRule {
 	var rules []rbacv1.PolicyRule
-	for _, binding := range all[*rbacv1.RoleBinding](objects) {
+	for _, binding := range manifest.All[*rbacv1.RoleBinding](objects) {
 		if !slices.ContainsFunc(binding.Subjects, func(s rbacv1.Subject) bool {
 			return s.Kind == rbacv1.ServiceAccountKind && s.Name == account && s.Namespace == binding.Namespace
 		}) {
 			continue
 		}
-		if role, ok := find[*rbacv1.Role](objects, binding.RoleRef.Name); ok {
+		if role, ok := manifest.Get[*rbacv1.Role](objects, binding.RoleRef.Name); ok {
 			rules = append(rules, role.Rules...)
 		}
 	}

@@ -1,4 +1,4 @@
-package manifest
+package check
 
 import (
 	"bytes"
@@ -10,6 +10,8 @@ import (
 
 	"sigs.k8s.io/kustomize/api/types"
 	"sigs.k8s.io/yaml"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
 // checkBuild wants kustomize to render the overlay.
@@ -21,8 +23,8 @@ func checkWarnings(t *tree, wrong reportFile) { t.reportBroken(wrong, true) }
 func (t *tree) reportBroken(wrong reportFile, warnings bool) {
 	for _, err := range t.broken {
 		file, warning := t.origins.overlay, false
-		if e, ok := errors.AsType[*fileError](err); ok {
-			file, warning = e.file, e.warning
+		if e, ok := errors.AsType[*manifest.FileError](err); ok {
+			file, warning = e.File, e.Warning
 		}
 		if warning == warnings {
 			wrong(file, "", "%s", strings.TrimPrefix(err.Error(), file+": "))
@@ -60,7 +62,7 @@ func checkPatches(t *tree, wrong reportFile) {
 	for _, k := range t.sources {
 		for _, p := range k.Patches {
 			file := path.Join(path.Dir(k.File), p.Path)
-			content, err := t.repository.read(file)
+			content, err := t.repository.Read(file)
 			if p.Path == "" || err != nil {
 				continue // checkBuild says so
 			}
@@ -105,17 +107,17 @@ func checkEffects(t *tree, wrong reportFile) {
 
 // hasEffect renders without an entry. A kustomization is judged by what itself
 // renders, once; a component, which renders nothing, by each overlay with it.
-func (t *tree) hasEffect(k Kustomization, entry string, without types.Kustomization) bool {
+func (t *tree) hasEffect(k manifest.Kustomization, entry string, without types.Kustomization) bool {
 	key, from, full := k.File+" "+entry, t.from, t.rendered
 	dir := path.Dir(k.File)
 	if k.Kind == types.ComponentKind {
-		key += " in " + t.name
-	} else if dir != t.from.dir || len(t.from.outer.Components) > 0 {
-		from, full = source{dir: dir, outer: types.Kustomization{Resources: []string{"../" + dir}}}, nil
+		key += " in " + t.Name
+	} else if dir != t.from.Dir || t.from.IsVariant() {
+		from, full = manifest.Plain(dir), nil
 	}
 	effect, ok := t.effects[key]
 	if !ok {
-		effect = t.repository.differs(from, full, k.File, without)
+		effect = differs(t.repository, from, full, k.File, without)
 		t.effects[key] = effect
 	}
 	return effect
@@ -123,7 +125,7 @@ func (t *tree) hasEffect(k Kustomization, entry string, without types.Kustomizat
 
 // hasEffectAnywhere says whether an image of a component is one of any overlay's,
 // or of what an overlay is made of: base's release serves them all.
-func (t *tree) hasEffectAnywhere(k Kustomization, entry string, without types.Kustomization) bool {
+func (t *tree) hasEffectAnywhere(k manifest.Kustomization, entry string, without types.Kustomization) bool {
 	key := k.File + " " + entry
 	effect, ok := t.effects[key]
 	if ok {
@@ -132,8 +134,8 @@ func (t *tree) hasEffectAnywhere(k Kustomization, entry string, without types.Ku
 	overlays, _ := t.repository.List()
 	var dirs []string
 	for _, name := range overlays {
-		sources, _ := t.repository.sources(path.Join("overlays", name))
-		if !slices.ContainsFunc(sources, func(s Kustomization) bool { return s.File == k.File }) {
+		sources, _ := t.repository.AllSources(path.Join("overlays", name))
+		if !slices.ContainsFunc(sources, func(s manifest.Kustomization) bool { return s.File == k.File }) {
 			continue
 		}
 		for _, s := range sources {
@@ -143,23 +145,23 @@ func (t *tree) hasEffectAnywhere(k Kustomization, entry string, without types.Ku
 		}
 	}
 	effect = slices.ContainsFunc(dirs, func(dir string) bool {
-		from := source{dir: dir, outer: types.Kustomization{Resources: []string{"../" + dir}}}
-		return t.repository.differs(from, nil, k.File, without)
+		from := manifest.Plain(dir)
+		return differs(t.repository, from, nil, k.File, without)
 	})
 	t.effects[key] = effect
 	return effect
 }
 
 // differs says whether a kustomization with other content changes what is
-// rendered; full is the rendering with its own, or nil.
-func (r *Repository) differs(from source, full []byte, file string, other types.Kustomization) bool {
+// rendered; full is the manifest.Rendering with its own, or nil.
+func differs(r *manifest.Repository, from manifest.Composition, full []byte, file string, other types.Kustomization) bool {
 	content, err := yaml.Marshal(other)
 	if err != nil {
 		return true
 	}
-	changed, err := r.buildOuter(from, map[string][]byte{file: content})
+	changed, err := r.RenderComposition(from, map[string][]byte{file: content})
 	if err == nil && full == nil {
-		full, err = r.buildOuter(from, nil)
+		full, err = r.RenderComposition(from, nil)
 	}
 	return err != nil || !bytes.Equal(full, changed) // what cannot even be rendered without it needs it
 }
@@ -188,6 +190,6 @@ func checkImagesOnce(t *tree, wrong reportFile) {
 // checkStrict wants kinds and fields that client-go knows, in its spelling.
 func checkStrict(t *tree, wrong reportFile) {
 	for _, e := range t.undecoded {
-		wrong(t.origins.file(e.object, ""), e.object, "%s", oneLine(e.err))
+		wrong(t.origins.file(e.Object, ""), e.Object, "%s", manifest.OneLine(e.Err))
 	}
 }

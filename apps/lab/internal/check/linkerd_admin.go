@@ -1,10 +1,12 @@
-package manifest
+package check
 
 import (
 	"regexp"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
 // linkerdSecurity says which paths Linkerd 1 answers at its admin port. By default
@@ -58,7 +60,7 @@ func matchesAny(patterns []string, path string) (bool, error) {
 
 // checkLinkerdAdmin wants the admin port to answer whoever needs it, and nobody
 // who would end the process or change what it logs.
-func checkLinkerdAdmin(pods workload, config linkerdConfig, wrong func(format string, args ...any)) {
+func checkLinkerdAdmin(pods manifest.Workload, config linkerdConfig, wrong func(format string, args ...any)) {
 	ask := func(path string, want bool, why string) {
 		answers, err := config.Admin.Security.answers(path)
 		switch {
@@ -78,7 +80,7 @@ func checkLinkerdAdmin(pods workload, config linkerdConfig, wrong func(format st
 		ask(path, false, "anybody could change what it logs")
 	}
 	ask("/admin/metrics.json", true, "`lab run` reads its counters")
-	for _, path := range pods.httpProbes(config.Admin.Port) {
+	for _, path := range httpProbes(pods, config.Admin.Port) {
 		ask(path, true, "a probe asks there")
 	}
 	for _, t := range config.Telemetry {
@@ -89,9 +91,9 @@ func checkLinkerdAdmin(pods workload, config linkerdConfig, wrong func(format st
 }
 
 // httpProbes returns the paths that the kubelet asks at a port, each once.
-func (w workload) httpProbes(port int32) []string {
+func httpProbes(w manifest.Workload, port int32) []string {
 	var paths []string
-	for _, c := range w.containers() {
+	for _, c := range w.Containers() {
 		for _, probe := range probes(c) {
 			if probe == nil || probe.HTTPGet == nil {
 				continue

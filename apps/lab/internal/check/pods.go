@@ -1,4 +1,4 @@
-package manifest
+package check
 
 import (
 	"cmp"
@@ -7,13 +7,15 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
 // checkImages wants each container to say exactly what it runs.
-func checkImages(r rendering, wrong reportObject) {
-	for _, w := range workloads(r.objects) {
-		for _, c := range w.containers() {
-			if name, tag, digest := SplitReference(c.Image); digest == "" && (tag == "" || tag == "latest") {
+func checkImages(r manifest.Rendering, wrong reportObject) {
+	for _, w := range manifest.Workloads(r.Objects) {
+		for _, c := range w.Containers() {
+			if name, tag, digest := manifest.SplitReference(c.Image); digest == "" && (tag == "" || tag == "latest") {
 				wrong(w.Object, cmp.Or(tag, name), "container %s: image %q, expected a tag other than latest, or a digest", c.Name, c.Image)
 			}
 		}
@@ -21,9 +23,9 @@ func checkImages(r rendering, wrong reportObject) {
 }
 
 // checkRequests wants each container to say what it needs.
-func checkRequests(r rendering, wrong reportObject) {
-	for _, w := range workloads(r.objects) {
-		for _, c := range w.containers() {
+func checkRequests(r manifest.Rendering, wrong reportObject) {
+	for _, w := range manifest.Workloads(r.Objects) {
+		for _, c := range w.Containers() {
 			for _, resource := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
 				if request := c.Resources.Requests[resource]; request.IsZero() {
 					wrong(w.Object, "", "container %s: requests no %s", c.Name, resource)
@@ -34,18 +36,18 @@ func checkRequests(r rendering, wrong reportObject) {
 }
 
 // checkReferences wants the ConfigMaps and the ServiceAccount of pods to be there.
-func checkReferences(r rendering, wrong reportObject) {
-	for _, w := range workloads(r.objects) {
-		for _, volume := range w.template.Spec.Volumes {
+func checkReferences(r manifest.Rendering, wrong reportObject) {
+	for _, w := range manifest.Workloads(r.Objects) {
+		for _, volume := range w.Template.Spec.Volumes {
 			if volume.ConfigMap == nil {
 				continue
 			}
-			if _, ok := find[*corev1.ConfigMap](r.objects, volume.ConfigMap.Name); !ok {
+			if _, ok := manifest.Get[*corev1.ConfigMap](r.Objects, volume.ConfigMap.Name); !ok {
 				wrong(w.Object, volume.ConfigMap.Name, "volume %s: no ConfigMap %q is rendered", volume.Name, volume.ConfigMap.Name)
 			}
 		}
-		account := w.template.Spec.ServiceAccountName
-		if _, ok := find[*corev1.ServiceAccount](r.objects, account); !ok {
+		account := w.Template.Spec.ServiceAccountName
+		if _, ok := manifest.Get[*corev1.ServiceAccount](r.Objects, account); !ok {
 			wrong(w.Object, account, "no ServiceAccount %q is rendered", account)
 		}
 	}
@@ -55,9 +57,9 @@ var variable = regexp.MustCompile(`\$\(([A-Za-z0-9_]+)\)`)
 
 // checkVariables wants each $(NAME) in arguments and environment to be set,
 // in the environment further up: Kubernetes passes on what it does not know.
-func checkVariables(r rendering, wrong reportObject) {
-	for _, w := range workloads(r.objects) {
-		for _, c := range w.containers() {
+func checkVariables(r manifest.Rendering, wrong reportObject) {
+	for _, w := range manifest.Workloads(r.Objects) {
+		for _, c := range w.Containers() {
 			var known []string
 			expand := func(s string) {
 				for _, match := range variable.FindAllStringSubmatch(s, -1) {
@@ -79,15 +81,15 @@ func checkVariables(r rendering, wrong reportObject) {
 
 // checkDrain wants the kubelet to leave the server the time that its settings
 // give a drain.
-func checkDrain(r rendering, wrong reportObject) {
-	server, ok := component(r.objects, Server)
+func checkDrain(r manifest.Rendering, wrong reportObject) {
+	server, ok := manifest.Component(r.Objects, manifest.Server)
 	if !ok {
 		return // checkComponents says so
 	}
 	pod := server.Spec.Template.Spec
 	var drain time.Duration
 	for _, name := range []string{"drain-delay", "drain-timeout"} {
-		value := setting(first(server.Spec.Template), name)
+		value := manifest.Setting(manifest.MainContainer(server.Spec.Template), name)
 		d, err := time.ParseDuration(value)
 		if err != nil {
 			wrong(server, name, "--%s=%q, expected a duration such as 5s", name, value)

@@ -1,6 +1,10 @@
-package manifest
+package check
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+)
 
 // Rule is one thing that overlays, or Argo CD's files, must hold to.
 type Rule struct {
@@ -9,8 +13,8 @@ type Rule struct {
 
 	// One of these is set; it reports violations in any order.
 	tree    func(t *tree, wrong reportFile)
-	objects func(r rendering, wrong reportObject)
-	argocd  func(a *argoCD, wrong reportObject)
+	objects func(r manifest.Rendering, wrong reportObject)
+	argocd  func(a *manifest.ArgoCD, wrong reportObject)
 }
 
 // reportFile reports a violation in a file, of an object or of "".
@@ -18,7 +22,7 @@ type reportFile func(file, object, format string, args ...any)
 
 // reportObject reports what is wrong with an object, or is missing where it is
 // nil. The value, unless it is "", tells which of the object's files is at fault.
-type reportObject func(o named, value, format string, args ...any)
+type reportObject func(o manifest.Named, value, format string, args ...any)
 
 func (r Rule) violation(file, object, overlay, text string) Violation {
 	v := Violation{Rule: r.Name, File: file, Object: object, Text: text, Remedy: r.Remedy}
@@ -30,10 +34,10 @@ func (r Rule) violation(file, object, overlay, text string) Violation {
 
 // reporter returns what collects the violations of one rule.
 func (r Rule) reporter(found *[]Violation, overlay string, from origins) reportObject {
-	return func(o named, value, format string, args ...any) {
+	return func(o manifest.Named, value, format string, args ...any) {
 		object := ""
 		if o != nil {
-			object = describe(o)
+			object = manifest.Describe(o)
 		}
 		*found = append(*found, r.violation(from.file(object, value), object, overlay, fmt.Sprintf(format, args...)))
 	}
