@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
@@ -24,7 +26,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/client"
-	"github.com/grpc-lb/grpc-lb/apps/k8sresolver/conformance/apiserver"
 	"github.com/grpc-lb/grpc-lb/proto/echopb"
 )
 
@@ -115,23 +116,43 @@ func serve(t *testing.T) int {
 	return lis.Addr().(*net.TCPAddr).Port
 }
 
-// serveAPI returns the kubeconfig of an API server with a Service "echo" that has one pod.
-// The kubeconfig has another name for the loopback.
+// serveAPI returns the kubeconfig of a stand-in for an API server, which knows a
+// Service "echo" with one pod and lists its slices, but streams no list. The
+// kubeconfig has another name for the loopback.
 func serveAPI(t *testing.T, address string, port int, loopback string) string {
 	t.Helper()
-	api := apiserver.Start()
-	t.Cleanup(api.Close)
 	name, protocol, number, ready := "grpc", corev1.ProtocolTCP, int32(port), true
-	api.Set(&discoveryv1.EndpointSlice{
-		ObjectMeta:  metav1.ObjectMeta{Name: "echo-1", Namespace: "shop", Labels: map[string]string{discoveryv1.LabelServiceName: "echo"}},
-		AddressType: discoveryv1.AddressTypeIPv4,
-		Ports:       []discoveryv1.EndpointPort{{Name: &name, Protocol: &protocol, Port: &number}},
-		Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{address}, Conditions: discoveryv1.EndpointConditions{Ready: &ready}}},
-	})
+	list := discoveryv1.EndpointSliceList{
+		TypeMeta: metav1.TypeMeta{APIVersion: "discovery.k8s.io/v1", Kind: "EndpointSliceList"},
+		ListMeta: metav1.ListMeta{ResourceVersion: "1"},
+		Items: []discoveryv1.EndpointSlice{{
+			ObjectMeta:  metav1.ObjectMeta{Name: "echo-1", Namespace: "shop", UID: "1", ResourceVersion: "1", Labels: map[string]string{discoveryv1.LabelServiceName: "echo"}},
+			AddressType: discoveryv1.AddressTypeIPv4,
+			Ports:       []discoveryv1.EndpointPort{{Name: &name, Protocol: &protocol, Port: &number}},
+			Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{address}, Conditions: discoveryv1.EndpointConditions{Ready: &ready}}},
+		}},
+	}
+	api := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		switch query := r.URL.Query(); {
+		case query.Get("sendInitialEvents") != "":
+			w.WriteHeader(http.StatusUnprocessableEntity)
+			_ = json.NewEncoder(w).Encode(metav1.Status{
+				TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusFailure, Reason: metav1.StatusReasonInvalid, Code: http.StatusUnprocessableEntity,
+			})
+		case query.Get("watch") != "":
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		default:
+			_ = json.NewEncoder(w).Encode(list)
+		}
+	}))
+	t.Cleanup(api.Close)
 	kubeconfig := filepath.Join(t.TempDir(), "config")
 	content := fmt.Sprintf(`{"apiVersion": "v1", "kind": "Config", "current-context": "c",
 		"clusters": [{"name": "c", "cluster": {"server": %q, "certificate-authority-data": %q}}],
-		"contexts": [{"name": "c", "context": {"cluster": "c"}}]}`, strings.Replace(api.URL(), "127.0.0.1", loopback, 1), base64.StdEncoding.EncodeToString(api.CA()))
+		"contexts": [{"name": "c", "context": {"cluster": "c"}}]}`, strings.Replace(api.URL, "127.0.0.1", loopback, 1),
+		base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: api.Certificate().Raw})))
 	if err := os.WriteFile(kubeconfig, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}

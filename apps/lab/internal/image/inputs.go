@@ -19,7 +19,10 @@ import (
 type goPackage struct {
 	Dir        string
 	ImportPath string
-	Module     *struct{ Main bool }
+	Module     *struct {
+		Main    bool
+		Replace *struct{ Version string }
+	}
 	GoFiles    []string
 	CgoFiles   []string
 	CFiles     []string
@@ -29,8 +32,14 @@ type goPackage struct {
 	EmbedFiles []string
 }
 
+// inCheckout tells whether the package's sources are in the checkout: in its main
+// module, or in one that go.mod replaces by a directory.
+func (p goPackage) inCheckout() bool {
+	return p.Module != nil && (p.Module.Main || p.Module.Replace != nil && p.Module.Replace.Version == "")
+}
+
 // inputs returns 12 hex digits that change whenever the image would: with the
-// program's files in this module, the versions of all others, the settings, the
+// program's files in this checkout's modules, the versions of all others, the settings, the
 // toolchain and ko itself.
 func inputs(ctx context.Context, cfg Config, program string) (string, error) {
 	files := []string{filepath.Join(cfg.Root, "go.mod"), filepath.Join(cfg.Root, "go.sum"), filepath.Join(cfg.Root, ".ko.yaml"), cfg.Ko}
@@ -45,7 +54,7 @@ func inputs(ctx context.Context, cfg Config, program string) (string, error) {
 		} else if err != nil {
 			return "", fmt.Errorf("image: reading `go list` of apps/%s: %w", program, err)
 		}
-		if p.Module == nil || !p.Module.Main {
+		if !p.inCheckout() {
 			continue // pinned by go.mod and go.sum
 		}
 		for _, file := range slices.Concat(p.GoFiles, p.CgoFiles, p.CFiles, p.HFiles, p.SFiles, p.SysoFiles, p.EmbedFiles) {
