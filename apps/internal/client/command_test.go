@@ -182,6 +182,45 @@ func TestUsage(t *testing.T) {
 	}
 }
 
+// Without --rate the variable RATE says how many calls a second are made. --rate
+// and the other two ways to call win over it, even over a value that is no rate.
+func TestRateFromEnvironment(t *testing.T) {
+	addr := serve(t, server{})
+	for _, test := range []struct {
+		name, rate, args string
+		code             int
+		want             string // in stderr
+	}{
+		{name: "not_set", args: "--count 5", code: client.ExitOK},
+		{name: "rate", rate: "200", args: "--count 5", code: client.ExitOK},
+		{name: "no_number", rate: "fast", args: "--count 5", code: client.ExitUsage, want: `RATE="fast": expected calls per second, more than 0`},
+		{name: "zero", rate: "0", args: "--count 5", code: client.ExitUsage, want: `RATE="0": expected`},
+		{name: "not_finite", rate: "NaN", args: "--count 5", code: client.ExitUsage, want: `RATE="NaN": expected`},
+		{name: "too_fast", rate: "1e9", args: "--count 5", code: client.ExitUsage, want: "calls per second <="},
+		{name: "flag_wins", rate: "fast", args: "--rate 200 --count 5", code: client.ExitOK},
+		{name: "closed_loop_wins", rate: "fast", args: "--concurrency 2 --count 5", code: client.ExitOK},
+		{name: "fresh_connections_win", rate: "fast", args: "--fresh-connections 5", code: client.ExitOK},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Setenv("RATE", test.rate)
+			stdout, stderr := newOutput(), newOutput()
+			got := program.Run(append(strings.Fields("--target "+addr+" "+test.args), "--admin="), nil, stdout, stderr)
+			if got != test.code || !strings.Contains(stderr.String(), test.want) {
+				t.Errorf("exit code %d, stderr %q, want %d and %q", got, stderr, test.code, test.want)
+			}
+		})
+	}
+	t.Setenv("RATE", "2")
+	stdout := newOutput()
+	begin := time.Now()
+	if got := program.Run([]string{"--target", addr, "--count", "3", "--admin="}, nil, stdout, newOutput()); got != client.ExitOK {
+		t.Errorf("exit code %d", got)
+	}
+	if took := time.Since(begin); took < 900*time.Millisecond {
+		t.Errorf("3 calls at RATE=2 took %v, want a second at least", took)
+	}
+}
+
 // A run to its count and one against nobody: exit codes, and both logs end with
 // the summary.
 func TestRun(t *testing.T) {

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -77,14 +79,34 @@ func (p Program) parse(args []string, stdout io.Writer) (options, error) {
 			return opts, fmt.Errorf("--%s 0: expected more, or no --%[1]s", flag)
 		}
 	}
-	// The default rate gives way to the other two ways to call.
-	if (opts.Concurrency > 0 || opts.FreshConnections > 0) && !fs.Changed("rate") {
-		opts.Rate = 0
+	switch {
+	case opts.resolve || fs.Changed("rate"):
+	case opts.Concurrency > 0 || opts.FreshConnections > 0:
+		opts.Rate = 0 // the default rate gives way to the other two ways to call
+	default:
+		if opts.Rate, err = rateFrom(os.Getenv); err != nil {
+			return opts, err
+		}
 	}
 	if opts.version {
 		return opts, nil
 	}
 	return opts, opts.check()
+}
+
+// rateFrom returns the rate for a command line without --rate: the variable RATE,
+// else the default. A variable lets an overlay of Kustomize change the rate
+// without a copy of all arguments.
+func rateFrom(env func(string) string) (float64, error) {
+	value := env("RATE")
+	if value == "" {
+		return defaultRate, nil
+	}
+	rate, err := strconv.ParseFloat(value, 64)
+	if err != nil || math.IsNaN(rate) || math.IsInf(rate, 0) || rate <= 0 {
+		return 0, fmt.Errorf("RATE=%q: expected calls per second, more than 0", value)
+	}
+	return rate, nil
 }
 
 func (o *options) check() error {
@@ -141,7 +163,7 @@ func (o *options) addCallFlags(fs *pflag.FlagSet, targets string) {
 	fs.StringVar(&o.ServiceConfig, "service-config", "", "gRPC service config as JSON, instead of --lb-policy")
 	fs.BoolVar(&o.NoServiceConfigLookup, "no-service-config-lookup", true, "ignore service configs that the resolver finds: no TXT look-ups")
 	fs.StringVar(&o.Authority, "authority", "", ":authority of the calls (default: from the target)")
-	fs.Float64Var(&o.Rate, "rate", defaultRate, "open loop: calls per second, issued on time whatever they take")
+	fs.Float64Var(&o.Rate, "rate", defaultRate, "open loop: calls per second, issued on time whatever they take; the variable RATE is its default")
 	fs.IntVar(&o.Concurrency, "concurrency", 0, "closed loop: callers, each with one call at a time, instead of --rate")
 	fs.Int64Var(&o.FreshConnections, "fresh-connections", 0, "make one call on each of that many new connections, --concurrency (default 8) at a time")
 	fs.DurationVar(&o.Duration, "duration", 0, "stop after that time (default: when told to)")

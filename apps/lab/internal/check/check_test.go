@@ -161,7 +161,7 @@ func TestCheckRejects(t *testing.T) {
 		{rule: "xds-injection", name: "injected_envoy", overlay: "xds", old: "inject.istio.io/templates: grpc-agent", new: "inject.istio.io/templates: sidecar", want: `inject.istio.io/templates is "sidecar", expected grpc-agent`},
 		{rule: "xds-injection", name: "not_held", overlay: "xds", old: `"holdApplicationUntilProxyStarts": true`, new: `"holdApplicationUntilProxyStarts": false`, want: "does not hold the client"},
 		{rule: "xds-injection", name: "hold_not_json", overlay: "xds", old: `{"holdApplicationUntilProxyStarts": true}`, new: `holdApplicationUntilProxyStarts`, want: "does not hold the client"},
-		{rule: "xds-injection", name: "policy_of_its_own", overlay: "xds", old: "- --rate=20", new: "- --rate=50\n        - --lb-policy=round_robin", want: "--lb-policy=round_robin, expected none"},
+		{rule: "xds-injection", name: "policy_of_its_own", overlay: "xds", old: "- --target=xds:///echo-server:8080", new: "- --target=xds:///echo-server:8080\n        - --lb-policy=round_robin", want: "--lb-policy=round_robin, expected none"},
 		{rule: "xds-injection", name: "servers_injected", overlay: "xds", old: "    pod-security.kubernetes.io/enforce: baseline", new: "    istio-injection: enabled\n    pod-security.kubernetes.io/enforce: privileged", want: "Namespace/grpc-lb-xds: istio-injection puts a sidecar beside the servers"},
 	}
 	for _, test := range tests {

@@ -267,7 +267,7 @@ func TestChangeOfEveryOverlay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := []string{"--target=dns:///echo-server:8080", "--lb-policy=round_robin", "--no-service-config-lookup"}
+	names := []string{"--target=dns:///echo-server:8080", "--lb-policy=round_robin"}
 	none := []string{}
 	want := map[string]report.Change{
 		"l4":          {Args: none, Rights: none},

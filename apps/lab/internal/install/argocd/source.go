@@ -10,9 +10,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"sigs.k8s.io/kustomize/api/types"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
 	"sigs.k8s.io/yaml"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
@@ -201,6 +203,25 @@ func (s *source) value(file, field string) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("argocd: %s has no line with %q", file, field)
+}
+
+// rate returns how many calls a second each client of an overlay makes, from the
+// overlay's rendering.
+func (s *source) rate(overlay string) (int, error) {
+	rendered, err := manifest.Build(filesys.MakeFsOnDisk(), filepath.Join(s.dir, "overlays", overlay))
+	if err != nil {
+		return 0, fmt.Errorf("argocd: rendering %s: %w", overlay, err)
+	}
+	objects, err := manifest.Decode(rendered)
+	if err != nil {
+		return 0, err
+	}
+	client, _ := manifest.Component(objects, manifest.Client)
+	rate, err := strconv.Atoi(manifest.Setting(manifest.MainContainer(client.Spec.Template), "rate"))
+	if err != nil {
+		return 0, fmt.Errorf("argocd: the rate of %s's client: %w", overlay, err)
+	}
+	return rate, nil
 }
 
 // edit replaces a text in a file of the copy. That it is not there is an error.

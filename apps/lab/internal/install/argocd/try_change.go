@@ -4,11 +4,14 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
 const (
@@ -49,11 +52,17 @@ func revertCommit(ctx context.Context, s *site) error {
 }
 
 func commitRollsOut(ctx context.Context, s *site) (string, error) {
-	const old, rate = "--rate=20", "--rate=40"
-	if err := s.source.edit("overlays/k8s-api/echo-client.patch.yaml", old, rate); err != nil {
+	old, err := s.source.rate("k8s-api")
+	if err != nil {
 		return "", err
 	}
-	commit, err := s.source.push(ctx, "k8s-api: call 40 times a second")
+	rate := strconv.Itoa(2 * old)
+	const container = "- name: echo-client\n"
+	env := `          env: [{name: RATE, value: "` + rate + `"}]` + "\n"
+	if err := s.source.edit("overlays/k8s-api/echo-client.patch.yaml", container, container+env); err != nil {
+		return "", err
+	}
+	commit, err := s.source.push(ctx, "k8s-api: call "+rate+" times a second")
 	if err != nil {
 		return "", err
 	}
@@ -68,14 +77,14 @@ func commitRollsOut(ctx context.Context, s *site) (string, error) {
 	}
 	changed := 0
 	for _, p := range pods.Items {
-		if p.DeletionTimestamp == nil && slices.Contains(p.Spec.Containers[0].Args, rate) {
+		if p.DeletionTimestamp == nil && manifest.Setting(p.Spec.Containers[0], "rate") == rate {
 			changed++
 		}
 	}
 	if changed != 3 {
-		return "", refuted("%s Healthy at %.7s, but %d clients run with %s", done, commit, changed, rate)
+		return "", refuted("%s Healthy at %.7s, but %d clients run with RATE=%s", done, commit, changed, rate)
 	}
-	return fmt.Sprintf("commit to Healthy in %s after the refresh, %d clients run with %s", done, changed, rate), nil
+	return fmt.Sprintf("commit to Healthy in %s after the refresh, %d clients run with RATE=%s", done, changed, rate), nil
 }
 
 func editIsHealed(ctx context.Context, s *site) (string, error) {
