@@ -114,7 +114,7 @@ func TestReadmePaths(t *testing.T) {
 
 // The tables and the guide are those that the committed measurement gives.
 func TestReadmeFigures(t *testing.T) {
-	content, err := os.ReadFile("../costs/measured.json")
+	content, err := os.ReadFile("../report/costs/measured.json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +133,7 @@ func TestReadmeFigures(t *testing.T) {
 
 // The table of the slow server is that of the committed measurement.
 func TestReadmeSlow(t *testing.T) {
-	content, err := os.ReadFile("../slow/measured.json")
+	content, err := os.ReadFile("../report/slow/measured.json")
 	if err != nil {
 		t.Fatal(err)
 	}
