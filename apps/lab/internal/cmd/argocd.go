@@ -47,7 +47,7 @@ without a login ("--core").`,
 			}
 			access, err := argocd.Look(cmd.Context(), client)
 			if err != nil {
-				return exitError{exitFailed, err}
+				return exitError{exitFindings, err}
 			}
 			if len(args) == 0 {
 				return show(cmd.OutOrStdout(), access)

@@ -31,6 +31,8 @@ type checked struct {
 	Follows map[string]string `json:"follows,omitempty"`
 	// NotRun says why --live judged none, or not all.
 	NotRun []string `json:"notRun,omitempty"`
+	// unreached says that no cluster of this checkout is up.
+	unreached bool
 }
 
 func newCheck() *cobra.Command {
@@ -44,8 +46,8 @@ them, their variants and Argo CD's files. It needs no cluster, shows all
 violations, and changes nothing. A note is no violation: it tells of a field that
 is committed and that Argo CD ignores.
 
-Exit codes: 0 no violation; 1 violations; 2 wrong usage; 3 --live could not
-judge everything.`,
+Exit codes: 0 no violation; 1 violations; 2 wrong usage; 3 --live reached no
+cluster; 4 --live could not judge everything.`,
 		Example:           "  go run ./apps/lab check\n  go run ./apps/lab check dns -o json",
 		ValidArgsFunction: completeOverlays,
 		RunE: func(cmd *cobra.Command, overlays []string) error {
@@ -78,9 +80,12 @@ judge everything.`,
 				return err
 			}
 			var errs []string
-			code := exitNoCluster
+			code := exitUndecided
+			if found.unreached {
+				code = exitNoCluster
+			}
 			if n := len(found.Violations); n > 0 {
-				errs, code = append(errs, fmt.Sprintf("%d violations", n)), exitFailed
+				errs, code = append(errs, fmt.Sprintf("%d violations", n)), exitFindings
 			}
 			if len(found.NotRun) > 0 {
 				errs = append(errs, "live: not run: "+strings.Join(found.NotRun, "; "))
@@ -148,7 +153,7 @@ var admitted = check.Rule{Name: "api-server", Remedy: "mend what the API server 
 func (c checkout) checkLive(ctx context.Context, found *checked) error {
 	cluster, err := c.running(ctx)
 	if err != nil {
-		found.NotRun = []string{err.Error()}
+		found.NotRun, found.unreached = []string{err.Error()}, true
 		return nil
 	}
 	config, err := cluster.RESTConfig()

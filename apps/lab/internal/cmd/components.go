@@ -87,7 +87,7 @@ Exit codes: 0 done; 1 something could not be built or pushed; 2 wrong usage.`,
 				fmt.Fprintln(cmd.OutOrStdout(), p)
 			}
 			if err != nil {
-				return exitError{exitFailed, err}
+				return exitError{exitFindings, err}
 			}
 			return nil
 		},

@@ -81,7 +81,7 @@ func (o costsOptions) execute(ctx context.Context, stdout io.Writer) error {
 		return err
 	}
 	if writeErr := errors.Join(o.write(stdout, t), o.put(t)); writeErr != nil {
-		err = errors.Join(err, exitError{exitFailed, writeErr})
+		err = errors.Join(err, exitError{exitFindings, writeErr})
 	}
 	return err
 }
@@ -173,7 +173,7 @@ func (o costsOptions) measure(ctx context.Context) (t costs.Table, err error) {
 	if on.down != nil {
 		defer func() {
 			if downErr := on.down(ctx); downErr != nil {
-				err = errors.Join(err, exitError{exitFailed, fmt.Errorf("taking the cluster down: %w", downErr)})
+				err = errors.Join(err, exitError{exitFindings, fmt.Errorf("taking the cluster down: %w", downErr)})
 			}
 		}()
 	}
@@ -188,7 +188,7 @@ func (o costsOptions) measure(ctx context.Context) (t costs.Table, err error) {
 		result, err := plan.measure(ctx, c, cluster, false, p)
 		end(err)
 		if err != nil {
-			failed = exitError{exitFailed, fmt.Errorf("run %d of %d: %w", n+1, o.runs, err)}
+			failed = exitError{exitFindings, fmt.Errorf("run %d of %d: %w", n+1, o.runs, err)}
 			break
 		}
 		results = append(results, result)
@@ -197,7 +197,7 @@ func (o costsOptions) measure(ctx context.Context) (t costs.Table, err error) {
 		return t, failed
 	}
 	if t, err = costs.Of(results); err != nil {
-		return t, exitError{exitFailed, err}
+		return t, exitError{exitFindings, err}
 	}
 	t.Command, t.Finished = command, time.Now()
 	if failed != nil {
@@ -210,7 +210,7 @@ func (o costsOptions) measure(ctx context.Context) (t costs.Table, err error) {
 		}
 	}
 	if len(missing) > 0 {
-		return t, exitError{exitFailed, errors.New(strings.Join(missing, "; "))}
+		return t, exitError{exitFindings, errors.New(strings.Join(missing, "; "))}
 	}
 	return t, nil
 }

@@ -15,13 +15,6 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 )
 
-// Exit codes of diff, those of diff(1) and kubectl diff; 0 is no difference.
-const (
-	exitDiffers   = 1
-	exitDiffError = 2
-	exitGate      = 3
-)
-
 type diffOptions struct {
 	base   string
 	live   bool
@@ -48,9 +41,9 @@ Flags mark what hurts:
   pruned     an object is no longer rendered: Argo CD deletes it
   ignored    Argo CD does not set the field that changes, such as replicas
 
-Exit codes: 0 nothing differs; 1 something does; 2 an error, also where --live
-finds no cluster. With --gate: 0 whatever differs, but 3 if one of these flags is
-raised.`,
+Exit codes, those of diff(1): 0 nothing differs; 1 something does; 2 an error,
+also if --live finds no cluster. With --gate: 1 if one of these flags is raised,
+else 0, whatever differs.`,
 		Example: `  go run ./apps/lab diff                            # against the merge base with origin/main
   go run ./apps/lab diff dns --base HEAD            # what is not committed
   go run ./apps/lab diff --live l4                  # against the cluster
@@ -63,7 +56,7 @@ raised.`,
 	f := cmd.Flags()
 	f.StringVar(&o.base, "base", "", "compare with the merge base of HEAD and this `ref` (default origin/main, else main)")
 	f.BoolVar(&o.live, "live", false, "compare with this checkout's cluster, by a dry run")
-	f.StringSliceVar(&o.gate, "gate", nil, "exit with 3 if one of these `flags` is raised, and else with 0: "+strings.Join(diff.Flags, ", "))
+	f.StringSliceVar(&o.gate, "gate", nil, "exit with 1 if one of these `flags` is raised, and else with 0: "+strings.Join(diff.Flags, ", "))
 	f.StringVarP(&o.output, "output", "o", "diff", "output `format`: diff, json or markdown")
 	cmd.MarkFlagsMutuallyExclusive("base", "live")
 	_ = cmd.RegisterFlagCompletionFunc("gate", cobra.FixedCompletions(diff.Flags, cobra.ShellCompDirectiveNoFileComp))
@@ -105,13 +98,13 @@ func (o diffOptions) execute(ctx context.Context, overlays []string, stdout io.W
 		err = o.write(stdout, result)
 	}
 	if err != nil {
-		return exitError{exitDiffError, err}
+		return exitError{exitUsage, err}
 	}
 	if len(o.gate) > 0 {
 		return gate(result, o.gate)
 	}
 	if result.Differs() {
-		return exitError{exitDiffers, errSaid}
+		return exitError{exitFindings, errSaid}
 	}
 	return nil
 }
@@ -136,7 +129,7 @@ func gate(result diff.Result, flags []string) error {
 	for i, f := range raised {
 		lines[i] = f.String()
 	}
-	return exitError{exitGate, errors.New(strings.Join(lines, "\nlab: "))}
+	return exitError{exitFindings, errors.New(strings.Join(lines, "\nlab: "))}
 }
 
 // diffBase compares the working tree with a commit.

@@ -17,25 +17,6 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/sudo"
 )
 
-// Exit codes; 0 is success.
-const (
-	exitFailed    = 1 // a claim was refuted, or a required one was not proven
-	exitUsage     = 2
-	exitNoCluster = 3
-)
-
-// exitError is an error with the exit code that it means.
-type exitError struct {
-	code int
-	err  error
-}
-
-func (e exitError) Error() string { return e.err.Error() }
-func (e exitError) Unwrap() error { return e.err }
-
-// errSaid goes with an exit code that needs no words beside the output.
-var errSaid = errors.New("see the output")
-
 func main() {
 	builtin.Main() // a part of a cluster is this program too
 	ctx, stop := signals()
@@ -74,7 +55,7 @@ func signals() (context.Context, context.CancelFunc) {
 		cancel(fmt.Errorf("interrupted by %s", <-caught))
 		for s := range caught {
 			if s != syscall.SIGHUP { // a shell and the kernel send one each
-				os.Exit(exitFailed)
+				os.Exit(exitFindings)
 			}
 		}
 	}()

@@ -28,8 +28,7 @@ func newRoot() *cobra.Command {
 		Long: `lab runs the overlays of this repository on a real Kubernetes and judges every
 claim about them by measurement. Without a command it does "lab run".
 
-Exit codes: 0 nothing refuted and everything required is proven; 1 a claim was
-refuted or a required one not proven; 2 wrong usage; 3 no cluster could be had.`,
+` + exitHelp(),
 		Example:       run.Example,
 		Args:          cobra.NoArgs,
 		RunE:          run.RunE,

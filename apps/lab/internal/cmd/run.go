@@ -152,7 +152,7 @@ func run(ctx context.Context, o runOptions, stdout io.Writer) error {
 		if _, coded := errors.AsType[exitError](err); coded {
 			return err
 		}
-		return exitError{exitFailed, err}
+		return exitError{exitFindings, err}
 	}
 	if o.output == "json" {
 		err = errors.Join(err, writeJSON(stdout, result))
@@ -160,7 +160,7 @@ func run(ctx context.Context, o runOptions, stdout io.Writer) error {
 		err = errors.Join(err, report.Table(stdout, result, report.Style{Color: colored(stdout)}))
 	}
 	if err != nil {
-		return exitError{exitFailed, err}
+		return exitError{exitFindings, err}
 	}
 	require := o.require
 	if require == nil {

@@ -285,7 +285,7 @@ func (c checkout) printRBAC(w io.Writer, overlays []string) error {
 	}
 	role, err := yaml.Marshal(kube.ClusterRole(roleName, rights...))
 	if err != nil {
-		return exitError{exitFailed, err}
+		return exitError{exitFindings, err}
 	}
 	_, err = fmt.Fprintf(w, `# The least rights of lab run --context NAME --only %s.
 # It is a ClusterRole because its namespaces are not there before the run. Bind it:

@@ -56,7 +56,7 @@ func (o slowOptions) execute(ctx context.Context, stdout io.Writer) error {
 	o.config.Step = newPrinter(o.config.Rounds * len(o.config.Policies)).Step
 	result, err := slow.Run(ctx, o.config)
 	if err != nil {
-		return exitError{exitFailed, err}
+		return exitError{exitFindings, err}
 	}
 	var failed error
 	for _, p := range result.Policies {
@@ -73,7 +73,7 @@ func (o slowOptions) execute(ctx context.Context, stdout io.Writer) error {
 		err = slow.Write(stdout, result)
 	}
 	if err = errors.Join(failed, err); err != nil {
-		return exitError{exitFailed, err}
+		return exitError{exitFindings, err}
 	}
 	return nil
 }

@@ -98,7 +98,7 @@ func newDown() *cobra.Command {
 				err = errors.New(other)
 			}
 			if err != nil {
-				return exitError{exitFailed, err}
+				return exitError{exitFindings, err}
 			}
 			return nil
 		},
