@@ -8,3 +8,5 @@
 //
 // A Rendering's View is the part of an overlay that tells its strategy.
 package manifest
+
+//go:generate go test . -run Golden|Applications -update
