@@ -22,9 +22,9 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
-	"github.com/grpc-lb/grpc-lb/apps/internal/echo" //nolint:depguard // tests call a server that drains as it does in the cluster
+	"github.com/grpc-lb/grpc-lb/apps/internal/echo"
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver"
-	"github.com/grpc-lb/grpc-lb/proto/echopb" //nolint:depguard // likewise
+	"github.com/grpc-lb/grpc-lb/proto/echopb"
 )
 
 const (

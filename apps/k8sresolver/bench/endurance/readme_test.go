@@ -77,7 +77,7 @@ func TestReadme(t *testing.T) {
 func TestReadme_Arithmetic(t *testing.T) {
 	m, err := readMeasured("measured.json")
 	must(t, err)
-	text, err := os.ReadFile("../README.md")
+	text, err := os.ReadFile("../../README.md")
 	must(t, err)
 	const pods, clients, slice, events, hour = 20_000, 5_000, 100, 80_000, 3600
 	plain, compressed := m.Figures["scale.bytes_uncompressed"].Value, m.Figures["scale.bytes"].Value

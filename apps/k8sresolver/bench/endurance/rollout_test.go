@@ -9,8 +9,8 @@ import (
 	"google.golang.org/grpc/resolver"
 	discoveryv1 "k8s.io/api/discovery/v1"
 
-	"github.com/grpc-lb/grpc-lb/apps/internal/calllog" //nolint:depguard // likewise
-	"github.com/grpc-lb/grpc-lb/apps/internal/loadgen" //nolint:depguard // calls at a rate, whoever answers
+	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
+	"github.com/grpc-lb/grpc-lb/apps/internal/loadgen"
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver"
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver/bench/conformance/apiserver"
 )

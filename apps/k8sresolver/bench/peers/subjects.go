@@ -10,7 +10,7 @@ import (
 	"github.com/zeromicro/go-zero/core/logx"
 	zeroresolver "github.com/zeromicro/go-zero/zrpc/resolver"
 	"google.golang.org/grpc/resolver"
-	"k8s.io/client-go/kubernetes" //nolint:depguard // what Kratos is given
+	"k8s.io/client-go/kubernetes"
 
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver/bench/conformance"
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver/bench/conformance/own"

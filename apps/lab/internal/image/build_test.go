@@ -73,10 +73,13 @@ func checkout(t *testing.T) string {
 	t.Helper()
 	root := t.TempDir()
 	for file, content := range map[string]string{
-		"go.mod": "module example.com/m\n\ngo 1.26.0\n", "go.sum": "", ".ko.yaml": "builds: []\n",
+		"go.mod":           "module example.com/m\n\ngo 1.26.0\n\nrequire example.com/m/nested v0.0.0\n\nreplace example.com/m/nested => ./nested\n",
+		"nested/go.mod":    "module example.com/m/nested\n\ngo 1.26.0\n",
+		"nested/nested.go": "package nested\n",
+		"go.sum":           "", ".ko.yaml": "builds: []\n",
 		"shared/shared.go":             "package shared\n",
 		"apps/echo-server/main.go":     "package main\n\nfunc main() {}\n",
-		"apps/echo-client/main.go":     "package main\n\nimport _ \"example.com/m/shared\"\n\nfunc main() {}\n",
+		"apps/echo-client/main.go":     "package main\n\nimport (\n\t_ \"example.com/m/nested\"\n\t_ \"example.com/m/shared\"\n)\n\nfunc main() {}\n",
 		"apps/echo-client-xds/main.go": "package main\n\nimport _ \"example.com/m/shared\"\n\nfunc main() {}\n",
 	} {
 		edit(t, filepath.Join(root, file), content)
@@ -111,6 +114,8 @@ func TestBuild(t *testing.T) {
 		{name: "unrelated_file", file: "README.md", content: "hello"},
 		{name: "shared_by_clients", file: "shared/shared.go", content: "package shared\n\nconst X = 1\n", want: []string{"./apps/echo-client", "./apps/echo-client-xds"}},
 		{name: "new_file", file: "apps/echo-server/more.go", content: "package main\n", want: []string{"./apps/echo-server"}},
+		{name: "module_of_the_checkout", file: "nested/nested.go", content: "package nested\n\nconst X = 1\n", want: []string{"./apps/echo-client"}},
+		{name: "its_go_mod", file: "nested/go.mod", content: "module example.com/m/nested\n\ngo 1.25.0\n", want: []string{"./apps/echo-client"}},
 		{name: "test_file", file: "apps/echo-server/more_test.go", content: "package main\n"},
 		{name: "settings", file: ".ko.yaml", content: "builds: [] # changed\n", want: []string{"./apps/echo-server", "./apps/echo-client", "./apps/echo-client-xds"}},
 	} {

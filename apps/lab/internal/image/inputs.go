@@ -21,7 +21,8 @@ type goPackage struct {
 	ImportPath string
 	Module     *struct {
 		Main    bool
-		Replace *struct{ Version string }
+		GoMod   string
+		Replace *struct{ Version string } // empty for a directory
 	}
 	GoFiles    []string
 	CgoFiles   []string
@@ -30,12 +31,6 @@ type goPackage struct {
 	SFiles     []string
 	SysoFiles  []string
 	EmbedFiles []string
-}
-
-// inCheckout tells whether the package's sources are in the checkout: in its main
-// module, or in one that go.mod replaces by a directory.
-func (p goPackage) inCheckout() bool {
-	return p.Module != nil && (p.Module.Main || p.Module.Replace != nil && p.Module.Replace.Version == "")
 }
 
 // inputs returns 12 hex digits that change whenever the image would: with the
@@ -54,8 +49,12 @@ func inputs(ctx context.Context, cfg Config, program string) (string, error) {
 		} else if err != nil {
 			return "", fmt.Errorf("image: reading `go list` of apps/%s: %w", program, err)
 		}
-		if !p.inCheckout() {
+		m := p.Module
+		if m == nil || !m.Main && (m.Replace == nil || m.Replace.Version != "") {
 			continue // pinned by go.mod and go.sum
+		}
+		if !slices.Contains(files, m.GoMod) {
+			files = append(files, m.GoMod)
 		}
 		for _, file := range slices.Concat(p.GoFiles, p.CgoFiles, p.CFiles, p.HFiles, p.SFiles, p.SysoFiles, p.EmbedFiles) {
 			files = append(files, filepath.Join(p.Dir, file))

@@ -5,7 +5,7 @@ import (
 	kuberegistry "github.com/go-kratos/kratos/contrib/registry/kubernetes/v2"
 	"github.com/go-kratos/kratos/v2/transport/grpc/resolver/discovery"
 	"google.golang.org/grpc"
-	"k8s.io/client-go/kubernetes" //nolint:depguard // what Kratos is given
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver/bench/endurance/minimal"
