@@ -14,6 +14,12 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
+var argocdStrictRule = Rule{
+	Name:   "argocd-strict",
+	Remedy: "use Applications and one AppProject, with fields that Argo CD has, in its spelling",
+	argocd: checkArgoStrict,
+}
+
 // checkArgoStrict wants objects and fields that Argo CD knows, in its spelling.
 func checkArgoStrict(a *manifest.ArgoCD, wrong reportObject) {
 	for _, e := range a.Wrong {
@@ -22,6 +28,12 @@ func checkArgoStrict(a *manifest.ArgoCD, wrong reportObject) {
 	if a.Project == nil {
 		wrong(nil, "", "0 AppProjects, expected 1")
 	}
+}
+
+var argocdApplicationsRule = Rule{
+	Name:   "argocd-applications",
+	Remedy: "keep one Application grpc-lb-<directory> for each overlay",
+	argocd: checkCorrespondence,
 }
 
 // checkCorrespondence wants an Application for each overlay, and no other.
@@ -36,6 +48,12 @@ func checkCorrespondence(a *manifest.ArgoCD, wrong reportObject) {
 			wrong(application, "", "has no overlay")
 		}
 	}
+}
+
+var argocdApplicationRule = Rule{
+	Name:   "argocd-application",
+	Remedy: "give the Application the fields that all Applications share, as in argocd/l4.yaml",
+	argocd: checkApplications,
 }
 
 // checkApplications wants an Application to deploy its overlay, and what all of
@@ -75,6 +93,12 @@ func checkSyncs(app *manifest.Application, equal func(field string, got, want an
 	equal("retry.refresh", policy.Retry.Refresh, true)
 }
 
+var argocdProjectRule = Rule{
+	Name:   "argocd-project",
+	Remedy: "allow only this repository, and only the namespaces grpc-lb-*",
+	argocd: checkProject,
+}
+
 // checkProject wants the AppProject to allow this repository, where the
 // overlays are deployed, and nothing else.
 func checkProject(a *manifest.ArgoCD, wrong reportObject) {
@@ -90,6 +114,12 @@ func checkProject(a *manifest.ArgoCD, wrong reportObject) {
 			equal("name in clusterResourceWhitelist", allowed.Name, manifest.NamespacePrefix+"*")
 		}
 	}
+}
+
+var argocdKindsRule = Rule{
+	Name:   "argocd-kinds",
+	Remedy: "list exactly the kinds that the overlays render",
+	argocd: checkKinds,
 }
 
 // checkKinds wants the AppProject to allow the kinds that the overlays render.
@@ -114,6 +144,12 @@ func checkKinds(a *manifest.ArgoCD, wrong reportObject) {
 	equal := equal(a.Project, wrong)
 	equal("clusterResourceWhitelist", sorted(allowed), slices.Compact(sorted(cluster)))
 	equal("namespaceResourceWhitelist", sorted(a.Project.Spec.NamespaceResourceWhitelist), slices.Compact(sorted(namespaced)))
+}
+
+var argocdRootRule = Rule{
+	Name:   "argocd-root",
+	Remedy: "give root.yaml its own AppProject, which allows this repository's Applications and AppProjects in Argo CD's namespace, and nothing else",
+	argocd: checkRoot,
 }
 
 // checkRoot wants root in a project of its own, since default may be locked and
@@ -150,6 +186,12 @@ const (
 	pruneConfirm = "Prune=confirm"
 )
 
+var pruneConfirmRule = Rule{
+	Name:    "prune-confirm",
+	Remedy:  "annotate the Namespace with argocd.argoproj.io/sync-options: Prune=confirm",
+	objects: checkPruning,
+}
+
 // checkPruning wants a Namespace to outlive the line that renders it.
 func checkPruning(r manifest.Rendering, wrong reportObject) {
 	for _, n := range manifest.All[*corev1.Namespace](r.Objects) {
@@ -162,6 +204,12 @@ func checkPruning(r manifest.Rendering, wrong reportObject) {
 
 // defaultDeadline is Kubernetes' own progressDeadlineSeconds.
 const defaultDeadline = 600
+
+var progressDeadlineRule = Rule{
+	Name:    "progress-deadline",
+	Remedy:  "set progressDeadlineSeconds to 60, or to the time that the slowest start takes",
+	objects: checkDeadline,
+}
 
 // checkDeadline wants a rollout that hangs to fail soon: Argo CD waits for it and
 // takes no commit before.

@@ -190,8 +190,31 @@ func TestCheckWithoutContainers(t *testing.T) {
 	}
 }
 
-// What programs of others are told by variables is judged as what echo's are told
-// by flags; a flag comes first.
+// The Service of a client that balances its calls itself must be headless, whatever
+// policy it balances by.
+func TestServiceKindOfPolicies(t *testing.T) {
+	for _, test := range []struct{ policy, want string }{
+		{policy: "round_robin"},
+		{policy: "weighted_round_robin"},
+		{policy: "a_policy_of_its_own"},
+		{policy: "pick_first", want: "is headless, expected a cluster IP"},
+	} {
+		dns := manifesttest.Mutate(t, manifesttest.Render(t, "dns"), "--lb-policy=round_robin", "--lb-policy="+test.policy)
+		headless := check.Objects("dns", manifesttest.Decode(t, dns))
+		addressed := check.Objects("dns", manifesttest.Decode(t, manifesttest.Mutate(t, dns, "clusterIP: None", "type: ClusterIP")))
+		if test.want != "" {
+			manifesttest.Rejected(t, headless, test.want)
+			continue
+		}
+		if headless != nil {
+			t.Errorf("%s: %v", test.policy, headless)
+		}
+		manifesttest.Rejected(t, addressed, "has a cluster IP, expected clusterIP: None")
+	}
+}
+
+// A setting in a variable, as programs of other services have it, is judged like
+// one in a flag.
 func TestSettings(t *testing.T) {
 	const target, drain = "        - --target=dns:///echo-server:8080\n", "        - --drain-delay=5s\n"
 	asVariables := manifesttest.Mutate(t, manifesttest.Mutate(t, manifesttest.Render(t, "l4"), target, ""), drain, "")

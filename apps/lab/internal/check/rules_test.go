@@ -100,7 +100,7 @@ var mutations = []struct {
 	{rule: "kustomize-build", file: "overlays/dns/kustomization.yaml", old: "path: echo-client.patch.yaml", new: "path: client.patch.yaml", check: []string{"dns"}, in: "overlays/dns/client.patch.yaml"},
 	{rule: "kustomize-warning", file: "base/kustomization.yaml", old: "labels:\n  - includeTemplates: true\n    pairs:\n      app", new: "commonLabels:\n  app", check: []string{"dns"}},
 	{rule: "kustomize-field", file: "overlays/dns/kustomization.yaml", old: "namespace: grpc-lb-dns", new: "namespace: grpc-lb-dns\nnamePrefix: a-", check: []string{"dns"}},
-	{rule: "patch-form", file: "overlays/dns/echo-client.patch.yaml", old: "# The client balances", new: "#\n# The client balances", check: []string{"dns"}},
+	{rule: "patch-form", file: "overlays/dns/echo-client.patch.yaml", old: "# The client resolves", new: "#\n# The client resolves", check: []string{"dns"}},
 	{rule: "entry-effect", file: "base/kustomization.yaml", old: "components:\n", new: "images: [{name: echo, newTag: v1}]\ncomponents:\n", check: []string{"l4"}},
 	{rule: "entry-effect", file: release.Component, old: "- name: echo-server\n", new: "- name: echo\n", check: []string{"l4"}},
 	{rule: "entry-effect", file: release.Component, old: "- name: echo-client-xds", new: "- name: client-xds", check: []string{"xds"}},

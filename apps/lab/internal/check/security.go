@@ -14,6 +14,12 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
+var podSecurityRule = Rule{
+	Name:    "pod-security",
+	Remedy:  "write pods that pass restricted, and label the Namespace with the strictest level that admits them",
+	objects: checkPodSecurity,
+}
+
 // checkPodSecurity wants the Namespace to enforce restricted, and its pods to
 // pass it. A hostPort, and the init container of an injected sidecar, need
 // privileged, the injected agent of a proxyless client baseline: there the pods
@@ -80,6 +86,12 @@ func grants(r manifest.Rendering) []grant {
 		}}}
 	}
 	return nil
+}
+
+var rbacRule = Rule{
+	Name:    "rbac",
+	Remedy:  "grant only the access that the strategy uses, and only to the workload that uses it",
+	objects: checkTokens,
 }
 
 // checkTokens wants tokens and permissions exactly where grants says.

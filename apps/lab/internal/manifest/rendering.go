@@ -137,6 +137,10 @@ func (v View) Dials(service string) bool {
 	return v.ByName() && !v.Injected && v.Target.Host == service
 }
 
+// Balances says whether the client's policy uses all addresses of the target. Every
+// policy of gRPC does, except pick_first, which is gRPC's default.
+func (v View) Balances() bool { return v.Policy != "" && v.Policy != "pick_first" }
+
 // View returns what tells which strategy an overlay or a variant follows.
 func (r *Repository) View(name string) (View, error) {
 	rendered, err := r.Render(name)

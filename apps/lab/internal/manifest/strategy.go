@@ -8,10 +8,10 @@ var strategies = []struct {
 	name       string
 	recognises func(View) bool
 }{
-	{"l4", func(v View) bool { return v.Dials(v.Server) && v.Policy != "round_robin" && v.MaxConnectionAge == "" }},
-	{"l4-max-age", func(v View) bool { return v.Dials(v.Server) && v.Policy != "round_robin" && v.MaxConnectionAge != "" }},
-	{"dns", func(v View) bool { return v.Dials(v.Server) && v.Policy == "round_robin" && v.MaxConnectionAge == "" }},
-	{"dns-max-age", func(v View) bool { return v.Dials(v.Server) && v.Policy == "round_robin" && v.MaxConnectionAge != "" }},
+	{"l4", func(v View) bool { return v.Dials(v.Server) && !v.Balances() && v.MaxConnectionAge == "" }},
+	{"l4-max-age", func(v View) bool { return v.Dials(v.Server) && !v.Balances() && v.MaxConnectionAge != "" }},
+	{"dns", func(v View) bool { return v.Dials(v.Server) && v.Balances() && v.MaxConnectionAge == "" }},
+	{"dns-max-age", func(v View) bool { return v.Dials(v.Server) && v.Balances() && v.MaxConnectionAge != "" }},
 	{"k8s-api", func(v View) bool { return v.Target.Scheme == "k8s" }},
 	{"linkerd", func(v View) bool { return v.Target.Scheme == "passthrough" }},
 	{"envoy", func(v View) bool { return v.Dials("envoy") }},
