@@ -15,10 +15,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/strategy"
 )
 
 // adoption is README's way to a service of one's own: the commands of each of
@@ -156,7 +156,7 @@ func others(like string) map[string]string {
 // strategies returns the overlays of this repository.
 func strategies() []string {
 	var names []string
-	for _, s := range experiment.Strategies {
+	for _, s := range strategy.All() {
 		if !slices.ContainsFunc(manifest.Variants, func(v manifest.Variant) bool { return v.Name == s.Name }) {
 			names = append(names, s.Name)
 		}

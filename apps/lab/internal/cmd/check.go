@@ -15,9 +15,9 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/check"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/strategy"
 )
 
 // checked is the outcome of a check.
@@ -138,7 +138,7 @@ func (c checked) write(w io.Writer, output string) error {
 func (c checkout) follows(overlays []string) map[string]string {
 	all := map[string]string{}
 	for _, name := range overlays {
-		if s, err := experiment.Named(c.repository, []string{name}); err == nil && s[0].Follows != "" {
+		if s, err := strategy.Named(c.repository, []string{name}); err == nil && s[0].Follows != "" {
 			all[name] = s[0].Follows
 		}
 	}

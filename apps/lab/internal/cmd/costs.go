@@ -13,10 +13,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report/costs"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 )
 
 const maxRuns = 50
@@ -160,7 +160,7 @@ func (o costsOptions) measure(ctx context.Context) (t costs.Table, err error) {
 	if err != nil {
 		return t, err
 	}
-	first, err := c.planOf(o.run, on.architectures, experiment.Compare)
+	first, err := c.planOf(o.run, on.architectures, runner.Compare)
 	if err != nil {
 		return t, exitError{exitUsage, err}
 	}

@@ -8,24 +8,24 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 )
 
 // early returns two plans in place of one where Istio must be compiled: of the
 // strategies that do without it, which need not wait for that, and of the others.
 // Each is measured while nothing is compiled, side by side with those of its group.
 func (p *plan) early() (first, then *plan, err error) {
-	if !p.mesh || p.gitops || p.options.keep || p.purpose != experiment.Prove {
+	if !p.mesh || p.gitops || p.options.keep || p.purpose != runner.Prove {
 		return nil, nil, nil
 	}
 	work, err := p.builder.Work([]component.Component{component.Istio})
 	if err != nil || len(work.Compile) == 0 {
 		return nil, nil, err
 	}
-	needsMesh := func(s experiment.Strategy) bool { return s.Sidecar != "" }
-	first, then = p.of(func(s experiment.Strategy) bool { return !needsMesh(s) }), p.of(needsMesh)
+	needsMesh := func(s runner.Strategy) bool { return s.Sidecar != "" }
+	first, then = p.of(func(s runner.Strategy) bool { return !needsMesh(s) }), p.of(needsMesh)
 	if len(first.strategies) == 0 {
 		return nil, nil, nil
 	}
@@ -34,9 +34,9 @@ func (p *plan) early() (first, then *plan, err error) {
 }
 
 // of is the part of the plan that is about some of the strategies.
-func (p *plan) of(some func(experiment.Strategy) bool) *plan {
+func (p *plan) of(some func(runner.Strategy) bool) *plan {
 	part := *p
-	part.strategies = slices.DeleteFunc(slices.Clone(p.strategies), func(s experiment.Strategy) bool { return !some(s) })
+	part.strategies = slices.DeleteFunc(slices.Clone(p.strategies), func(s runner.Strategy) bool { return !some(s) })
 	part.named = map[string][]string{}
 	for _, s := range part.strategies {
 		part.named[s.Name] = p.named[s.Name]

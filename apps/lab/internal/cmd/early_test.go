@@ -13,11 +13,11 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/dirs"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/argocd"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 )
 
 // thisMachine is what nodes are that are like it.
@@ -54,7 +54,7 @@ func TestEarly(t *testing.T) {
 	for _, test := range []struct {
 		name        string
 		options     runOptions
-		purpose     experiment.Purpose
+		purpose     runner.Purpose
 		built       []component.Component
 		first, then []string // nil where all are measured at once
 	}{
@@ -66,11 +66,11 @@ func TestEarly(t *testing.T) {
 		{name: "no_install", options: runOptions{only: all, noInstall: true}},
 		{name: "keep", options: runOptions{only: all, keep: true}},
 		{name: "argocd", options: runOptions{only: all, deploy: argocd.Name}},
-		{name: "costs_side_by_side", options: runOptions{only: all}, purpose: experiment.Compare},
+		{name: "costs_side_by_side", options: runOptions{only: all}, purpose: runner.Compare},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := emptyCheckout(t)
-			p, err := c.planOf(test.options, thisMachine, gocmp.Or(test.purpose, experiment.Prove))
+			p, err := c.planOf(test.options, thisMachine, gocmp.Or(test.purpose, runner.Prove))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -120,7 +120,7 @@ func TestExpected(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := emptyCheckout(t)
-			p, err := c.planOf(runOptions{only: test.only, up: upOptions{components: test.components}}, thisMachine, experiment.Prove)
+			p, err := c.planOf(runOptions{only: test.only, up: upOptions{components: test.components}}, thisMachine, runner.Prove)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -136,7 +136,7 @@ func TestExpected(t *testing.T) {
 			}
 		})
 	}
-	if _, err := emptyCheckout(t).planOf(runOptions{only: all, up: upOptions{components: "nowhere"}}, thisMachine, experiment.Prove); err == nil || !strings.Contains(err.Error(), `--components: image: registry "nowhere"`) {
+	if _, err := emptyCheckout(t).planOf(runOptions{only: all, up: upOptions{components: "nowhere"}}, thisMachine, runner.Prove); err == nil || !strings.Contains(err.Error(), `--components: image: registry "nowhere"`) {
 		t.Errorf("error %v, want one that names --components", err)
 	}
 }

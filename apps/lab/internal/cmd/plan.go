@@ -14,10 +14,10 @@ import (
 
 	"sigs.k8s.io/kustomize/api/types"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/check"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/debian"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/argocd"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/istio"
@@ -26,6 +26,8 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/release"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/strategy"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/thirdparty"
 )
 
@@ -48,7 +50,7 @@ type plan struct {
 	options runOptions
 	builder component.Builder
 	// strategies are those to measure, synced those that Argo CD deploys.
-	strategies, synced []experiment.Strategy
+	strategies, synced []runner.Strategy
 	// mesh says that Istio is part of it, gitops that Argo CD is.
 	mesh, gitops bool
 	// unavailable says of strategies why they cannot be run here, once that is
@@ -60,7 +62,7 @@ type plan struct {
 	// origins where they were had.
 	named, origins map[string][]string
 	thirdParty     thirdparty.Images
-	purpose        experiment.Purpose
+	purpose        runner.Purpose
 	// registry is where a cluster that is not the lab's gets images from; nil means
 	// that all of them are loaded onto the nodes.
 	registry *image.Registry
@@ -68,7 +70,7 @@ type plan struct {
 
 	ours     bool              // the nodes have the images of this repository's programs
 	loaded   bool              // the nodes have all images
-	images   map[string]string // see experiment.Config
+	images   map[string]string // see runner.Config
 	archives []string
 	istio    *istio.Istio
 	argocd   *argocd.ArgoCD
@@ -77,7 +79,7 @@ type plan struct {
 	judged func([]report.Claim)
 }
 
-func (c checkout) planOf(o runOptions, nodes nodeArchitectures, purpose experiment.Purpose) (*plan, error) {
+func (c checkout) planOf(o runOptions, nodes nodeArchitectures, purpose runner.Purpose) (*plan, error) {
 	b, err := c.builder(o.up.components)
 	if err != nil {
 		return nil, err
@@ -93,7 +95,7 @@ func (c checkout) planOf(o runOptions, nodes nodeArchitectures, purpose experime
 	if p.released, err = release.Read(c.repository.Root()); err != nil {
 		return nil, err
 	}
-	if p.strategies, err = experiment.Named(c.repository, o.only); err != nil {
+	if p.strategies, err = strategy.Named(c.repository, o.only); err != nil {
 		return nil, err
 	}
 	deployed := o.only
@@ -101,11 +103,11 @@ func (c checkout) planOf(o runOptions, nodes nodeArchitectures, purpose experime
 		if deployed, err = c.repository.List(); err != nil {
 			return nil, err
 		}
-		if p.synced, err = experiment.Named(c.repository, deployed); err != nil {
+		if p.synced, err = strategy.Named(c.repository, deployed); err != nil {
 			return nil, err
 		}
 	}
-	p.mesh = !o.noInstall && p.registry == nil && slices.ContainsFunc(p.strategies, func(s experiment.Strategy) bool { return s.Sidecar != "" })
+	p.mesh = !o.noInstall && p.registry == nil && slices.ContainsFunc(p.strategies, func(s runner.Strategy) bool { return s.Sidecar != "" })
 	if why := nodes.foreign(); why != "" {
 		if p.gitops {
 			return nil, fmt.Errorf("--deploy argocd: Argo CD's images %s", why)
@@ -225,7 +227,7 @@ func (p *plan) measure(ctx context.Context, c checkout, on cluster.Cluster, disp
 	}
 	dns := on.DNS(ctx)
 	for _, s := range p.strategies {
-		if dns.Assumed && experiment.TrailsDNS(s) {
+		if dns.Assumed && strategy.TrailsDNS(s) {
 			p.origins[s.Name] = append(p.origins[s.Name], fmt.Sprintf("the TTL and the cache of this cluster's DNS are not known, %s and %s are assumed", dns.TTL, dns.Cache))
 		}
 	}
@@ -234,7 +236,8 @@ func (p *plan) measure(ctx context.Context, c checkout, on cluster.Cluster, disp
 			p.origins[s.Name] = append(p.origins[s.Name], fmt.Sprintf("the nodes may not be listed, so their architecture is taken to be this machine's, %s", strings.Join(p.nodes.all, ", ")))
 		}
 	}
-	measured := experiment.Config{
+	measured := runner.Config{
+		Suite: strategy.Suite(), Check: check.Objects,
 		Cluster: on, Repository: c.repository, Strategies: p.strategies, Images: p.images,
 		Unavailable: p.unavailable, Origins: p.origins, Istio: p.istio, Purpose: p.purpose,
 		DNS: dns, Shared: p.registry != nil,
@@ -244,7 +247,7 @@ func (p *plan) measure(ctx context.Context, c checkout, on cluster.Cluster, disp
 		measured.StartTime, measured.Parallel = pullTime, atOnce
 	}
 	if !p.gitops {
-		result, err = experiment.Run(ctx, measured)
+		result, err = runner.Run(ctx, measured)
 		maps.Copy(result.Versions, p.versions)
 		return result, err
 	}
@@ -273,7 +276,7 @@ func (p *plan) measure(ctx context.Context, c checkout, on cluster.Cluster, disp
 	}
 	measured.Deployer = deployer
 	failed := err
-	result, err = experiment.Run(ctx, measured)
+	result, err = runner.Run(ctx, measured)
 	err = errors.Join(failed, err)
 	if err == nil && p.options.keep {
 		err = deployer.Restore(ctx)

@@ -6,8 +6,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/argocd"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 )
 
 // Argo CD syncs every overlay, however few are measured: the nodes need the images
@@ -19,7 +19,7 @@ func TestPlanImages(t *testing.T) {
 		t.Fatal(err)
 	}
 	refs := func(o runOptions) []string {
-		p, err := c.planOf(o, thisMachine, experiment.Prove)
+		p, err := c.planOf(o, thisMachine, runner.Prove)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -41,7 +41,7 @@ func TestPlanImages(t *testing.T) {
 // libraries: the strategies that need one say so, and the others are measured.
 func TestPlanForOtherNodes(t *testing.T) {
 	c, nodes := emptyCheckout(t), nodeArchitectures{all: []string{"s390x"}}
-	p, err := c.planOf(runOptions{only: []string{"l4", "istio"}}, nodes, experiment.Prove)
+	p, err := c.planOf(runOptions{only: []string{"l4", "istio"}}, nodes, runner.Prove)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func TestPlanForOtherNodes(t *testing.T) {
 	if p.builder.NodeArch != "s390x" {
 		t.Errorf("components are built for %q, want s390x", p.builder.NodeArch)
 	}
-	if _, err := c.planOf(runOptions{only: []string{"l4"}, deploy: argocd.Name}, nodes, experiment.Prove); err == nil || !strings.Contains(err.Error(), "linux/s390x") {
+	if _, err := c.planOf(runOptions{only: []string{"l4"}, deploy: argocd.Name}, nodes, runner.Prove); err == nil || !strings.Contains(err.Error(), "linux/s390x") {
 		t.Errorf("with Argo CD: %v, want the nodes' platform", err)
 	}
 }

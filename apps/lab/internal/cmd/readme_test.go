@@ -12,10 +12,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report/costs"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report/slow"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/strategy"
 )
 
 // update writes README.md anew where a test compares it with a measurement.
@@ -100,7 +100,7 @@ func TestReadmePaths(t *testing.T) {
 			t.Errorf("README names %s: %v", p, err)
 		}
 	}
-	for _, s := range experiment.Strategies {
+	for _, s := range strategy.All() {
 		if slices.ContainsFunc(manifest.Variants, func(v manifest.Variant) bool { return v.Name == s.Name }) {
 			continue
 		}

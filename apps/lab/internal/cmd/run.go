@@ -12,10 +12,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/argocd"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 )
 
 // mostRetries bounds a run that something keeps from succeeding.
@@ -119,7 +119,7 @@ func run(ctx context.Context, o runOptions, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	plan, err := c.planOf(o, on.architectures, experiment.Prove)
+	plan, err := c.planOf(o, on.architectures, runner.Prove)
 	if err != nil {
 		return exitError{exitUsage, err}
 	}

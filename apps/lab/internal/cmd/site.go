@@ -19,7 +19,6 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/argocd"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
@@ -27,6 +26,8 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider/external"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/strategy"
 )
 
 // roleName is that of the ClusterRole which --print-rbac prints.
@@ -254,7 +255,7 @@ func confirm(in io.Reader, out io.Writer, terminal bool, what string) error {
 
 // rights returns what running the overlays takes on a cluster of others.
 func (c checkout) rights(overlays []string) ([]kube.Right, error) {
-	strategies, err := experiment.Named(c.repository, overlays)
+	strategies, err := strategy.Named(c.repository, overlays)
 	if err != nil {
 		return nil, err
 	}
@@ -268,7 +269,7 @@ func (c checkout) rights(overlays []string) ([]kube.Right, error) {
 		if err != nil {
 			return nil, err
 		}
-		some, err := experiment.Rights(s, objects)
+		some, err := runner.Rights(s, objects)
 		if err != nil {
 			return nil, err
 		}

@@ -28,10 +28,10 @@ import (
 	"sigs.k8s.io/kustomize/api/types"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/release"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/strategy"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/thirdparty"
 )
 
@@ -127,7 +127,7 @@ func TestOverlaysNameWhatTheLabPacks(t *testing.T) {
 	}
 	images := thirdparty.Images{Builder: component.Builder{Root: repository.Root()}, Architectures: here}
 	pulled := map[string][]string{}
-	for _, strategy := range experiment.Strategies {
+	for _, strategy := range strategy.All() {
 		overlay := strategy.Name
 		rendered, err := repository.Render(overlay)
 		if err != nil {

@@ -26,11 +26,11 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/argocd"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/release"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/strategy"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -412,7 +412,7 @@ func TestRelease(t *testing.T) {
 // Numbers are given once, over the claims about strategies too.
 func TestClaimsAreNumberedOnce(t *testing.T) {
 	known := map[int]bool{}
-	for _, c := range experiment.Claims {
+	for _, c := range strategy.Claims {
 		known[c.ID] = true
 	}
 	for _, c := range argocd.Claims {

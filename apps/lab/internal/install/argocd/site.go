@@ -241,7 +241,7 @@ func (s *site) releaseProjects(ctx context.Context) error {
 }
 
 // Deployer lets strategies be deployed by Argo CD, an Application each. It
-// implements experiment.Deployer.
+// implements runner.Deployer.
 type Deployer struct{ site *site }
 
 // Deploy applies the strategy's Application and waits until it is Synced and

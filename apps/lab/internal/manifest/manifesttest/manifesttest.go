@@ -13,9 +13,9 @@ import (
 
 	"sigs.k8s.io/kustomize/api/types"
 
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/release"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/strategy"
 )
 
 // Checkout returns the checkout that the tests run in.
@@ -45,7 +45,7 @@ func Names(t *testing.T) []string {
 func All(t *testing.T) []string {
 	t.Helper()
 	var list []string
-	for _, s := range experiment.Strategies {
+	for _, s := range strategy.All() {
 		list = append(list, s.Name)
 	}
 	slices.Sort(list)

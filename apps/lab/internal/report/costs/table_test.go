@@ -8,9 +8,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/experiment"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report/costs"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/strategy"
 )
 
 // A row holds the medians and the ends of what the runs measured, compares a run
@@ -228,10 +228,10 @@ func TestJSONRoundTrip(t *testing.T) {
 
 // The names by which the table finds what was measured are those of the lab.
 func TestNames(t *testing.T) {
-	if diff := cmp.Diff([]string{experiment.ServerLeaves, experiment.RollingRestart, experiment.Kill}, costs.Experiments); diff != "" {
+	if diff := cmp.Diff([]string{strategy.ServerLeaves, strategy.RollingRestart, strategy.Kill}, costs.Experiments); diff != "" {
 		t.Errorf("experiments (-want +got):\n%s", diff)
 	}
-	for _, s := range experiment.Strategies {
+	for _, s := range strategy.All() {
 		if s.Name == costs.Baseline {
 			return
 		}

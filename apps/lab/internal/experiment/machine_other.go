@@ -1,6 +1,0 @@
-//go:build !linux && !darwin
-
-package experiment
-
-// kernelAndMemory leaves both unknown.
-func kernelAndMemory() (release string, bytes uint64) { return "", 0 }

@@ -1,0 +1,10 @@
+package observe
+
+// What only tests outside of the package reach for.
+var (
+	ReadStamped  = readStamped
+	ReadAudit    = readAudit
+	ReadyPods    = readyPods
+	IngestClient = ingestClient
+	IngestServer = ingestServer
+)

@@ -1,0 +1,155 @@
+package observe
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
+)
+
+// maxLine is far above the longest line, a window of some thousand servers.
+const maxLine = 4 << 20
+
+// follow reads the log of a container that has started to its end and hands
+// over every line once. A stream that breaks while the container runs is opened
+// again where it broke. It returns an error where lines may be missing.
+func follow(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod, container string, line func([]byte)) error {
+	var last time.Time
+	closed := false // the kubelet ended the stream: it does when the container has ended
+	for {
+		err := stream(ctx, client, pod, container, &last, line)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		ended, gone := finished(ctx, client, pod, container)
+		switch {
+		case ended && err == nil, gone && closed:
+			// The pod's status trails its end, so it can go between two looks.
+			return nil
+		case gone:
+			return fmt.Errorf("the pod was gone before its log was read: %w", err)
+		case ended:
+			// One more read from where it broke: the container is still there.
+			return stream(ctx, client, pod, container, &last, line)
+		}
+		closed = err == nil
+		select {
+		case <-time.After(200 * time.Millisecond):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// stream reads from the line after last to the end of the stream. Timestamps
+// are the kubelet's: they tell which lines were read before.
+func stream(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod, container string, last *time.Time, line func([]byte)) error {
+	options := &corev1.PodLogOptions{Container: container, Follow: true, Timestamps: true}
+	if !last.IsZero() {
+		since := metav1.NewTime(*last)
+		options.SinceTime = &since
+	}
+	opened, err := client.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, options).Stream(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = opened.Close() }()
+	return readStamped(opened, last, line)
+}
+
+// readStamped splits the time from each line and drops those that are not after
+// last: the API takes the time to read from in whole seconds.
+func readStamped(r io.Reader, last *time.Time, line func([]byte)) error {
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, maxLine)
+	for lines.Scan() {
+		stamp, text, _ := bytes.Cut(lines.Bytes(), []byte(" "))
+		at, err := time.Parse(time.RFC3339Nano, string(stamp))
+		if err != nil || !at.After(*last) {
+			continue
+		}
+		*last = at
+		line(text)
+	}
+	return lines.Err()
+}
+
+// finished tells whether the container has ended, and whether its pod is gone.
+func finished(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod, container string) (ended, gone bool) {
+	now, err := client.CoreV1().Pods(pod.Namespace).Get(ctx, pod.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) || err == nil && now.UID != pod.UID {
+		return true, true
+	}
+	if err != nil {
+		return false, false
+	}
+	return slices.ContainsFunc(now.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool {
+		return s.Name == container && s.State.Terminated != nil
+	}), false
+}
+
+// ingestClient adds a line of a client to what is known of it.
+func ingestClient(c *Client, raw []byte) {
+	parsed, err := calllog.Decode(raw)
+	if err != nil {
+		// A client says on its other output, in words, why it gave up: its program
+		// has that name, whatever the Deployment's is.
+		if !bytes.HasPrefix(raw, []byte(clientName)) {
+			c.Trouble = err.Error()
+		}
+		return
+	}
+	if c.Started.IsZero() {
+		c.Started = parsed.Head().Time
+	}
+	switch l := parsed.(type) {
+	case *calllog.FirstAnswer:
+		if _, known := c.First[l.Server]; !known {
+			c.First[l.Server] = l.Time
+		}
+	case *calllog.Window:
+		c.Windows = append(c.Windows, *l)
+	case *calllog.Summary:
+		c.Summary = l
+	case *calllog.Start:
+		if c.Windows != nil {
+			c.Trouble = "the client started a second time"
+		}
+	}
+}
+
+// ingestServer adds a line of a server.
+func ingestServer(s *Server, raw []byte) {
+	var l struct {
+		Msg   string `json:"msg"`
+		Calls *int64 `json:"calls"`
+	}
+	switch err := json.Unmarshal(raw, &l); {
+	case err != nil:
+		s.Trouble = fmt.Sprintf("%.200q is no line of echo-server: %v", raw, err)
+	case l.Msg == "stopped" && l.Calls == nil:
+		s.Trouble = "it stopped without saying how many calls it answered"
+	case l.Msg == "stopped":
+		s.Calls = l.Calls
+	}
+}
+
+// trouble puts the end of following into words, "" for a whole log.
+func trouble(err error) string {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return ""
+	}
+	return err.Error()
+}

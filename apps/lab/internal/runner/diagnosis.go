@@ -1,0 +1,80 @@
+package runner
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
+)
+
+// diagnosis says why pods are not ready, and the last warnings, a line each.
+// What several pods have in common is said once: what begins with the same three
+// words, since messages end in ports and hashes.
+func (a *Environment) diagnosis(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	var lines []string
+	times := map[string]int{}
+	say := func(subject, format string, args ...any) {
+		text := fmt.Sprintf(format, args...)
+		if times[begin(text)]++; times[begin(text)] == 1 {
+			lines = append(lines, subject+"\x00"+text)
+		}
+	}
+	a.Record.Look(func(f *observe.Facts) {
+		for _, name := range observe.Keys(f.Pods) {
+			for _, why := range troubles(f.Pods[name]) {
+				say("pod "+name, "%s", why)
+			}
+		}
+	})
+	if events, err := a.Kube.Typed.CoreV1().Events(a.Namespace).List(ctx, metav1.ListOptions{}); err == nil {
+		warnings := slices.DeleteFunc(events.Items, func(e corev1.Event) bool { return e.Type != corev1.EventTypeWarning })
+		slices.SortStableFunc(warnings, func(x, y corev1.Event) int { return cmp.Compare(x.ResourceVersion, y.ResourceVersion) })
+		for _, e := range warnings[max(0, len(warnings)-5):] {
+			say("event of "+e.InvolvedObject.Kind+" "+e.InvolvedObject.Name, "%s %s", e.Reason, e.Message)
+		}
+	}
+	var b strings.Builder
+	for _, line := range lines {
+		subject, text, _ := strings.Cut(line, "\x00")
+		if n := times[begin(text)]; n > 1 {
+			subject += fmt.Sprintf(" and %d more", n-1)
+		}
+		fmt.Fprintf(&b, "\n  %s: %.250s", subject, text)
+	}
+	return b.String()
+}
+
+func begin(text string) string {
+	words := strings.Fields(text)
+	return strings.Join(words[:min(3, len(words))], " ")
+}
+
+// troubles says why a pod does not run, nothing when it does.
+func troubles(p *corev1.Pod) []string {
+	var all []string
+	for _, s := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
+		switch {
+		case s.State.Waiting != nil:
+			all = append(all, strings.TrimSpace(s.Name+": "+s.State.Waiting.Reason+" "+s.State.Waiting.Message))
+		case s.State.Terminated != nil && s.State.Terminated.ExitCode != 0:
+			all = append(all, fmt.Sprintf("%s: ended with %d %s", s.Name, s.State.Terminated.ExitCode, s.State.Terminated.Reason))
+		case s.RestartCount > 0:
+			all = append(all, fmt.Sprintf("%s: restarted %d times", s.Name, s.RestartCount))
+		}
+	}
+	for _, c := range p.Status.Conditions {
+		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
+			all = append(all, "not scheduled: "+c.Message)
+		}
+	}
+	return all
+}

@@ -1,0 +1,57 @@
+package runner
+
+import (
+	"context"
+	"slices"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
+)
+
+// Experiment is one change made to a strategy in a steady state.
+type Experiment struct {
+	Name string
+	// Strategies are those it is made with; nil means all.
+	Strategies []string
+	// Steady and Change are Hold and Act in words.
+	Steady, Change string
+	// Hold brings about and checks the steady state.
+	Hold func(context.Context, *Environment) error
+	// Act makes the change and Observe waits for what follows from it.
+	Act, Observe func(context.Context, *Environment, *observe.Phase) error
+	// Assert says what came out. It is pure and runs when all logs are read.
+	Assert func(*observe.Facts, *observe.Phase) []report.Finding
+	// Undo is called whatever happened.
+	Undo func(context.Context, *Environment) error
+	// Meetings is how often all strategies that run side by side wait for each
+	// other in it, so that none disturbs another; 0 where they need not.
+	Meetings int
+	// StartsPods says that the change starts many pods: few strategies do so at
+	// the same time.
+	StartsPods bool
+	// Edits says that the change edits what the overlay says, which a deployer
+	// would undo.
+	Edits bool
+	// Alone experiments take away what other strategies need too.
+	Alone bool
+	// Purpose limits the experiment to one kind of run.
+	Purpose Purpose
+	// Inner experiments are made while the change is in force.
+	Inner []Experiment
+}
+
+// Purpose is what a run is for.
+type Purpose int
+
+// The purposes; an experiment without one is made for all.
+const (
+	Any Purpose = iota
+	// Prove judges the claims.
+	Prove
+	// Compare measures what the strategies cost.
+	Compare
+)
+
+func (e Experiment) appliesTo(strategy string, purpose Purpose) bool {
+	return (e.Strategies == nil || slices.Contains(e.Strategies, strategy)) && (e.Purpose == Any || e.Purpose == purpose)
+}

@@ -1,0 +1,61 @@
+package runner
+
+import (
+	"cmp"
+	"context"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
+)
+
+// Strategy is one overlay, or a variant of one, and what is known about it
+// beforehand.
+type Strategy struct {
+	// Name is the overlay's or the variant's.
+	Name string
+	// Follows is the strategy whose experiments are made and whose claims are
+	// judged, where the overlay is a copy of another name; else it is empty.
+	Follows string
+	// Balancer says who balances, for the table.
+	Balancer string
+	// NotRun says why it cannot run here; empty means that it can.
+	NotRun string
+	// EveryServer says that a client in its steady state calls every server.
+	EveryServer bool
+	// ByName says that the clients learn the servers from DNS, when they start
+	// and when they lose one: what they know depends on the moment.
+	ByName bool
+	// Sidecar is the container that the cluster must inject: into every pod, or
+	// into the clients alone.
+	Sidecar     string
+	ClientsOnly bool
+	// LacksSidecar says what it means that it did not.
+	LacksSidecar string
+	// Proxy is the name of the pods that the overlay puts between clients and
+	// servers.
+	Proxy string
+	// Code is what the client's program must import.
+	Code string
+	// Preflight checks what can be checked before any pod runs; nil checks nothing.
+	Preflight *Preflighter
+	// Claims are judged about it.
+	Claims []Claim
+}
+
+// Preflighter checks all of an overlay up to the running pod.
+type Preflighter struct {
+	// Claim is the number of the claim that is about what it finds.
+	Claim int
+	Check func(ctx context.Context, client *kube.Client, r Rendering) (*observe.Preflight, error)
+}
+
+// kind is the name by which experiments and claims know the strategy.
+func (s Strategy) kind() string { return cmp.Or(s.Follows, s.Name) }
+
+// String names the overlay and what it follows.
+func (s Strategy) String() string {
+	if s.Follows == "" {
+		return s.Name
+	}
+	return s.Name + ", which follows " + s.Follows
+}

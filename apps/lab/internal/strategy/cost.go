@@ -1,0 +1,134 @@
+package strategy
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
+)
+
+// cost sums up what a strategy costs, as far as it was measured; nil without a
+// turn.
+func cost(f *observe.Facts, change report.Change) (*report.Cost, error) {
+	if len(f.Turns) == 0 {
+		return nil, nil
+	}
+	c := &report.Cost{Rate: turnRate * float64(len(f.Phases[Turns].Clients)), Change: change, Encrypted: encryptedAll(f)}
+	for _, t := range f.Turns {
+		windows := f.Within(t)
+		turn := report.Turn{CPU: map[string]float64{}}
+		counted, measured := int64(0), time.Duration(0)
+		for _, w := range windows {
+			counted += w.Calls
+			measured += w.End.Sub(w.Start)
+		}
+		turn.Failed = observe.Failures(windows)
+		millis, err := latencyOf(windows)
+		if err != nil {
+			return nil, err
+		}
+		if millis == nil {
+			continue
+		}
+		turn.P50Millis, turn.P99Millis = millis.P50, millis.P99
+		// The loop is open: what the clients called in whole windows tells the
+		// rate, and that how many calls the containers worked for.
+		turn.Rate = float64(counted) / measured.Seconds() * float64(len(f.Phases[Turns].Clients))
+		for part, used := range t.CPU {
+			turn.CPU[part] = 1000 * used.Seconds() * 1000 / (turn.Rate * t.To.Sub(t.From).Seconds())
+		}
+		c.Turns = append(c.Turns, turn)
+	}
+	last := f.Turns[len(f.Turns)-1]
+	c.Proxies = proxies(f, last)
+	c.Connections = connections(f, last)
+	c.OtherNode = otherNode(f)
+	c.NewPods = newPodsOf(f)
+	c.Failed = map[string]report.Failed{}
+	for _, name := range []string{ServerLeaves, RollingRestart, Kill} {
+		if p, _ := f.Phase(name); p != nil {
+			failed, all := f.Failed(p)
+			c.Failed[name] = report.Failed{Failed: failed, Calls: all, Late: lateIn(f, p)}
+		}
+	}
+	return c, nil
+}
+
+func newPodsOf(f *observe.Facts) *report.NewPods {
+	if out, _ := f.Phase(ScaleOut); out != nil {
+		return newPods(f, out)
+	}
+	return nil
+}
+
+// proxies counts the containers that are neither client nor server: those beside
+// them in their pods, and those in pods of their own.
+func proxies(f *observe.Facts, t observe.Turn) report.Proxies {
+	var p report.Proxies
+	for _, pod := range observe.Keys(t.Memory) {
+		beside := false
+		for name := range t.Memory[pod] {
+			beside = beside || name == f.Client || name == f.Server
+		}
+		if beside {
+			p.AppPods++
+		} else {
+			p.Pods++
+		}
+		for name, memory := range t.Memory[pod] {
+			if name == f.Client || name == f.Server {
+				continue
+			}
+			p.MemoryBytes += memory
+			if beside {
+				p.Beside++
+			}
+		}
+	}
+	return p
+}
+
+// connections returns how many each client holds.
+func connections(f *observe.Facts, t observe.Turn) float64 {
+	var sum, n int64
+	for _, w := range f.Within(t) {
+		sum, n = sum+w.Connections, n+1
+	}
+	return float64(sum) / float64(max(n, 1))
+}
+
+// otherNode is the share of the steady state's calls that were answered on
+// another node than the client's, nil where the nodes are not known.
+func otherNode(f *observe.Facts) *float64 {
+	steady, _ := f.Phase(Steady)
+	if steady == nil || len(f.Nodes) == 0 {
+		return nil
+	}
+	var other, all int64
+	for _, name := range steady.Clients {
+		for server, n := range observe.Calls(f.Clients[name].Between(steady.Begin, steady.End)) {
+			all += n
+			if f.Nodes[server] != f.Nodes[name] {
+				other += n
+			}
+		}
+	}
+	if all == 0 {
+		return nil
+	}
+	return new(float64(other) / float64(all))
+}
+
+// encryptedAll tells whether every server's proxy counted TLS handshakes.
+func encryptedAll(f *observe.Facts) bool {
+	return len(f.Handshakes) > 0 && !slices.Contains(slices.Collect(maps.Values(f.Handshakes)), 0)
+}
+
+func lateIn(f *observe.Facts, p *observe.Phase) (late int64) {
+	for _, name := range p.Clients {
+		late += lateness(f.Clients[name].Between(p.Begin, p.End))
+	}
+	return late
+}

@@ -1,0 +1,12 @@
+package strategy
+
+import ()
+
+// What tests of node proxies reach for.
+var (
+	Outcome = outcome
+	Cold    = cold
+)
+
+// WarmCalls is how many answers in a row tests come up to.
+const WarmCalls = warmCalls

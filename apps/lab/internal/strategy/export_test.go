@@ -1,0 +1,81 @@
+package strategy
+
+import (
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
+)
+
+// What only tests outside of the package reach for.
+var (
+	Row            = row
+	Findings       = findings
+	SentTo         = sentTo
+	Counter        = counter
+	AgedLimit      = agedLimit
+	LeastMoves     = leastMoves
+	Cost           = cost
+	Proxies        = proxies
+	LinkerdCounter = linkerdCounter
+	Busiest        = busiest
+	HostPorts      = hostPorts
+	TakenPorts     = takenPorts
+	MayRead        = mayRead
+	PauseClients   = pauseClients
+	MeasureTurn    = measureTurn
+	KillBusiest    = killBusiest
+	ListProcesses  = listProcesses
+)
+
+// The limits that tests come up to.
+const (
+	TurnSettle = turnSettle
+	TurnTime   = turnTime
+)
+
+// Moves counts how often clients connected, and how often to another server.
+func Moves(f *observe.Facts, from, to time.Time, clients ...string) (opened, moved int64) {
+	return moves(f, from, to, clients)
+}
+
+// ProxyOf returns the account and the nodes' ports of a rendering's proxies.
+func ProxyOf(s runner.Strategy, objects []*unstructured.Unstructured) (account string, ports []int32, err error) {
+	return proxyOf(s, objects)
+}
+
+// EnvironmentOf is that of a strategy whose pods are there already, on a cluster
+// that need not exist.
+func EnvironmentOf(on cluster.Cluster, f *observe.Facts, pods ...*corev1.Pod) *runner.Environment {
+	for _, p := range pods {
+		f.Pods[p.Name] = p
+	}
+	return runner.NewEnvironment(runner.Strategy{Name: f.Strategy}, on, &kube.Client{}, f)
+}
+
+// findings returns what the named experiment asserts about the facts.
+func findings(name string, f *observe.Facts) []string {
+	var all []string
+	var walk func([]runner.Experiment)
+	walk = func(es []runner.Experiment) {
+		for _, e := range es {
+			if e.Name == name && e.Assert != nil {
+				for _, found := range e.Assert(f, f.Phases[name]) {
+					mark := "no: "
+					if found.Holds {
+						mark = "yes: "
+					}
+					all = append(all, mark+found.Text+": "+found.Measured)
+				}
+			}
+			walk(e.Inner)
+		}
+	}
+	walk(Suite().Experiments)
+	return all
+}

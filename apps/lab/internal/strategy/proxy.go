@@ -1,0 +1,193 @@
+package strategy
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
+)
+
+const (
+	drainTimeout  = 90 * time.Second
+	brokenTimeout = 60 * time.Second
+	brokenTime    = 5 * time.Second // what is watched once the broken pod has failed
+	brokenName    = "broken"
+)
+
+// drainProxies evicts one proxy after the other, as `kubectl drain` does.
+func drainProxies(ctx context.Context, a *runner.Environment, _ *observe.Phase) error {
+	proxies, err := readyProxies(ctx, a, 0)
+	if err != nil {
+		return err
+	}
+	if len(proxies) < 2 {
+		return fmt.Errorf("%d proxies are ready: there is no other to go to", len(proxies))
+	}
+	for _, p := range proxies {
+		a.Note("evict pod %s", p.Name)
+		if err := a.Kube.Typed.PolicyV1().Evictions(p.Namespace).Evict(ctx, &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: p.Name, Namespace: p.Namespace}}); err != nil {
+			return fmt.Errorf("evicting pod %s: %w", p.Name, err)
+		}
+		if err := a.Await(ctx, drainTimeout, "the end of "+p.Name, func(f *observe.Facts) string {
+			if now := f.Pods[p.Name]; now != nil && now.UID == p.UID {
+				return "it still drains"
+			}
+			return ""
+		}); err != nil {
+			return err
+		}
+		if _, err := readyProxies(ctx, a, len(proxies)); err != nil {
+			return err
+		}
+	}
+	return runner.Pause(ctx, afterwards)
+}
+
+// readyProxies returns the proxies that are ready, when there are that many of
+// them; 0 means as many as there are.
+func readyProxies(ctx context.Context, a *runner.Environment, n int) (ready []*corev1.Pod, err error) {
+	err = a.Await(ctx, runner.SteadyTimeout, "the proxies", func(f *observe.Facts) string {
+		ready = nil
+		for _, name := range observe.Keys(f.Pods) {
+			p := f.Pods[name]
+			if p.Labels[observe.NameLabel] == a.Strategy.Proxy && p.DeletionTimestamp == nil && podReady(p) {
+				ready = append(ready, p)
+			}
+		}
+		if len(ready) < n {
+			return fmt.Sprintf("%d of %d are ready", len(ready), n)
+		}
+		return ""
+	})
+	return ready, err
+}
+
+func podReady(p *corev1.Pod) bool {
+	return slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
+}
+
+// breakProxies gives the proxies a configuration that they refuse, in the way in
+// which a new hash does, and waits until the first of them has failed.
+func breakProxies(ctx context.Context, a *runner.Environment, _ *observe.Phase) error {
+	before, err := readyProxies(ctx, a, 0)
+	if err != nil {
+		return err
+	}
+	d, config, err := proxyConfig(ctx, a)
+	if err != nil {
+		return err
+	}
+	data := map[string]string{}
+	for file := range config.Data {
+		data[file] = "static_resources: {listeners: broken}\n"
+	}
+	a.Note("apply ConfigMap %s with a configuration that the proxy refuses, and point Deployment %s at it", brokenName, d.Name)
+	broken := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: brokenName, Namespace: a.Namespace}, Data: data}
+	if _, err := a.Kube.Typed.CoreV1().ConfigMaps(a.Namespace).Create(ctx, broken, metav1.CreateOptions{FieldManager: runner.FieldManager}); err != nil {
+		return fmt.Errorf("creating ConfigMap %s: %w", brokenName, err)
+	}
+	if err := mountConfig(ctx, a, d, brokenName); err != nil {
+		return err
+	}
+	outcome := &observe.Rollout{Before: names(before)}
+	if err := a.Await(ctx, brokenTimeout, "the new proxy to fail or to be ready", func(f *observe.Facts) string {
+		for _, name := range observe.Keys(f.Pods) {
+			p := f.Pods[name]
+			if p.Labels[observe.NameLabel] != a.Strategy.Proxy || slices.Contains(outcome.Before, name) {
+				continue
+			}
+			outcome.New, outcome.NewReady = name, podReady(p)
+			for _, s := range p.Status.ContainerStatuses {
+				if last := s.LastTerminationState.Terminated; last != nil && last.ExitCode != 0 {
+					outcome.Why = fmt.Sprintf("exit code %d, %d restarts", last.ExitCode, s.RestartCount)
+				}
+			}
+		}
+		if outcome.NewReady || outcome.Why != "" {
+			return ""
+		}
+		return "neither"
+	}); err != nil {
+		return err
+	}
+	if err := runner.Pause(ctx, brokenTime); err != nil {
+		return err
+	}
+	after, err := readyProxies(ctx, a, 0)
+	if err != nil {
+		return err
+	}
+	outcome.After = names(after)
+	a.Record.Update(func(f *observe.Facts) { f.Rollout = outcome })
+	return nil
+}
+
+// mendProxies puts the rendered configuration back.
+func mendProxies(ctx context.Context, a *runner.Environment) error {
+	d, config, err := proxyConfig(ctx, a)
+	if err != nil {
+		return err
+	}
+	if err := mountConfig(ctx, a, d, config.Name); err != nil {
+		return err
+	}
+	_ = a.Kube.Typed.CoreV1().ConfigMaps(a.Namespace).Delete(ctx, brokenName, metav1.DeleteOptions{}) // else the namespace takes it along
+	return a.Kube.Available(ctx, a.Namespace, d.Name)
+}
+
+// proxyConfig returns the proxies' Deployment as rendered and the ConfigMap that
+// it mounts.
+func proxyConfig(ctx context.Context, a *runner.Environment) (*appsv1.Deployment, *corev1.ConfigMap, error) {
+	d := a.Proxies
+	if d == nil {
+		return nil, nil, fmt.Errorf("the rendering has no Deployment/%s", a.Strategy.Proxy)
+	}
+	for _, v := range d.Spec.Template.Spec.Volumes {
+		if v.ConfigMap != nil {
+			config, err := a.Kube.Typed.CoreV1().ConfigMaps(a.Namespace).Get(ctx, v.ConfigMap.Name, metav1.GetOptions{})
+			return d, config, err
+		}
+	}
+	return nil, nil, fmt.Errorf("deployment %s mounts no ConfigMap", d.Name)
+}
+
+// mountConfig lets the Deployment mount that ConfigMap in place of its own.
+func mountConfig(ctx context.Context, a *runner.Environment, d *appsv1.Deployment, name string) error {
+	var volumes []corev1.Volume
+	for _, v := range d.Spec.Template.Spec.Volumes {
+		if v.ConfigMap != nil {
+			v = *v.DeepCopy()
+			v.ConfigMap.Name = name
+		}
+		volumes = append(volumes, v)
+	}
+	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"template": map[string]any{"spec": map[string]any{"volumes": volumes}}}})
+	if err != nil {
+		return err
+	}
+	if _, err := a.Kube.Typed.AppsV1().Deployments(a.Namespace).Patch(ctx, d.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{FieldManager: runner.FieldManager}); err != nil {
+		return fmt.Errorf("pointing Deployment %s at ConfigMap %s: %w", d.Name, name, err)
+	}
+	return nil
+}
+
+func names(pods []*corev1.Pod) []string {
+	all := make([]string, len(pods))
+	for i, p := range pods {
+		all[i] = p.Name
+	}
+	slices.Sort(all)
+	return all
+}

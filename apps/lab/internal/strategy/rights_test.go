@@ -1,0 +1,44 @@
+package strategy_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/strategy"
+)
+
+// A claim whose reason is a limit of the cluster says so; what merely was not
+// measured does not.
+func TestJudgeOutOfReach(t *testing.T) {
+	claim := strategy.Of("k8s-api")[slices.IndexFunc(strategy.Of("k8s-api"), func(c runner.Claim) bool { return c.ID == 8 })]
+	for _, test := range []struct {
+		name  string
+		facts observe.Facts
+		want  bool
+	}{
+		{name: "no_audit_log_ever", facts: observe.Facts{RequestsUnknown: "the log is out of reach", OutOfReach: []string{"the log is out of reach"}}, want: true},
+		{name: "broken_audit_log", facts: observe.Facts{RequestsUnknown: "reading it: EOF", OutOfReach: []string{"the processes are out of reach"}}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := claim.Judge(&test.facts, ""); got.OutOfReach != test.want || got.Status != report.NotRun {
+				t.Errorf("claim %+v, want not run and out of reach %v", got, test.want)
+			}
+		})
+	}
+}
+
+// The limits of these strategies follow from the cluster's DNS.
+func TestTrailsDNS(t *testing.T) {
+	var got []string
+	for _, s := range strategy.All() {
+		if strategy.TrailsDNS(s) {
+			got = append(got, s.Name)
+		}
+	}
+	if want := []string{"dns", "dns-max-age", "envoy"}; !slices.Equal(got, want) {
+		t.Errorf("strategies %q, want %q", got, want)
+	}
+}

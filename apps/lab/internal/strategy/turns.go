@@ -1,0 +1,174 @@
+package strategy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
+	"github.com/grpc-lb/grpc-lb/proto/echopb"
+)
+
+const (
+	clientAdmin = 9091 // the client's default, on the pod's loopback
+	turnSettle  = 1500 * time.Millisecond
+	turnTime    = 5 * time.Second
+	turnRounds  = 2
+	// turnRate is each client's calls a second in its strategy's turn: what a
+	// machine of two cores holds for every strategy.
+	turnRate = 100
+)
+
+// The parts of a strategy to which the use of a container is put down.
+const (
+	partClient = "client"
+	partServer = "server"
+	partProxy  = "proxy"
+)
+
+func partOf(f observe.Subject, c runner.Container) string {
+	switch {
+	case c.Name == f.Client && c.App == f.Client:
+		return partClient
+	case c.Name == f.Server && c.App == f.Server:
+		return partServer
+	}
+	return partProxy
+}
+
+// takeTurns lets every strategy be called alone, in several rounds, so that what
+// the machine does meanwhile meets all of them.
+func takeTurns(ctx context.Context, a *runner.Environment, p *observe.Phase) (err error) {
+	rates, closeRates, err := openRates(ctx, a, p.Clients)
+	if err != nil {
+		return err
+	}
+	defer closeRates()
+	set := func(ctx context.Context, rate float64) error {
+		for _, r := range rates {
+			if _, err := r.SetRate(ctx, &echopb.SetRateRequest{CallsPerSecond: rate}); err != nil {
+				return fmt.Errorf("setting a client's rate to %v: %w", rate, err)
+			}
+		}
+		return nil
+	}
+	resume, err := pauseClients(ctx, rates)
+	defer func() { err = errors.Join(err, resume()) }()
+	if err != nil {
+		return err
+	}
+	for range turnRounds {
+		if err := a.Meet(ctx); err != nil {
+			return err
+		}
+		if err := a.Quiet.Alone(ctx, func() error {
+			if err := set(ctx, turnRate); err != nil {
+				return err
+			}
+			turn, err := measureTurn(ctx, a)
+			if err != nil {
+				return err
+			}
+			a.Record.Update(func(f *observe.Facts) { f.Turns = append(f.Turns, *turn) })
+			return set(ctx, 0)
+		}); err != nil {
+			return err
+		}
+	}
+	if a.Strategy.Sidecar != "" && !a.Strategy.ClientsOnly {
+		if err := countHandshakes(ctx, a); err != nil {
+			return err
+		}
+	}
+	return a.Meet(ctx)
+}
+
+// pauseClients lets no client call. Resume lets those call again, as before, that
+// were paused; it is to be called after an error, too.
+func pauseClients(ctx context.Context, rates []echopb.ClientControlServiceClient) (resume func() error, err error) {
+	var before []float64
+	resume = func() error {
+		var all error
+		for i, rate := range before {
+			_, err := rates[i].SetRate(context.WithoutCancel(ctx), &echopb.SetRateRequest{CallsPerSecond: rate})
+			all = errors.Join(all, err)
+		}
+		return all
+	}
+	for _, r := range rates {
+		was, err := r.SetRate(ctx, &echopb.SetRateRequest{})
+		if err != nil {
+			return resume, fmt.Errorf("pausing a client: %w", err)
+		}
+		before = append(before, was.GetCallsPerSecond())
+	}
+	return resume, nil
+}
+
+// turn measures what the strategy uses for a while.
+func measureTurn(ctx context.Context, a *runner.Environment) (*observe.Turn, error) {
+	if err := runner.Pause(ctx, turnSettle); err != nil {
+		return nil, err
+	}
+	t := &observe.Turn{From: time.Now(), CPU: map[string]time.Duration{}, Memory: map[string]map[string]int64{}}
+	before, err := a.Usage(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := runner.Pause(ctx, turnTime); err != nil {
+		return nil, err
+	}
+	after, err := a.Usage(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t.To = time.Now()
+	was := map[[2]string]time.Duration{}
+	for _, c := range before {
+		was[[2]string{c.Pod, c.Name}] = c.CPU
+	}
+	for _, c := range after {
+		if begin, known := was[[2]string{c.Pod, c.Name}]; known {
+			t.CPU[partOf(a.Subject, c)] += c.CPU - begin
+		}
+		if t.Memory[c.Pod] == nil {
+			t.Memory[c.Pod] = map[string]int64{}
+		}
+		t.Memory[c.Pod][c.Name] = c.WorkingSet
+	}
+	return t, nil
+}
+
+// rates opens the clients' admin ports, which answer only inside of the pods.
+func openRates(ctx context.Context, a *runner.Environment, clients []string) (all []echopb.ClientControlServiceClient, closeAll func(), err error) {
+	var closers []func()
+	closeAll = func() {
+		for _, c := range closers {
+			c()
+		}
+	}
+	for _, name := range clients {
+		port, stop, err := a.Kube.Forward(ctx, a.Namespace, name, clientAdmin)
+		if err != nil {
+			closeAll()
+			return nil, nil, err
+		}
+		closers = append(closers, stop)
+		conn, err := grpc.NewClient("passthrough:///"+net.JoinHostPort("127.0.0.1", strconv.Itoa(port)),
+			grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithNoProxy())
+		if err != nil {
+			closeAll()
+			return nil, nil, err
+		}
+		closers = append([]func(){func() { _ = conn.Close() }}, closers...)
+		all = append(all, echopb.NewClientControlServiceClient(conn))
+	}
+	return all, closeAll, nil
+}
