@@ -9,6 +9,8 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/dirs"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider"
 )
@@ -93,7 +95,7 @@ func TestOwnSite(t *testing.T) {
 			was := test.builtin.running
 			c := emptyCheckout(t)
 			c.clusters = provider.Set{&test.kind, &test.builtin}
-			on, err := c.ownSite(t.Context(), upOptions{cluster: test.asked, nodes: 2}, false)
+			on, err := c.ownTarget(t.Context(), upOptions{cluster: test.asked, nodes: 2}, false)
 			var up cluster.Cluster
 			if err == nil {
 				up, err = on.up(t.Context(), progress.NewPrinter(t.Output(), 1, 0), nil)
@@ -169,5 +171,22 @@ func TestUpOptions(t *testing.T) {
 				t.Errorf("cluster %q, want %q", test.give.cluster, test.kind)
 			}
 		})
+	}
+}
+
+// emptyCheckout is this repository with an empty cache.
+func emptyCheckout(t *testing.T) checkout {
+	t.Helper()
+	repository, err := manifest.Find(repositoryRoot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newCheckout(repository, dirs.New(t.TempDir(), repository.Root()))
+}
+
+// A registry of components that is none is named with its flag.
+func TestBuilder_Components(t *testing.T) {
+	if _, err := emptyCheckout(t).builder("nowhere"); err == nil || !strings.Contains(err.Error(), `--components: image: registry "nowhere"`) {
+		t.Errorf("error %v, want one that names --components", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/plan"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/release"
 )
 
@@ -82,7 +83,7 @@ Exit codes: 0 done; 1 something could not be built or pushed; 2 wrong usage.`,
 			if err != nil {
 				return exitError{exitUsage, err}
 			}
-			all, err := b.Publish(cmd.Context(), platforms, anew, stepOf(newPrinter(0)))
+			all, err := b.Publish(cmd.Context(), platforms, anew, plan.StepOf(newPrinter(0)))
 			for _, p := range all { // also those before the one that failed
 				fmt.Fprintln(cmd.OutOrStdout(), p)
 			}

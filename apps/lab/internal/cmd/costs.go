@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/plan"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report/costs"
@@ -156,17 +157,17 @@ func (o costsOptions) measure(ctx context.Context) (t costs.Table, err error) {
 	if err := c.choose(&o.run); err != nil {
 		return t, exitError{exitUsage, err}
 	}
-	on, err := c.ownSite(ctx, o.run.up, false)
+	on, err := c.ownTarget(ctx, o.run.up, false)
 	if err != nil {
 		return t, err
 	}
-	first, err := c.planOf(o.run, on.architectures, runner.Compare)
+	compared, err := c.plan(o.run, on, runner.Compare)
 	if err != nil {
 		return t, exitError{exitUsage, err}
 	}
-	steps := first.steps() + o.runs + (o.runs-1)*len(o.run.only)
+	steps := compared.Steps() + o.runs + (o.runs-1)*len(o.run.only)
 	p := newPrinter(steps + on.steps)
-	cluster, err := on.up(ctx, p, first.components())
+	cluster, err := on.up(ctx, p, compared.Components())
 	if err != nil {
 		return t, exitError{exitNoCluster, err}
 	}
@@ -177,15 +178,16 @@ func (o costsOptions) measure(ctx context.Context) (t costs.Table, err error) {
 			}
 		}()
 	}
+	supplies, err := compared.Supply(ctx, cluster, nil, p)
+	if err != nil {
+		return t, exitError{exitFindings, err}
+	}
 	var results []report.Result
+	execution := plan.Execution{Progress: p}
 	var failed error // of a run; what was measured before it is worth reading
 	for n := range o.runs {
 		end := p.Step(fmt.Sprintf("run %d of %d", n+1, o.runs))
-		plan := first
-		if n > 0 {
-			plan = first.again()
-		}
-		result, err := plan.measure(ctx, c, cluster, false, p)
+		result, err := compared.Measure(ctx, cluster, supplies, execution)
 		end(err)
 		if err != nil {
 			failed = exitError{exitFindings, fmt.Errorf("run %d of %d: %w", n+1, o.runs, err)}

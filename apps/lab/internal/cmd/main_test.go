@@ -397,7 +397,7 @@ func TestCostsFromFile(t *testing.T) {
 // the release.
 func golden(t *testing.T, overlay string) string {
 	t.Helper()
-	content, err := os.ReadFile(filepath.Join("../overlay/testdata/golden", overlay+".yaml"))
+	content, err := os.ReadFile(filepath.Join("../manifest/testdata/golden", overlay+".yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/argocd"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/plan"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 )
@@ -32,7 +33,7 @@ type runOptions struct {
 	images        []string
 	given         []image.Given // parsed images
 	up            upOptions
-	site          siteOptions
+	context       contextOptions
 }
 
 func newRun() *cobra.Command {
@@ -66,7 +67,7 @@ without a strategy's name is measured as the strategy that its rendering follows
 	f.StringArrayVar(&o.images, "image", nil, "an image as `REF=FILE`, of docker save or an OCI layout, instead of packing or pulling it (repeatable)")
 	f.BoolVar(&o.noInstall, "no-install", false, "install nothing beside the overlays: what needs Istio is not run on a cluster without it")
 	o.up.flags(cmd)
-	o.site.flags(f)
+	o.context.flags(f)
 	for _, name := range []string{"only", "require"} {
 		_ = cmd.RegisterFlagCompletionFunc(name, completeOverlays)
 	}
@@ -91,7 +92,7 @@ func run(ctx context.Context, o runOptions, stdout io.Writer) error {
 	if err := o.up.check(); err != nil {
 		return exitError{exitUsage, err}
 	}
-	if err := o.site.check(o.up, o.deploy); err != nil {
+	if err := o.context.check(o.up, o.deploy); err != nil {
 		return exitError{exitUsage, err}
 	}
 	c, err := findCheckout()
@@ -106,7 +107,7 @@ func run(ctx context.Context, o runOptions, stdout io.Writer) error {
 	if err := c.choose(&o); err != nil {
 		return exitError{exitUsage, err}
 	}
-	if o.site.printRBAC {
+	if o.context.printRBAC {
 		return c.printRBAC(stdout, o.only)
 	}
 	lock, err := c.dirs.Lock()
@@ -115,11 +116,11 @@ func run(ctx context.Context, o runOptions, stdout io.Writer) error {
 	}
 	defer lock.Close()
 
-	on, err := c.site(ctx, o)
+	on, err := c.target(ctx, o)
 	if err != nil {
 		return err
 	}
-	plan, err := c.planOf(o, on.architectures, runner.Prove)
+	p, err := c.plan(o, on, runner.Prove)
 	if err != nil {
 		return exitError{exitUsage, err}
 	}
@@ -128,18 +129,19 @@ func run(ctx context.Context, o runOptions, stdout io.Writer) error {
 			return err
 		}
 	}
-	expected, err := plan.expected(on.boots, runtime.NumCPU())
+	estimate, err := p.Estimate(on.boots, runtime.NumCPU())
 	if err != nil {
 		return exitError{exitUsage, err}
 	}
-	fmt.Fprintln(os.Stderr, "lab: "+expected)
-	p := newPrinter(plan.steps() + on.steps)
-	running, err := on.up(ctx, p, plan.components())
+	fmt.Fprintln(os.Stderr, "lab: "+estimate)
+	printer := newPrinter(p.Steps() + on.steps)
+	running, err := on.up(ctx, printer, p.Components())
 	if err != nil {
 		return exitError{exitNoCluster, err}
 	}
 	disposable := on.down != nil && !o.keep
-	result, err := plan.measureEarly(ctx, c, running, disposable, p)
+	early := printProven(printer, report.Style{Color: colored(os.Stderr)})
+	result, err := p.Run(ctx, running, plan.Execution{Disposable: disposable, Progress: printer}, early)
 	if disposable {
 		if downErr := on.down(ctx); downErr != nil {
 			err = errors.Join(err, fmt.Errorf("taking the cluster down: %w", downErr))
@@ -149,8 +151,8 @@ func run(ctx context.Context, o runOptions, stdout io.Writer) error {
 		fmt.Fprintf(os.Stderr, "lab: the %s cluster is kept: KUBECONFIG=%s; `lab down` ends it\n", running.Kind(), running.Kubeconfig())
 	}
 	if result.Started.IsZero() {
-		if _, coded := errors.AsType[exitError](err); coded {
-			return err
+		if errors.Is(err, plan.ErrNodes) {
+			return exitError{exitNoCluster, err}
 		}
 		return exitError{exitFindings, err}
 	}
@@ -166,13 +168,24 @@ func run(ctx context.Context, o runOptions, stdout io.Writer) error {
 	if require == nil {
 		result = report.WithinReach(result)
 		if !o.keep {
-			require = plan.runnable()
+			require = p.Runnable()
 		}
 	}
 	if short := report.Shortcomings(result, require); len(short) > 0 {
 		return exitError{report.ExitCode(result, require), errors.New(strings.Join(short, "\nlab: "))}
 	}
 	return nil
+}
+
+// plan decides what a run on the target builds and measures.
+func (c checkout) plan(o runOptions, on target, purpose runner.Purpose) (*plan.Plan, error) {
+	b, err := c.builder(o.up.components)
+	if err != nil {
+		return nil, err
+	}
+	return plan.New(c.repository, b, plan.Options{
+		Overlays: o.only, Purpose: purpose, Given: o.given, NoInstall: o.noInstall, GitOps: o.deploy == argocd.Name, Keep: o.keep, Retries: o.retries,
+	}, plan.Target{Nodes: on.nodes, Registry: o.context.at})
 }
 
 // choose fills in the defaults of --only and --require and checks the names.

@@ -64,7 +64,7 @@ func newUp() *cobra.Command {
 				return err
 			}
 			defer unlock()
-			on, err := c.ownSite(cmd.Context(), o, true)
+			on, err := c.ownTarget(cmd.Context(), o, true)
 			if err != nil {
 				return err
 			}

@@ -8,10 +8,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
@@ -23,6 +21,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/argocd"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/plan"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider/external"
@@ -33,24 +32,17 @@ import (
 // roleName is that of the ClusterRole which --print-rbac prints.
 const roleName = "grpc-lb-lab"
 
-// pullTime is what the first pods may take on a cluster that pulls their images.
-const pullTime = 3 * time.Minute
-
-// atOnce is how many strategies run at once beside what else runs on a cluster of
-// others.
-const atOnce = 3
-
-// siteOptions say which cluster a run measures.
-type siteOptions struct {
-	context   string
+// contextOptions say how a run measures on a cluster that is there already.
+type contextOptions struct {
+	name      string // of the context
 	registry  string
 	push, yes bool
 	printRBAC bool
 	at        *image.Registry // parsed registry
 }
 
-func (o *siteOptions) flags(f *pflag.FlagSet) {
-	f.StringVar(&o.context, "context", "", "`name` of a context of your kubeconfig: measure on that cluster, and install nothing beside the overlays")
+func (o *contextOptions) flags(f *pflag.FlagSet) {
+	f.StringVar(&o.name, "context", "", "`name` of a context of your kubeconfig: measure on that cluster, and install nothing beside the overlays")
 	f.StringVar(&o.registry, "registry", "", "with --context: `HOST/PATH` from which its nodes pull the lab's images")
 	f.BoolVar(&o.push, "push", false, "with --registry: push the lab's images there first")
 	f.BoolVar(&o.yes, "yes", false, "with --context: do not ask before namespaces are created")
@@ -58,18 +50,18 @@ func (o *siteOptions) flags(f *pflag.FlagSet) {
 }
 
 // check looks for contradictions in the flags.
-func (o *siteOptions) check(up upOptions, deploy string) (err error) {
+func (o *contextOptions) check(up upOptions, deploy string) (err error) {
 	switch {
-	case o.context == "" && (o.registry != "" || o.push || o.yes):
+	case o.name == "" && (o.registry != "" || o.push || o.yes):
 		return errors.New("--registry, --push and --yes are about the cluster of --context: name one")
-	case o.context == "":
+	case o.name == "":
 		return nil
 	case up.cluster != "" || up.nodeImage != "":
-		return fmt.Errorf("--cluster and --node-image boot a cluster and --context %s names one: give one of the two", o.context)
+		return fmt.Errorf("--cluster and --node-image boot a cluster and --context %s names one: give one of the two", o.name)
 	case deploy == argocd.Name:
 		return errors.New("--deploy argocd installs Argo CD, and the lab installs nothing on the cluster of --context: apply argocd/root.yaml there yourself")
 	case o.registry == "" && !o.printRBAC:
-		return fmt.Errorf("--context %s: its nodes pull the lab's images from a registry: give --registry HOST/PATH, and --push to put them there", o.context)
+		return fmt.Errorf("--context %s: its nodes pull the lab's images from a registry: give --registry HOST/PATH, and --push to put them there", o.name)
 	case o.registry == "":
 		return nil
 	}
@@ -81,10 +73,9 @@ func (o *siteOptions) check(up upOptions, deploy string) (err error) {
 	return nil
 }
 
-// site is the cluster that a run measures.
-type site struct {
-	// architectures are those of the nodes.
-	architectures nodeArchitectures
+// target is the cluster that a run measures.
+type target struct {
+	nodes plan.Nodes
 	// admit asks those who must agree, before anything is built; it may be nil.
 	admit func(context.Context) error
 	// steps counts what up reports.
@@ -96,63 +87,46 @@ type site struct {
 	down func(context.Context) error
 }
 
-// nodeArchitectures are those for which images are made, such as arm64.
-type nodeArchitectures struct {
-	all []string
-	// assumed says that the cluster did not tell them.
-	assumed bool
-}
-
-// foreign says why images with this machine's libraries do not run on the nodes; it
-// is empty where they do.
-func (n nodeArchitectures) foreign() string {
-	if runtime.GOOS == "linux" && slices.Equal(n.all, []string{runtime.GOARCH}) {
-		return ""
+// target chooses the cluster and finds what its nodes are.
+func (c checkout) target(ctx context.Context, o runOptions) (target, error) {
+	if o.context.name != "" {
+		return c.externalTarget(ctx, o)
 	}
-	return fmt.Sprintf("are packed with this machine's libraries, which are of %s/%s, and the nodes are linux/%s: it needs a Linux machine like them",
-		runtime.GOOS, runtime.GOARCH, strings.Join(n.all, " and linux/"))
+	return c.ownTarget(ctx, o.up, o.keep)
 }
 
-// site chooses the cluster and finds what its nodes are.
-func (c checkout) site(ctx context.Context, o runOptions) (site, error) {
-	if o.site.context != "" {
-		return c.existingSite(ctx, o)
-	}
-	return c.ownSite(ctx, o.up, o.keep)
-}
-
-// ownSite is the checkout's cluster that is up, or one that is booted.
-func (c checkout) ownSite(ctx context.Context, o upOptions, keep bool) (site, error) {
+// ownTarget is the checkout's cluster that is up, or one that is booted.
+func (c checkout) ownTarget(ctx context.Context, o upOptions, keep bool) (target, error) {
 	of, running, err := c.clusters.Find(ctx)
 	if err != nil {
-		return site{}, exitError{exitNoCluster, err}
+		return target{}, exitError{exitNoCluster, err}
 	}
 	if running != nil {
 		if o.cluster != "" && o.cluster != of.Name() {
-			return site{}, exitError{exitNoCluster, fmt.Errorf("--cluster %s: this checkout's %s cluster is up: end it with `lab down`, or leave the flag out", o.cluster, of.Name())}
+			return target{}, exitError{exitNoCluster, fmt.Errorf("--cluster %s: this checkout's %s cluster is up: end it with `lab down`, or leave the flag out", o.cluster, of.Name())}
 		}
-		s := site{architectures: architecturesOf(ctx, running)}
-		s.up = func(context.Context, progress.Reporter, []component.Component) (cluster.Cluster, error) {
+		t := target{nodes: nodesOf(ctx, running)}
+		t.up = func(context.Context, progress.Reporter, []component.Component) (cluster.Cluster, error) {
 			return running, nil
 		}
-		return s, nil
+		return t, nil
 	}
 	from, err := c.clusters.Choose(ctx, o.cluster)
 	if err != nil {
-		return site{}, exitError{exitNoCluster, err}
+		return target{}, exitError{exitNoCluster, err}
 	}
 	builder, err := c.builder(o.components)
 	if err != nil {
-		return site{}, exitError{exitUsage, err}
+		return target{}, exitError{exitUsage, err}
 	}
 	options := provider.Options{Builder: builder, Nodes: o.nodes, APIPort: o.apiPort, NodeImage: o.nodeImage, Patience: o.patience, Detached: keep}
-	s := site{steps: from.Steps(options), boots: from.Components()}
+	t := target{steps: from.Steps(options), boots: from.Components()}
 	arch, err := from.Architecture(ctx)
 	if err != nil {
-		return site{}, exitError{exitNoCluster, err}
+		return target{}, exitError{exitNoCluster, err}
 	}
-	s.architectures.all = []string{arch}
-	s.up = func(ctx context.Context, p progress.Reporter, builds []component.Component) (cluster.Cluster, error) {
+	t.nodes.Architectures = []string{arch}
+	t.up = func(ctx context.Context, p progress.Reporter, builds []component.Component) (cluster.Cluster, error) {
 		options.Progress, options.Builds = p, builds
 		on, err := from.Up(ctx, options)
 		if !errors.Is(err, provider.ErrNoImage) {
@@ -166,32 +140,32 @@ func (c checkout) ownSite(ctx context.Context, o upOptions, keep bool) (site, er
 		from = next
 		return from.Up(ctx, options)
 	}
-	s.down = func(ctx context.Context) error { return from.Down(ctx) }
-	return s, nil
+	t.down = func(ctx context.Context) error { return from.Down(ctx) }
+	return t, nil
 }
 
-func architecturesOf(ctx context.Context, on cluster.Cluster) nodeArchitectures {
+func nodesOf(ctx context.Context, on cluster.Cluster) plan.Nodes {
 	all, known := on.Architectures(ctx)
-	return nodeArchitectures{all, !known}
+	return plan.Nodes{Architectures: all, Assumed: !known}
 }
 
-// existingSite connects. Before anything is built admit makes sure that the run can
+// externalTarget connects. Before anything is built admit makes sure that the run can
 // do what it must and may do it.
-func (c checkout) existingSite(ctx context.Context, o runOptions) (site, error) {
-	var s site
-	on, err := external.Connect(ctx, external.Options{Context: o.site.context, Registry: o.site.at, Push: o.site.push})
+func (c checkout) externalTarget(ctx context.Context, o runOptions) (target, error) {
+	var t target
+	on, err := external.Connect(ctx, external.Options{Context: o.context.name, Registry: o.context.at, Push: o.context.push})
 	if errors.Is(err, external.ErrNoContext) {
-		return s, exitError{exitUsage, err}
+		return t, exitError{exitUsage, err}
 	}
 	if err != nil {
-		return s, exitError{exitNoCluster, err}
+		return t, exitError{exitNoCluster, err}
 	}
-	s.architectures = architecturesOf(ctx, on)
-	s.admit = func(ctx context.Context) error { return c.admit(ctx, o, on) }
-	s.up = func(context.Context, progress.Reporter, []component.Component) (cluster.Cluster, error) {
+	t.nodes = nodesOf(ctx, on)
+	t.admit = func(ctx context.Context) error { return c.admit(ctx, o, on) }
+	t.up = func(context.Context, progress.Reporter, []component.Component) (cluster.Cluster, error) {
 		return on, nil
 	}
-	return s, nil
+	return t, nil
 }
 
 // admit asks the API server for rights and the user for permission.
@@ -205,16 +179,16 @@ func (c checkout) admit(ctx context.Context, o runOptions, on *external.Cluster)
 		namespaces = append(namespaces, manifest.Namespace(name))
 	}
 	left, err := on.Preflight(ctx, namespaces, rights)
-	if o.site.push {
-		err = errors.Join(err, o.site.at.CheckPush(ctx))
+	if o.context.push {
+		err = errors.Join(err, o.context.at.CheckPush(ctx))
 	}
 	if err != nil {
 		return exitError{exitNoCluster, errors.New(strings.ReplaceAll(err.Error(), "\n", "\nlab: "))}
 	}
-	if o.site.yes {
+	if o.context.yes {
 		return nil
 	}
-	plans := fmt.Sprintf("context %s is %s, Kubernetes %s. This run", o.site.context, on.Host(), on.Versions()["kubernetes"])
+	plans := fmt.Sprintf("context %s is %s, Kubernetes %s. This run", o.context.name, on.Host(), on.Versions()["kubernetes"])
 	return confirm(os.Stdin, os.Stderr, term.IsTerminal(int(os.Stdin.Fd())), plans+o.announced(namespaces, left))
 }
 
@@ -224,8 +198,8 @@ func (o runOptions) announced(namespaces, left []string) string {
 	if len(left) > 0 {
 		fmt.Fprintf(&b, " deletes what an earlier run left, %s,", strings.Join(left, ", "))
 	}
-	if o.site.push {
-		fmt.Fprintf(&b, " pushes images to %s,", o.site.at)
+	if o.context.push {
+		fmt.Fprintf(&b, " pushes images to %s,", o.context.at)
 	}
 	end := "deletes them at its end"
 	if o.keep {

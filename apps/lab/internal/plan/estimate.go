@@ -1,4 +1,4 @@
-package main
+package plan
 
 import (
 	"fmt"
@@ -16,26 +16,26 @@ const (
 	syncMinutes    = 6 // what Argo CD is tried with
 )
 
-// expected says what a run makes, boots being what the cluster is made of that it
-// boots, about how long it takes, and what comes first.
-func (p *plan) expected(boots []component.Component, cpus int) (string, error) {
-	work, err := p.builder.Work(slices.Concat(boots, p.components()))
+// Estimate says what a run makes, boots being what the cluster is made of that it
+// boots, about how long it takes on so many CPUs, and what comes first.
+func (p *Plan) Estimate(boots []component.Component, cpus int) (string, error) {
+	work, err := p.builder.Work(slices.Concat(boots, p.Components()))
 	if err != nil {
 		return "", err
 	}
-	first, then, err := p.early()
+	first, then, err := p.split()
 	if err != nil {
 		return "", err
 	}
 	said := made(p.builder, work)
 	total := work.Minutes(cpus) + bootMinutes + measureMinutes
-	if p.gitops {
+	if p.GitOps {
 		total += syncMinutes
 	}
 	if first == nil {
 		return fmt.Sprintf("%s; all claims in %s", said, about(total, cpus)), nil
 	}
-	before, err := p.builder.Work(slices.Concat(boots, first.components()))
+	before, err := p.builder.Work(slices.Concat(boots, first.Components()))
 	if err != nil {
 		return "", err
 	}

@@ -51,33 +51,9 @@ func TestAnnounced(t *testing.T) {
 	if got, want := o.announced([]string{"a", "b"}, nil), " creates the namespaces a, b and deletes them at its end"; got != want {
 		t.Errorf("announced = %q, want %q", got, want)
 	}
-	o = runOptions{keep: true, site: siteOptions{push: true, at: &registry}}
+	o = runOptions{keep: true, context: contextOptions{push: true, at: &registry}}
 	want := " deletes what an earlier run left, b, pushes images to ghcr.io/me/lab, creates the namespaces a, b and leaves them"
 	if got := o.announced([]string{"a", "b"}, []string{"b"}); got != want {
 		t.Errorf("announced = %q, want %q", got, want)
-	}
-}
-
-// The manifests' images take the registry's names, those of others too where they
-// were given.
-func TestRename(t *testing.T) {
-	registry, err := image.ParseRegistry("localhost:5000/lab")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &plan{
-		registry: &registry, named: map[string][]string{"linkerd": {"docker.io/buoyantio/linkerd:1.7.5"}},
-		images: map[string]string{"ghcr.io/grpc-lb/echo-server": "lab.local/echo-server:1"},
-	}
-	if err := p.rename(); err != nil {
-		t.Fatal(err)
-	}
-	for name, want := range map[string]string{
-		"ghcr.io/grpc-lb/echo-server": "localhost:5000/lab/echo-server:1",
-		"docker.io/buoyantio/linkerd": "localhost:5000/lab/buoyantio/linkerd:1.7.5",
-	} {
-		if p.images[name] != want {
-			t.Errorf("%s becomes %s, want %s", name, p.images[name], want)
-		}
 	}
 }

@@ -1,0 +1,177 @@
+package plan
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/check"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/argocd"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/istio"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/strategy"
+)
+
+const (
+	// clearTime is what removing Argo CD and what it made may take.
+	clearTime = 2 * time.Minute
+	// pullTime is what the first pods may take on a cluster that pulls their images.
+	pullTime = 3 * time.Minute
+	// atOnce is how many strategies run at once beside what else runs on a cluster of
+	// others.
+	atOnce = 3
+)
+
+// Execution says how a plan is carried out.
+type Execution struct {
+	// Disposable says that the cluster ends with the run: nothing is removed from it.
+	Disposable bool
+	Progress   progress.Reporter
+	// Judged is told the claims about each strategy as they are judged; it may be nil.
+	Judged func([]report.Claim)
+}
+
+// Measure runs the experiments with what Supply brought.
+func (p *Plan) Measure(ctx context.Context, on cluster.Cluster, s *Supplies, e Execution) (result report.Result, err error) {
+	config, err := on.RESTConfig()
+	if err != nil {
+		return result, err
+	}
+	client, err := kube.New(config)
+	if err != nil {
+		return result, err
+	}
+	if p.Registry == nil {
+		if err := clearArgoCD(ctx, client); err != nil {
+			return result, fmt.Errorf("removing what an earlier run left: %w", err)
+		}
+	}
+	known := s.clone()
+	dns := on.DNS(ctx)
+	for _, st := range p.strategies {
+		if dns.Assumed && strategy.TrailsDNS(st) {
+			known.add(st.Name, fmt.Sprintf("the TTL and the cache of this cluster's DNS are not known, %s and %s are assumed", dns.TTL, dns.Cache))
+		}
+		if p.Nodes.Assumed {
+			known.add(st.Name, fmt.Sprintf("the nodes may not be listed, so their architecture is taken to be this machine's, %s", strings.Join(p.Nodes.Architectures, ", ")))
+		}
+	}
+	c := runner.Config{
+		Suite: strategy.Suite(), Check: check.Objects,
+		Cluster: on, Repository: p.repository, Strategies: p.strategies, Images: s.images,
+		Unavailable: known.unavailable, Origins: known.origins, Istio: s.istio, Purpose: p.Purpose,
+		DNS: dns, Shared: p.Registry != nil,
+		Keep: p.Keep, Disposable: e.Disposable, Retries: p.Retries, Progress: e.Progress, Judged: e.Judged,
+	}
+	if c.Shared {
+		c.StartTime, c.Parallel = pullTime, atOnce
+	}
+	if p.GitOps {
+		result, err = p.measureSynced(ctx, client, s, c)
+	} else {
+		result, err = runner.Run(ctx, c)
+	}
+	if !result.Started.IsZero() {
+		maps.Copy(result.Versions, s.versions)
+	}
+	return result, err
+}
+
+func (r remarks) add(strategy, origin string) {
+	r.origins[strategy] = append(r.origins[strategy], origin)
+}
+
+// measureSynced lets Argo CD deploy the overlays, judges that, and runs the
+// experiments on what it deployed.
+func (p *Plan) measureSynced(ctx context.Context, client *kube.Client, s *Supplies, c runner.Config) (result report.Result, err error) {
+	cleans := !p.Keep && !c.Disposable
+	if cleans {
+		defer func() { err = errors.Join(err, clearArgoCD(context.WithoutCancel(ctx), client)) }()
+	}
+	if s.istio != nil {
+		installed, err := installIstio(ctx, client, s.istio, c.Progress)
+		if err != nil {
+			return result, err
+		}
+		if installed != "" {
+			for _, st := range p.strategies {
+				if needsMesh(st) {
+					c.Origins[st.Name] = append(c.Origins[st.Name], installed)
+				}
+			}
+		}
+		if installed != "" && cleans {
+			defer func() { err = errors.Join(err, s.istio.Remove(context.WithoutCancel(ctx), client)) }()
+		}
+	}
+	started := time.Now()
+	deployer, claims, experiments, tryErr := p.try(ctx, client, s, c)
+	if tryErr != nil && len(claims) == 0 {
+		return result, tryErr
+	}
+	if tryErr != nil { // what was judged is worth reading
+		for _, name := range p.Overlays {
+			c.Unavailable[name] = "Argo CD did not let go of it"
+		}
+	}
+	c.Deployer = deployer
+	result, err = runner.Run(ctx, c)
+	err = errors.Join(tryErr, err)
+	if err == nil && p.Keep {
+		err = deployer.Restore(ctx)
+	}
+	result.Started = started
+	result.Claims, result.Experiments = append(result.Claims, claims...), append(experiments, result.Experiments...)
+	return result, err
+}
+
+// installIstio puts Istio onto a cluster that lacks it, before Argo CD syncs what
+// needs it, and says what it installed.
+func installIstio(ctx context.Context, client *kube.Client, i *istio.Istio, r progress.Reporter) (installed string, err error) {
+	there, err := istio.Installed(ctx, client)
+	if err != nil || there {
+		return "", err
+	}
+	if installed, err = i.Describe(); err != nil {
+		return "", err
+	}
+	return installed, progress.Run(ctx, r, "install Istio", imageTime, func(ctx context.Context, _ func(string)) error {
+		return i.Install(ctx, client)
+	})
+}
+
+// try lets Argo CD deploy everything and judges what it does.
+func (p *Plan) try(ctx context.Context, client *kube.Client, s *Supplies, c runner.Config) (*argocd.Deployer, []report.Claim, []report.Experiment, error) {
+	dir, err := os.MkdirTemp("", "grpc-lb-git-")
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	defer os.RemoveAll(dir)
+	unable := map[string]string{}
+	for _, st := range p.synced {
+		why := cmp.Or(st.NotRun, c.Unavailable[st.Name])
+		if st.ClientsOnly && s.istio == nil {
+			why = st.LacksSidecar
+		}
+		// Without sidecars all pods of istio run, as l4's do.
+		if why != "" && (!needsMesh(st) || st.ClientsOnly) {
+			unable[st.Name] = why
+		}
+	}
+	return s.argocd.Try(ctx, argocd.Config{Kube: client, Root: p.repository.Root(), Dir: dir, Images: s.images, Unable: unable, Retries: p.Retries}, c.Progress)
+}
+
+func clearArgoCD(ctx context.Context, client *kube.Client) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, clearTime, fmt.Errorf("not in %s", clearTime))
+	defer cancel()
+	return argocd.Clear(ctx, client)
+}

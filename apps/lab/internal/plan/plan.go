@@ -1,0 +1,239 @@
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/kustomize/api/types"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/argocd"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/release"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/strategy"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/thirdparty"
+)
+
+// Options say what is measured.
+type Options struct {
+	// Overlays are those to measure.
+	Overlays []string
+	Purpose  runner.Purpose
+	// Given are images that the user has as files.
+	Given []image.Given
+	// NoInstall installs nothing beside the overlays.
+	NoInstall bool
+	// GitOps lets Argo CD deploy the overlays, and judges that too.
+	GitOps bool
+	// Keep leaves the namespaces as they are.
+	Keep bool
+	// Retries is how often a strategy is measured once more.
+	Retries int
+}
+
+// Target is what a plan must know of the cluster.
+type Target struct {
+	Nodes Nodes
+	// Registry is where the nodes of a cluster that is not the lab's get images from;
+	// nil says that the cluster is the lab's, and its images are loaded onto the nodes.
+	Registry *image.Registry
+}
+
+// Nodes are the architectures for which images are made.
+type Nodes struct {
+	// Architectures are as Go names them, such as arm64.
+	Architectures []string
+	// Assumed says that the cluster did not tell them.
+	Assumed bool
+}
+
+// foreign says why images with this machine's libraries do not run on the nodes; it
+// is empty where they do.
+func (n Nodes) foreign() string {
+	if runtime.GOOS == "linux" && slices.Equal(n.Architectures, []string{runtime.GOARCH}) {
+		return ""
+	}
+	return fmt.Sprintf("are packed with this machine's libraries, which are of %s/%s, and the nodes are linux/%s: it needs a Linux machine like them",
+		runtime.GOOS, runtime.GOARCH, strings.Join(n.Architectures, " and linux/"))
+}
+
+// Plan is what a run builds, installs and measures.
+type Plan struct {
+	Options
+	Target
+	repository *manifest.Repository
+	builder    component.Builder
+	// strategies are those to measure, synced those that Argo CD deploys.
+	strategies, synced []runner.Strategy
+	// mesh says that Istio is part of it.
+	mesh bool
+	// released are the images of this repository's programs, as base names them.
+	released []types.Image
+	// named holds, by strategy, the images that this repository does not release.
+	named      map[string][]string
+	thirdParty thirdparty.Images
+	remarks    remarks
+}
+
+// remarks is what is known of strategies beside what is measured.
+type remarks struct {
+	// unavailable says why a strategy cannot be run here.
+	unavailable map[string]string
+	// origins says where a strategy got what this lab did not build.
+	origins map[string][]string
+}
+
+func (r remarks) clone() remarks {
+	next := remarks{maps.Clone(r.unavailable), map[string][]string{}}
+	for name, all := range r.origins {
+		next.origins[name] = slices.Clone(all)
+	}
+	return next
+}
+
+// New plans. It renders every overlay, builds nothing and asks no cluster.
+func New(repository *manifest.Repository, b component.Builder, o Options, t Target) (*Plan, error) {
+	b.NodeArch = t.Nodes.Architectures[0]
+	p := &Plan{
+		Options: o, Target: t, repository: repository, builder: b, named: map[string][]string{},
+		thirdParty: thirdparty.Images{Builder: b, Cache: imageCache(b), Architectures: t.Nodes.Architectures},
+		remarks:    remarks{map[string]string{}, map[string][]string{}},
+	}
+	var err error
+	if p.released, err = release.Read(repository.Root()); err != nil {
+		return nil, err
+	}
+	if p.strategies, err = strategy.Named(repository, o.Overlays); err != nil {
+		return nil, err
+	}
+	deployed := o.Overlays
+	if o.GitOps { // whose root brings an Application for each overlay
+		if deployed, err = repository.List(); err != nil {
+			return nil, err
+		}
+		if p.synced, err = strategy.Named(repository, deployed); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.planMesh(); err != nil {
+		return nil, err
+	}
+	for _, name := range deployed {
+		rendered, err := repository.Render(name)
+		if err != nil {
+			return nil, err
+		}
+		if p.named[name], err = thirdparty.Named(rendered, p.released); err != nil {
+			return nil, err
+		}
+	}
+	if p.thirdParty.Given, err = p.thirdParty.Check(o.Given, p.refs()); err != nil {
+		return nil, err
+	}
+	if p.Registry != nil {
+		p.leaveToNodes()
+	}
+	return p, nil
+}
+
+// planMesh decides whether Istio is built and installed, and refuses Argo CD where
+// the nodes cannot run its images.
+func (p *Plan) planMesh() error {
+	p.mesh = !p.NoInstall && p.Registry == nil && slices.ContainsFunc(p.strategies, needsMesh)
+	why := p.Nodes.foreign()
+	if why == "" {
+		return nil
+	}
+	if p.GitOps {
+		return fmt.Errorf("--deploy argocd: Argo CD's images %s", why)
+	}
+	for _, s := range p.strategies {
+		if p.mesh && needsMesh(s) {
+			p.remarks.unavailable[s.Name] = "Istio's images " + why + ", or with --no-install a cluster that has Istio"
+		}
+	}
+	p.mesh = false
+	return nil
+}
+
+// leaveToNodes leaves what the user does not give to a cluster that is not the
+// lab's, and notes what that means.
+func (p *Plan) leaveToNodes() {
+	for _, s := range p.strategies {
+		p.named[s.Name] = slices.DeleteFunc(slices.Clone(p.named[s.Name]), func(ref string) bool {
+			_, given := p.thirdParty.Given[ref]
+			if !given {
+				p.remarks.origins[s.Name] = append(p.remarks.origins[s.Name], ref+" is pulled by the nodes")
+			}
+			return !given
+		})
+	}
+}
+
+func needsMesh(s runner.Strategy) bool { return s.Sidecar != "" }
+
+// refs returns the images that this repository does not release, sorted.
+func (p *Plan) refs() []string {
+	all := slices.Concat(slices.Collect(maps.Values(p.named))...)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+func imageCache(b component.Builder) string { return filepath.Join(b.Cache, "images") }
+
+// Components lists what the plan builds.
+func (p *Plan) Components() []component.Component {
+	all := append(slices.Clone(component.Images), p.thirdParty.Components(p.refs())...)
+	if p.mesh {
+		all = append(all, component.Mesh...)
+	}
+	if p.GitOps {
+		all = append(all, component.GitOps...)
+	}
+	return all
+}
+
+// Runnable returns the strategies of the plan that this machine can run, and
+// Argo CD where it is part of it.
+func (p *Plan) Runnable() []string {
+	var names []string
+	if p.GitOps {
+		names = append(names, argocd.Name)
+	}
+	for _, s := range p.strategies {
+		if s.NotRun == "" && p.remarks.unavailable[s.Name] == "" && (!needsMesh(s) || p.mesh) {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}
+
+// Steps counts the steps that Supply and Measure report: a build of each component,
+// the images, their loading, what Istio and Argo CD need, what Argo CD does and a
+// step for each strategy.
+func (p *Plan) Steps() int {
+	n := len(p.Components()) + 2 + len(p.refs()) + len(p.Overlays)
+	if p.mesh {
+		n += 2
+	}
+	if p.GitOps {
+		n += 2 + argocd.Steps
+	}
+	if p.GitOps && p.mesh {
+		n++
+	}
+	return n
+}
+
+func (p *Plan) names() (all []string) {
+	for _, s := range p.strategies {
+		all = append(all, s.Name)
+	}
+	return all
+}

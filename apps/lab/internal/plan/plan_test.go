@@ -1,0 +1,59 @@
+package plan
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+)
+
+// Argo CD syncs every overlay, however few are measured: the nodes need the images
+// of all of them. Where the overlays are applied they need those of the few.
+func TestPlanImages(t *testing.T) {
+	repository, err := manifest.Find(repositoryRoot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := repository.List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	refs := func(o Options) []string {
+		p, err := newPlan(t, o, thisMachine)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.refs()
+	}
+	want := refs(Options{Overlays: all})
+	if len(want) < 2 {
+		t.Errorf("all overlays need %q, want the images of Envoy and Linkerd among them", want)
+	}
+	if diff := cmp.Diff(want, refs(Options{Overlays: []string{"l4"}, GitOps: true})); diff != "" {
+		t.Errorf("images where Argo CD deploys and l4 alone is measured (-want +got):\n%s", diff)
+	}
+	if got := refs(Options{Overlays: []string{"l4"}}); len(got) > 0 {
+		t.Errorf("l4 alone needs %q, want none", got)
+	}
+}
+
+// Nodes of another architecture get no image that is packed with this machine's
+// libraries: the strategies that need one say so, and the others are measured.
+func TestPlanForOtherNodes(t *testing.T) {
+	on := Target{Nodes: Nodes{Architectures: []string{"s390x"}}}
+	p, err := newPlan(t, Options{Overlays: []string{"l4", "istio"}}, on)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if why := p.remarks.unavailable["istio"]; p.mesh || !strings.Contains(why, "linux/s390x") || p.remarks.unavailable["l4"] != "" {
+		t.Errorf("istio is unavailable because %q, l4 because %q, mesh %t; want the nodes' platform for istio alone", why, p.remarks.unavailable["l4"], p.mesh)
+	}
+	if p.builder.NodeArch != "s390x" {
+		t.Errorf("components are built for %q, want s390x", p.builder.NodeArch)
+	}
+	if _, err := newPlan(t, Options{Overlays: []string{"l4"}, GitOps: true}, on); err == nil || !strings.Contains(err.Error(), "linux/s390x") {
+		t.Errorf("with Argo CD: %v, want the nodes' platform", err)
+	}
+}
