@@ -1,10 +1,8 @@
 package check
 
 import (
-	"fmt"
 	"reflect"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -56,36 +54,17 @@ func checkPodSecurity(r manifest.Rendering, wrong reportObject) {
 	}
 }
 
-// grant is the access to Kubernetes' API that a workload has.
-type grant struct {
-	Workload string
-	Rules    []rbacv1.PolicyRule
-}
-
-func (g grant) String() string {
-	var rules []string
-	for _, r := range g.Rules {
-		rules = append(rules, fmt.Sprintf("%s of %s", strings.Join(r.Verbs, "+"), strings.Join(r.Resources, "+")))
+// grants returns the workloads that may call Kubernetes' API in the overlay's
+// strategy. No other workload has a token, and no other role exists.
+func grants(r manifest.Rendering) []manifest.Grant {
+	all := slices.Clone(r.View().Grants())
+	for i, g := range all {
+		if g.Workload == "" {
+			client, _ := manifest.Component(r.Objects, manifest.Client)
+			all[i].Workload = manifest.Describe(client)
+		}
 	}
-	return fmt.Sprintf("%s (%s)", g.Workload, strings.Join(rules, ", "))
-}
-
-// grants returns the workload that may call Kubernetes' API in the overlay's
-// strategy. In all others, and for all other workloads, no pod mounts a token and
-// no role exists.
-func grants(r manifest.Rendering) []grant {
-	switch r.View().Strategy() {
-	case "k8s-api":
-		client, _ := manifest.Component(r.Objects, manifest.Client)
-		return []grant{{manifest.Describe(client), []rbacv1.PolicyRule{
-			{APIGroups: []string{"discovery.k8s.io"}, Resources: []string{"endpointslices"}, Verbs: []string{"list", "watch"}},
-		}}}
-	case "linkerd":
-		return []grant{{"DaemonSet/l5d", []rbacv1.PolicyRule{
-			{APIGroups: []string{""}, Resources: []string{"endpoints"}, Verbs: []string{"get", "list", "watch"}},
-		}}}
-	}
-	return nil
+	return all
 }
 
 var rbacRule = Rule{
@@ -96,13 +75,13 @@ var rbacRule = Rule{
 
 // checkTokens wants tokens and permissions exactly where grants says.
 func checkTokens(r manifest.Rendering, wrong reportObject) {
-	var have []grant
+	var have []manifest.Grant
 	for _, w := range manifest.Workloads(r.Objects) {
 		account := w.Template.Spec.ServiceAccountName
 		rules := rulesOf(r.Objects, account)
 		switch {
 		case mountsToken(r.Objects, w):
-			have = append(have, grant{manifest.Describe(w.Object), rules})
+			have = append(have, manifest.Grant{Workload: manifest.Describe(w.Object), Rules: rules})
 		case len(rules) > 0:
 			wrong(w.Object, "automountServiceAccountToken", "has permissions and no token")
 		}

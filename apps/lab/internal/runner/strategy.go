@@ -5,6 +5,7 @@ import (
 	"context"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
 )
 
@@ -36,6 +37,11 @@ type Strategy struct {
 	Proxy string
 	// Code is what the client's program must import.
 	Code string
+	// Recognise says whether an overlay of any name follows the strategy. Each view
+	// is recognised by one strategy at most.
+	Recognise func(manifest.View) bool
+	// Grants is the access to Kubernetes' API that the strategy needs.
+	Grants []manifest.Grant
 	// Preflight checks what can be checked before any pod runs; nil checks nothing.
 	Preflight *Preflighter
 	// Claims are judged about it.
