@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -99,37 +100,42 @@ func TestProbeJobOfEveryOverlay(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, o := range objects {
-				client, ok := o.(*appsv1.Deployment)
-				if !ok || client.Name != "echo-client" {
+			client, ok := manifest.Component(objects, manifest.Client)
+			if !ok {
+				t.Fatalf("the overlay has no Deployment labelled %s: %s", manifest.ComponentLabel, manifest.Client)
+			}
+			job := runner.Job("resolve-1", client.Spec.Template, []string{"resolve"})
+			pod := job.Spec.Template
+			if diff := cmp.Diff([]string{"resolve"}, pod.Spec.Containers[0].Args); diff != "" {
+				t.Errorf("args (-want +got):\n%s", diff)
+			}
+			if pod.Spec.Containers[0].Image != client.Spec.Template.Spec.Containers[0].Image || pod.Spec.SecurityContext == nil {
+				t.Error("the probe is not the client's pod, want its image and its security context")
+			}
+			selectors := 0
+			for _, other := range objects {
+				var selector *metav1.LabelSelector
+				switch o := other.(type) {
+				case *appsv1.Deployment:
+					selector = o.Spec.Selector
+				case *policyv1.PodDisruptionBudget:
+					selector = o.Spec.Selector
+				case *corev1.Service:
+					selector = &metav1.LabelSelector{MatchLabels: o.Spec.Selector}
+				default:
 					continue
 				}
-				job := runner.Job("resolve-1", client.Spec.Template, []string{"resolve"})
-				pod := job.Spec.Template
-				if diff := cmp.Diff([]string{"resolve"}, pod.Spec.Containers[0].Args); diff != "" {
-					t.Errorf("args (-want +got):\n%s", diff)
+				selectors++
+				s, err := metav1.LabelSelectorAsSelector(selector)
+				if err != nil {
+					t.Fatal(err)
 				}
-				if pod.Spec.Containers[0].Image != client.Spec.Template.Spec.Containers[0].Image || pod.Spec.SecurityContext == nil {
-					t.Error("the probe is not the client's pod, want its image and its security context")
+				if s.Matches(labels.Set(pod.Labels)) {
+					t.Errorf("the selector of %s matches the probe", manifest.Describe(other))
 				}
-				for _, other := range objects {
-					var selector *metav1.LabelSelector
-					switch o := other.(type) {
-					case *appsv1.Deployment:
-						selector = o.Spec.Selector
-					case *corev1.Service:
-						selector = &metav1.LabelSelector{MatchLabels: o.Spec.Selector}
-					default:
-						continue
-					}
-					s, err := metav1.LabelSelectorAsSelector(selector)
-					if err != nil {
-						t.Fatal(err)
-					}
-					if s.Matches(labels.Set(pod.Labels)) {
-						t.Errorf("the selector of %s %s matches the probe", other.GetObjectKind().GroupVersionKind().Kind, other.GetName())
-					}
-				}
+			}
+			if selectors < 4 {
+				t.Errorf("%d selectors, want those of two Deployments, a Service and a budget at least", selectors)
 			}
 		})
 	}

@@ -37,9 +37,9 @@ type Strategy struct {
 	Proxy string
 	// Code is what the client's program must import.
 	Code string
-	// Recognise says whether an overlay of any name follows the strategy. Each view
+	// Recognises says whether an overlay of any name follows the strategy. Each view
 	// is recognised by one strategy at most.
-	Recognise func(manifest.View) bool
+	Recognises func(manifest.View) bool
 	// Grants is the access to Kubernetes' API that the strategy needs.
 	Grants []manifest.Grant
 	// Preflight checks what can be checked before any pod runs; nil checks nothing.
