@@ -36,21 +36,22 @@ type auditEvent struct {
 	Received time.Time `json:"requestReceivedTimestamp"`
 }
 
-// Requests reads what the account asked of the API server since a moment, or
-// why that cannot be known: beyond says that on this cluster it never can.
-func Requests(ctx context.Context, c cluster.Cluster, account string, since time.Time) (all []Request, unknown string, beyond bool) {
+// Requests reads what the account asked of the API server since a moment, or why
+// that cannot be known.
+func Requests(ctx context.Context, c cluster.Cluster, account string, since time.Time) ([]Request, Reason) {
 	log, err := c.AuditLog(ctx)
 	if errors.Is(err, errors.ErrUnsupported) {
-		return nil, "the audit log of this cluster is out of reach", true
+		return nil, Reason{OutOfReach, "the audit log of this cluster is out of reach"}
 	}
 	if err != nil {
-		return nil, fmt.Sprintf("opening the audit log: %v", err), false
+		return nil, Reason{Failed, fmt.Sprintf("opening the audit log: %v", err)}
 	}
 	defer func() { _ = log.Close() }()
-	if all, err = readAudit(log, account, since); err != nil {
-		return nil, fmt.Sprintf("reading the audit log: %v", err), false
+	all, err := readAudit(log, account, since)
+	if err != nil {
+		return nil, Reason{Failed, fmt.Sprintf("reading the audit log: %v", err)}
 	}
-	return all, "", false
+	return all, Reason{}
 }
 
 // readAudit keeps one request of each audit ID: a watch is logged when it starts

@@ -62,11 +62,11 @@ type Facts struct {
 	// Processes holds what runs in the pods, by pod name; ProcessesUnknown says
 	// why that is not known.
 	Processes        map[string][]string
-	ProcessesUnknown string
+	ProcessesUnknown Reason
 	// Preflight is what was found before any pod ran; PreflightUnknown says why
 	// nothing was.
 	Preflight        *Preflight
-	PreflightUnknown string
+	PreflightUnknown Reason
 	// Pods holds the last state of every pod that is there, by name.
 	Pods map[string]*corev1.Pod
 	// Nodes holds, by pod name, the node that runs it.
@@ -81,10 +81,7 @@ type Facts struct {
 	// Requests are what the clients asked of the API server, in order;
 	// RequestsUnknown says why they are not known.
 	Requests        []Request
-	RequestsUnknown string
-	// OutOfReach says what can never be known or done on this cluster: the reasons
-	// of claims that were not run therefore.
-	OutOfReach []string
+	RequestsUnknown Reason
 }
 
 // DNS holds what decides how far the cluster's DNS trails its endpoints.
@@ -126,7 +123,7 @@ type Phase struct {
 	// when the observation ended. What did not happen is zero.
 	Begin, Change, End time.Time
 	// NotMeasured says why the experiment came to no result.
-	NotMeasured string
+	NotMeasured Reason
 	// Clients were running and Servers ready at Begin.
 	Clients, Servers []string
 	// Added are the servers that became ready because of the change, Left is the
@@ -216,18 +213,16 @@ func NewFacts(s Subject) *Facts {
 	}
 }
 
-func (f *Facts) AddOutOfReach(reason string) { f.OutOfReach = append(f.OutOfReach, reason) }
-
 // Phase returns an experiment that was measured, or why it was not.
-func (f *Facts) Phase(name string) (*Phase, string) {
+func (f *Facts) Phase(name string) (*Phase, Reason) {
 	p := f.Phases[name]
 	switch {
 	case p == nil:
-		return nil, "the experiment " + name + " was not run"
-	case p.NotMeasured != "":
-		return nil, name + " was not measured: " + p.NotMeasured
+		return nil, Reason{Text: "the experiment " + name + " was not run"}
+	case p.NotMeasured != Reason{}:
+		return nil, Reason{p.NotMeasured.Kind, name + " was not measured: " + p.NotMeasured.Text}
 	}
-	return p, ""
+	return p, Reason{}
 }
 
 // ReadyNow returns the pods that are ready by the last event, sorted.

@@ -2,8 +2,6 @@ package runner
 
 import (
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
@@ -34,20 +32,19 @@ type Claim struct {
 type Verdict struct {
 	Status   report.Status // report.Proven, Refuted or NotRun
 	Measured string
-	Reason   string // of NotRun
+	Reason   observe.Reason // of NotRun
 }
 
 // Judge evaluates the claim, or says why it could not be when reason is given.
-func (c Claim) Judge(f *observe.Facts, reason string) report.Claim {
-	v := Verdict{Status: report.NotRun, Reason: reason}
-	if reason == "" || c.Static {
+func (c Claim) Judge(f *observe.Facts, reason observe.Reason) report.Claim {
+	v := NotRunFor(reason)
+	if reason == (observe.Reason{}) || c.Static {
 		v = c.Evaluate(f)
 	}
-	beyond := v.Status == report.NotRun && slices.ContainsFunc(f.OutOfReach, func(reason string) bool { return strings.Contains(v.Reason, reason) })
 	return report.Claim{
-		OutOfReach: beyond,
-		ID:         c.ID, Strategy: f.Strategy, Text: c.Text, Limit: c.Limit(f.DNS), Goal: c.Goal,
-		Status: v.Status, Measured: v.Measured, Reason: v.Reason,
+		ID: c.ID, Strategy: f.Strategy, Text: c.Text, Limit: c.Limit(f.DNS), Goal: c.Goal,
+		Status: v.Status, Measured: v.Measured, Reason: v.Reason.Text,
+		OutOfReach: v.Status == report.NotRun && v.Reason.Kind == observe.OutOfReach,
 	}
 }
 
@@ -60,9 +57,13 @@ func Decided(proven bool, format string, args ...any) Verdict {
 	return v
 }
 
+// NotRun says that what would decide was not measured.
 func NotRun(format string, args ...any) Verdict {
-	return Verdict{Status: report.NotRun, Reason: fmt.Sprintf(format, args...)}
+	return NotRunFor(observe.Reason{Text: fmt.Sprintf(format, args...)})
 }
+
+// NotRunFor does the same with a reason that was noted earlier.
+func NotRunFor(why observe.Reason) Verdict { return Verdict{Status: report.NotRun, Reason: why} }
 
 // Seconds prints a duration as the table does: "10 s", "0.21 s".
 func Seconds(d time.Duration) string {

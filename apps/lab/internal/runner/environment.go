@@ -45,15 +45,15 @@ type Environment struct {
 	journalMu   sync.Mutex      // a probe notes beside the experiment
 	own         []report.Entry
 	say         func(string)
-	Quiet       *quiet // shared with the other strategies
-	met         int    // meetings of the running experiment that were attended
+	shared      *shared    // with the other strategies
+	barriers    membership // of experiments that are not over yet
 }
 
 // NewEnvironment returns one in which nothing has been seen but the facts.
 func NewEnvironment(s Strategy, on cluster.Cluster, k *kube.Client, facts *observe.Facts) *Environment {
 	a := &Environment{
 		Strategy: s, Cluster: on, Kube: k, Subject: facts.Subject, facts: facts, Record: observe.NewRecord(facts),
-		say: func(string) {}, Quiet: &quiet{},
+		say: func(string) {}, shared: newShared(nil, nil),
 	}
 	a.journal = &a.own
 	return a

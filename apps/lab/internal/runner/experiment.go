@@ -23,9 +23,10 @@ type Experiment struct {
 	Assert func(*observe.Facts, *observe.Phase) []report.Finding
 	// Undo is called whatever happened.
 	Undo func(context.Context, *Environment) error
-	// Meetings is how often all strategies that run side by side wait for each
-	// other in it, so that none disturbs another; 0 where they need not.
-	Meetings int
+	// AtRest says that strategies that run side by side make it together, so that
+	// none disturbs another: they wait for each other after Hold, which is then
+	// called again, and at the end.
+	AtRest bool
 	// StartsPods says that the change starts many pods: few strategies do so at
 	// the same time.
 	StartsPods bool

@@ -6,6 +6,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/istio"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )
 
 // What only tests outside of the package reach for.
@@ -24,21 +25,57 @@ const (
 	FewAtOnce = fewAtOnce
 )
 
+// Outcome is what an attempt came to.
+type Outcome = outcome
+
+// OutcomeOf is one with claims.
+func OutcomeOf(s Strategy, status report.Status, why observe.Reason, claims ...report.Claim) Outcome {
+	return outcome{strategy: s, reason: why, row: report.Strategy{Name: s.Name, Status: status}, claims: claims}
+}
+
 // CleanUp ends a run of l4.
 func CleanUp(ctx context.Context, cfg Config, client *kube.Client) {
 	r := run{cfg: cfg, strategy: Strategy{Name: "l4"}, namespace: "grpc-lb-l4"}
-	r.arena = NewEnvironment(r.strategy, nil, client, observe.NewFacts(observe.Subject{Strategy: "l4", Namespace: r.namespace}))
+	r.env = NewEnvironment(r.strategy, nil, client, observe.NewFacts(observe.Subject{Strategy: "l4", Namespace: r.namespace}))
 	r.cleanUp(ctx, client)
 }
 
-// Rest makes one experiment in which strategies meet as they do at rest.
-func Rest(ctx context.Context, a *Environment, q *Quiet, hold, watch func() error) error {
-	a.Quiet = &q.quiet
-	return a.measure(ctx, Experiment{
-		Name: "rest", Meetings: 2,
-		Hold:    func(context.Context, *Environment) error { return hold() },
-		Observe: func(context.Context, *Environment, *observe.Phase) error { return watch() },
-	})
+// Together gives tests what strategies share that make an experiment at rest.
+type Together struct {
+	*shared
+	rest []Experiment
+}
+
+func NewTogether() Together {
+	rest := []Experiment{{Name: "first", AtRest: true}, {Name: "second", AtRest: true}}
+	return Together{newShared(nil, rest), rest}
+}
+
+func (t Together) Join() Member {
+	return Member{t.join(t.rest, Strategy{}, Any), t}
+}
+func (t Together) Alone(ctx context.Context, do func() error) error { return t.alone(ctx, do) }
+func (t Together) StartPods(ctx context.Context) (done func(), err error) {
+	return t.startPods(ctx)
+}
+
+// Member is one strategy of several.
+type Member struct {
+	joined   membership
+	together Together
+}
+
+func (m Member) Drop()                           { m.joined.drop() }
+func (m Member) Meet(ctx context.Context) error  { return m.joined.meet(ctx, m.together.rest[0].Name) }
+func (m Member) Leave(ctx context.Context) error { return m.joined.leave(ctx, m.together.rest[0].Name) }
+
+// Rest makes the first or the second experiment in an environment.
+func (m Member) Rest(ctx context.Context, env *Environment, n int, hold, watch func() error) error {
+	env.shared, env.barriers = m.together.shared, m.joined
+	e := m.together.rest[n]
+	e.Hold = func(context.Context, *Environment) error { return hold() }
+	e.Observe = func(context.Context, *Environment, *observe.Phase) error { return watch() }
+	return env.measure(ctx, e)
 }
 
 // Mesh gives tests the control plane that strategies share.
@@ -55,12 +92,3 @@ func (m Mesh) Join(ctx context.Context, client *kube.Client, note func(string, .
 func (m Mesh) Leave(ctx context.Context, client *kube.Client, note func(string, ...any)) {
 	m.leave(ctx, client, note)
 }
-
-// Quiet gives tests the meeting of strategies.
-type Quiet struct{ quiet }
-
-func (q *Quiet) Join() (leave func()) { return q.join() }
-
-func (q *Quiet) Wait(ctx context.Context) error { return q.wait(ctx) }
-
-func (q *Quiet) StartPods(ctx context.Context) (done func(), err error) { return q.startPods(ctx) }

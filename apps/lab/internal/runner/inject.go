@@ -2,7 +2,6 @@ package runner
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
@@ -41,5 +40,5 @@ func (a *Environment) injected(ctx context.Context) error {
 		return nil
 	}
 	a.Note("pod %s got no container %s", lacking, a.Strategy.Sidecar)
-	return errors.New(a.Strategy.LacksSidecar)
+	return observe.Reason{Kind: observe.Lacking, Text: a.Strategy.LacksSidecar}
 }

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -23,16 +24,16 @@ func (a *Environment) measure(ctx context.Context, e Experiment) error {
 		Steady: e.Steady, Change: e.Change, Started: time.Now(),
 	}
 	p := &observe.Phase{}
-	a.met = 0
 	a.experiments = append(a.experiments, r)
 	defer a.journalTo(&r.Journal)()
 	defer func() { r.Finished = time.Now() }()
 	a.Record.Update(func(f *observe.Facts) { f.Phases[e.Name] = p })
 	failed := func(err error) error {
-		r.Status, r.Reason = report.NotMeasured, brief(err)
+		reason := reasonOf(err)
+		r.Status, r.Reason = report.NotMeasured, reason.Text
 		a.Note("not measured: %v", err)
-		a.Record.Update(func(f *observe.Facts) { p.NotMeasured = r.Reason })
-		_ = a.meetLeft(ctx, e) // it fails with ctx
+		a.Record.Update(func(f *observe.Facts) { p.NotMeasured = reason })
+		_ = a.barriers.leave(ctx, e.Name) // it fails with ctx
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -50,7 +51,7 @@ func (a *Environment) measure(ctx context.Context, e Experiment) error {
 	started := func() {}
 	if e.StartsPods {
 		var err error
-		if started, err = a.Quiet.startPods(ctx); err != nil {
+		if started, err = a.shared.startPods(ctx); err != nil {
 			return failed(err)
 		}
 		defer started()
@@ -70,7 +71,7 @@ func (a *Environment) measure(ctx context.Context, e Experiment) error {
 		started()
 	}
 	a.Record.Update(func(f *observe.Facts) { p.End = time.Now() })
-	if err := a.meetLeft(ctx, e); err != nil {
+	if err := a.barriers.leave(ctx, e.Name); err != nil {
 		return failed(err)
 	}
 	a.Note("observed for %s", Seconds(p.End.Sub(p.Change).Round(time.Millisecond)))
@@ -92,38 +93,31 @@ func (a *Environment) leaveOut(e Experiment, why string) {
 		Steady: e.Steady, Change: e.Change, Started: now, Finished: now,
 	})
 	a.Record.Update(func(f *observe.Facts) {
-		f.Phases[e.Name] = &observe.Phase{NotMeasured: why}
-		f.AddOutOfReach(why)
+		f.Phases[e.Name] = &observe.Phase{NotMeasured: observe.Reason{Kind: observe.OutOfReach, Text: why}}
 	})
 }
 
 // hold brings about the steady state, and where it must be at rest waits for the
 // others' and checks its own again.
 func (a *Environment) hold(ctx context.Context, e Experiment) error {
-	if err := e.Hold(ctx, a); err != nil || e.Meetings == 0 {
+	if err := e.Hold(ctx, a); err != nil || !e.AtRest {
 		return err
 	}
-	if err := a.Meet(ctx); err != nil {
+	if err := a.Meet(ctx, e.Name); err != nil {
 		return err
 	}
 	return e.Hold(ctx, a)
 }
 
-// Meet waits until the other strategies have come as far.
-func (a *Environment) Meet(ctx context.Context) error {
-	a.met++
-	return a.Quiet.wait(ctx)
+// Meet waits until the other strategies have come as far in an experiment that
+// is made at rest.
+func (a *Environment) Meet(ctx context.Context, experiment string) error {
+	return a.barriers.meet(ctx, experiment)
 }
 
-// meetLeft attends the meetings that are left of an experiment. Where it failed,
-// too: who skipped one would meet the others in the wrong place from then on.
-func (a *Environment) meetLeft(ctx context.Context, e Experiment) error {
-	for a.met < e.Meetings {
-		if err := a.Meet(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
+// Alone runs do while no other strategy does something alone.
+func (a *Environment) Alone(ctx context.Context, do func() error) error {
+	return a.shared.alone(ctx, do)
 }
 
 // undo takes the change back, with time of its own. A run that was interrupted
@@ -260,6 +254,15 @@ func (a *Environment) FreshClients(ctx context.Context) error {
 		}
 		return ""
 	})
+}
+
+// reasonOf turns an error into a reason. One that was an error is kept.
+func reasonOf(err error) observe.Reason {
+	reason, ok := errors.AsType[observe.Reason](err)
+	if !ok || reason.Text != err.Error() {
+		reason.Text = brief(err)
+	}
+	return reason
 }
 
 // brief is an error in one line: its first and, where it has a diagnosis, the

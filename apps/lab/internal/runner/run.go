@@ -101,9 +101,9 @@ func Run(ctx context.Context, cfg Config) (report.Result, error) {
 		s := &cfg.Strategies[i]
 		s.NotRun = cmp.Or(s.NotRun, cfg.Unavailable[s.Name])
 	}
-	result, err := measureOnce(ctx, cfg)
+	result, outcomes, err := measureOnce(ctx, cfg)
 	for n := 0; err == nil && n < cfg.Retries; n++ {
-		if cfg.Strategies = doubtful(result, cfg.Strategies); len(cfg.Strategies) == 0 {
+		if cfg.Strategies = doubtful(outcomes); len(cfg.Strategies) == 0 {
 			break
 		}
 		for _, s := range cfg.Strategies { // whose namespaces are deleted first
@@ -113,26 +113,34 @@ func Run(ctx context.Context, cfg Config) (report.Result, error) {
 			break
 		}
 		var next report.Result
-		next, err = measureOnce(ctx, cfg)
+		next, outcomes, err = measureOnce(ctx, cfg)
 		result = result.Again(next)
 	}
 	return result, err
 }
 
+// outcome is what one attempt came to for one strategy.
+type outcome struct {
+	strategy    Strategy
+	reason      observe.Reason // why it did not run, if it did not
+	row         report.Strategy
+	claims      []report.Claim
+	experiments []report.Experiment
+}
+
 // doubtful returns the strategies that another attempt could bring more about
 // than this one did: what is busy for a moment may be so no longer. A strategy
 // that lacks what it needs is not among them, nor is what its files say.
-func doubtful(r report.Result, measured []Strategy) []Strategy {
+func doubtful(outcomes []outcome) []Strategy {
 	var again []Strategy
-	for _, m := range measured {
-		s := r.Strategies[slices.IndexFunc(r.Strategies, func(s report.Strategy) bool { return s.Name == m.Name })]
-		if s.Reason != "" && s.Reason == cmp.Or(m.NotRun, m.LacksSidecar) {
+	for _, o := range outcomes {
+		if o.reason.Kind == observe.Lacking {
 			continue
 		}
-		if s.Status != report.Ran || slices.ContainsFunc(r.Claims, func(c report.Claim) bool {
-			return c.Strategy == s.Name && c.Status != report.Proven && !c.OutOfReach && !m.isStatic(c.ID)
+		if o.row.Status != report.Ran || slices.ContainsFunc(o.claims, func(c report.Claim) bool {
+			return c.Status != report.Proven && !c.OutOfReach && !o.strategy.isStatic(c.ID)
 		}) {
-			again = append(again, m)
+			again = append(again, o.strategy)
 		}
 	}
 	return again
@@ -153,28 +161,29 @@ func (c Config) release(ctx context.Context, s Strategy) error {
 }
 
 // measureOnce is one attempt of Run.
-func measureOnce(ctx context.Context, cfg Config) (report.Result, error) {
+func measureOnce(ctx context.Context, cfg Config) (report.Result, []outcome, error) {
 	result := report.Result{
 		Started: time.Now(), Cluster: cfg.Cluster.Kind(), Machine: machine(), Versions: maps.Clone(cfg.Cluster.Versions()),
 		Strategies: []report.Strategy{}, Claims: []report.Claim{}, Experiments: []report.Experiment{},
 	}
 	runs := make([]*run, len(cfg.Strategies))
-	shared := newMesh(cfg.Istio)
 	for i, s := range cfg.Strategies {
-		runs[i] = &run{cfg: cfg, strategy: s, namespace: manifest.Namespace(s.Name), mesh: shared}
+		runs[i] = &run{cfg: cfg, strategy: s, namespace: manifest.Namespace(s.Name)}
 	}
 	err := measureAll(ctx, cfg, runs)
 	if ctx.Err() != nil {
 		err = context.Cause(ctx) // once, not for each strategy
 	}
+	var outcomes []outcome
 	for _, r := range runs {
-		s, claims, experiments := r.result()
-		result.Strategies = append(result.Strategies, s)
-		result.Claims = append(result.Claims, claims...)
-		result.Experiments = append(result.Experiments, experiments...)
+		o := r.outcome()
+		outcomes = append(outcomes, o)
+		result.Strategies = append(result.Strategies, o.row)
+		result.Claims = append(result.Claims, o.claims...)
+		result.Experiments = append(result.Experiments, o.experiments...)
 	}
 	result.Finished = time.Now()
-	return result, err
+	return result, outcomes, err
 }
 
 // measureAll renders and claims everything before anything is changed.
@@ -206,13 +215,14 @@ func measureAll(ctx context.Context, cfg Config, runs []*run) error {
 		return fmt.Errorf("experiment: %w", err)
 	}
 	id := fmt.Sprintf("%d", time.Now().Unix())
-	var together quiet
+	together := newShared(newMesh(cfg.Istio), cfg.Suite.Experiments)
 	return eachOf(ctx, cfg.Parallel, runs, func(ctx context.Context, r *run) error {
-		defer together.join()()
-		err := r.run(ctx, &together, client, id)
+		joined := together.join(cfg.Suite.Experiments, r.strategy, cfg.Purpose)
+		defer joined.drop()
+		r.shared = together
+		err := r.run(ctx, joined, client, id)
 		if cfg.Judged != nil && err == nil {
-			_, claims, _ := r.result()
-			cfg.Judged(claims)
+			cfg.Judged(r.outcome().claims)
 		}
 		return err
 	})
@@ -226,9 +236,9 @@ type run struct {
 	objects   []*unstructured.Unstructured
 	l4        *appsv1.Deployment // the client to compare with
 	differs   *[]string          // see Facts.Differs
-	mesh      *mesh
+	shared    *shared
 
-	arena     *Environment
+	env       *Environment
 	checked   *observe.Preflight
 	unchecked error  // why there is no preflight
 	err       error  // why the strategy did not run
@@ -335,7 +345,7 @@ func differs(repository *manifest.Repository, strategy Strategy) (*[]string, err
 
 // run measures the strategy in its namespace and deletes that whatever happens.
 // It returns an error only when the whole run is over.
-func (r *run) run(ctx context.Context, q *quiet, client *kube.Client, id string) (err error) {
+func (r *run) run(ctx context.Context, joined membership, client *kube.Client, id string) (err error) {
 	step, detail, end := "measuring "+r.strategy.String(), func(string) {}, func(error) {}
 	if r.cfg.Progress != nil {
 		end = r.cfg.Progress.Step(step)
@@ -345,15 +355,17 @@ func (r *run) run(ctx context.Context, q *quiet, client *kube.Client, id string)
 	if r.preflights() {
 		r.checked, r.unchecked = r.preflight(ctx, client, id)
 	}
-	if r.strategy.NotRun == "" && r.checked != nil && len(r.checked.Problems) > 0 {
-		r.strategy.NotRun = fmt.Sprintf("claim %d is refuted: %s", r.strategy.Preflight.Claim, r.checked.Problems[0])
+	switch {
+	case r.strategy.NotRun != "":
+		r.err = observe.Reason{Kind: observe.Lacking, Text: r.strategy.NotRun}
+	case r.checked != nil && len(r.checked.Problems) > 0:
+		r.err = fmt.Errorf("claim %d is refuted: %s", r.strategy.Preflight.Claim, r.checked.Problems[0])
 	}
-	if r.strategy.NotRun != "" {
-		r.err = errors.New(r.strategy.NotRun)
+	if r.err != nil {
 		return r.clear(ctx, client)
 	}
-	a, err := r.environment(client, q)
-	a.say, r.arena = detail, a
+	a, err := r.environment(client, joined)
+	a.say, r.env = detail, a
 	if r.err = err; err != nil {
 		return nil
 	}
@@ -397,7 +409,7 @@ func (r *run) run(ctx context.Context, q *quiet, client *kube.Client, id string)
 
 // environment reads from the rendering what experiments need of it. What it
 // returns can take notes after an error, too.
-func (r *run) environment(client *kube.Client, q *quiet) (*Environment, error) {
+func (r *run) environment(client *kube.Client, joined membership) (*Environment, error) {
 	subject := observe.Subject{Strategy: r.strategy.Name, Namespace: r.namespace, DNS: r.cfg.DNS, ByName: r.strategy.ByName}
 	servers, err := component(r.objects, manifest.Server)
 	var clients *appsv1.Deployment
@@ -409,14 +421,14 @@ func (r *run) environment(client *kube.Client, q *quiet) (*Environment, error) {
 		subject.ConnectionAge, err = connectionAge(servers)
 	}
 	a := NewEnvironment(r.strategy, r.cfg.Cluster, client, observe.NewFacts(subject))
-	a.Quiet, a.servers, a.Clients = q, servers, clients
+	a.shared, a.barriers, a.servers, a.Clients = r.shared, joined, servers, clients
 	a.Proxies, _ = deployment(r.objects, r.strategy.Proxy) // a DaemonSet's is none
 	return a, err
 }
 
 // experiments makes all of them and gathers what only the end can tell.
 func (r *run) experiments(ctx context.Context) error {
-	a := r.arena
+	a := r.env
 	for _, e := range r.cfg.Suite.Experiments {
 		if e.appliesTo(r.strategy.kind(), r.cfg.Purpose) {
 			if err := r.experiment(ctx, e); err != nil {
@@ -428,12 +440,9 @@ func (r *run) experiments(ctx context.Context) error {
 		return nil // no claim needs the logs' ends
 	}
 	account := "system:serviceaccount:" + r.namespace + ":" + a.Clients.Spec.Template.Spec.ServiceAccountName
-	asked, unknown, beyond := observe.Requests(ctx, r.cfg.Cluster, account, a.facts.Started)
+	asked, unknown := observe.Requests(ctx, r.cfg.Cluster, account, a.facts.Started)
 	a.Record.Update(func(f *observe.Facts) {
 		f.Requests, f.RequestsUnknown = asked, unknown
-		if beyond {
-			f.AddOutOfReach(unknown)
-		}
 	})
 	if r.cfg.Keep {
 		a.Note("the namespace is kept: servers go on, so their count of calls is not known")
@@ -455,11 +464,11 @@ func (r *run) experiments(ctx context.Context) error {
 // it takes away.
 func (r *run) experiment(ctx context.Context, e Experiment) error {
 	if r.cfg.Shared && e.Alone {
-		r.arena.leaveOut(e, "it would take from others what they use of this cluster")
+		r.env.leaveOut(e, "it would take from others what they use of this cluster")
 		return nil
 	}
 	if r.strategy.Sidecar != "" {
-		done, err := r.mesh.use(ctx, e.Alone)
+		done, err := r.shared.mesh.use(ctx, e.Alone)
 		if err != nil {
 			return err
 		}
@@ -470,16 +479,16 @@ func (r *run) experiment(ctx context.Context, e Experiment) error {
 			return err
 		}
 	}
-	return r.arena.measure(ctx, e)
+	return r.env.measure(ctx, e)
 }
 
 // deploy brings the overlay onto the cluster and marks its namespace.
 func (r *run) deploy(ctx context.Context, client *kube.Client, id string) error {
 	if r.cfg.Deployer == nil {
-		r.arena.Note("apply overlay %s to namespace %s", r.strategy.Name, r.namespace)
+		r.env.Note("apply overlay %s to namespace %s", r.strategy.Name, r.namespace)
 		return client.Apply(ctx, marked(r.objects, id)...)
 	}
-	r.arena.Note("let Argo CD sync overlay %s to namespace %s", r.strategy.Name, r.namespace)
+	r.env.Note("let Argo CD sync overlay %s to namespace %s", r.strategy.Name, r.namespace)
 	limited, cancel := context.WithTimeoutCause(ctx, deployTimeout, fmt.Errorf("not in %s", deployTimeout))
 	defer cancel()
 	if err := r.cfg.Deployer.Deploy(limited, r.strategy.Name); err != nil {
@@ -496,7 +505,7 @@ func (r *run) prepare(ctx context.Context, client *kube.Client) (err error) {
 	if r.strategy.Sidecar == "" {
 		return nil
 	}
-	r.installed, err = r.mesh.join(ctx, client, r.arena.Note)
+	r.installed, err = r.shared.mesh.join(ctx, client, r.env.Note)
 	return err
 }
 
@@ -504,12 +513,12 @@ func (r *run) cleanUp(ctx context.Context, client *kube.Client) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
 	if r.strategy.Sidecar != "" {
-		defer r.mesh.leave(ctx, client, r.arena.Note)
+		defer r.shared.mesh.leave(ctx, client, r.env.Note)
 	}
-	r.arena.Note("wait until namespace %s is deleted", r.namespace)
+	r.env.Note("wait until namespace %s is deleted", r.namespace)
 	// A run that failed early has a deployer that would bring the namespace back.
 	if err := errors.Join(r.cfg.release(ctx, r.strategy), deleteNamespace(ctx, client.Typed, r.namespace)); err != nil {
-		r.arena.Note("%v", err)
+		r.env.Note("%v", err)
 	}
 }
 
@@ -523,50 +532,60 @@ func (r *run) clear(ctx context.Context, client *kube.Client) error {
 	return deleteNamespace(ctx, client.Typed, r.namespace)
 }
 
-// result judges, when everything has ended and nothing changes the facts.
-func (r *run) result() (report.Strategy, []report.Claim, []report.Experiment) {
-	s := report.Strategy{Name: r.strategy.Name, Balancer: r.strategy.Balancer, Status: report.Ran}
+// outcome judges, when everything has ended and nothing changes the facts.
+func (r *run) outcome() outcome {
+	o := outcome{strategy: r.strategy, reason: r.reason()}
+	o.row = report.Strategy{Name: r.strategy.Name, Balancer: r.strategy.Balancer, Status: report.Ran}
 	facts := observe.NewFacts(observe.Subject{Strategy: r.strategy.Name, Namespace: r.namespace, DNS: r.cfg.DNS})
-	reason := r.strategy.NotRun
-	switch {
-	case reason != "":
-	case r.arena == nil:
-		reason = "the run ended before it"
-	case r.err != nil:
-		reason = brief(r.err)
-		s.Journal = r.arena.own
+	if r.env != nil {
+		o.row.Journal = r.env.own
 	}
-	var experiments []report.Experiment
-	if reason == "" {
-		facts = r.arena.facts
-		r.arena.finish(r.cfg.Suite.Experiments)
-		if err := r.cfg.Suite.Summarize(facts, changeOf(r.strategy, r.arena.Clients, r.l4, r.objects), &s); err != nil {
-			reason = err.Error()
+	if o.reason == (observe.Reason{}) {
+		facts = r.env.facts
+		r.env.finish(r.cfg.Suite.Experiments)
+		if err := r.cfg.Suite.Summarize(facts, changeOf(r.strategy, r.env.Clients, r.l4, r.objects), &o.row); err != nil {
+			o.reason.Text = err.Error()
 		}
-		s.Journal = r.arena.own
 	}
+	facts.Differs, facts.Preflight = r.differs, r.checked
+	if r.unchecked != nil {
+		facts.PreflightUnknown = reasonOf(r.unchecked)
+	}
+	o.row.Note = strings.Join(r.notes(), "; ")
+	if o.reason != (observe.Reason{}) {
+		o.row.Status, o.row.Reason = report.NotRun, o.reason.Text
+	}
+	if r.env != nil {
+		for _, e := range r.env.experiments {
+			o.experiments = append(o.experiments, *e)
+		}
+	}
+	for _, c := range r.strategy.Claims {
+		o.claims = append(o.claims, c.Judge(facts, o.reason))
+	}
+	return o
+}
+
+// reason says why the strategy did not run.
+func (r *run) reason() observe.Reason {
+	switch {
+	case r.err != nil:
+		return reasonOf(r.err)
+	case r.strategy.NotRun != "":
+		return observe.Reason{Kind: observe.Lacking, Text: r.strategy.NotRun}
+	case r.env == nil:
+		return observe.Reason{Text: "the run ended before it"}
+	}
+	return observe.Reason{}
+}
+
+// notes say what is beside the overlay's own.
+func (r *run) notes() []string {
 	follows := ""
 	if r.strategy.Follows != "" {
 		follows = "it follows " + r.strategy.Follows
 	}
-	s.Note, facts.Differs = strings.Join(nonEmpty(slices.Concat([]string{follows}, r.cfg.Origins[r.strategy.Name], []string{r.installed})...), "; "), r.differs
-	facts.Preflight = r.checked
-	if r.unchecked != nil {
-		facts.PreflightUnknown = brief(r.unchecked)
-	}
-	if reason != "" {
-		s.Status, s.Reason = report.NotRun, reason
-	}
-	if r.arena != nil {
-		for _, e := range r.arena.experiments {
-			experiments = append(experiments, *e)
-		}
-	}
-	var claims []report.Claim
-	for _, c := range r.strategy.Claims {
-		claims = append(claims, c.Judge(facts, reason))
-	}
-	return s, claims, experiments
+	return nonEmpty(slices.Concat([]string{follows}, r.cfg.Origins[r.strategy.Name], []string{r.installed})...)
 }
 
 func nonEmpty(texts ...string) []string {

@@ -76,11 +76,11 @@ func moves(f *observe.Facts, from, to time.Time, clients []string) (opened, move
 func spreadInTime(f *observe.Facts) runner.Verdict {
 	steady, why := f.Phase(Steady)
 	if steady == nil {
-		return runner.NotRun("%s", why)
+		return runner.NotRunFor(why)
 	}
 	out, why := f.Phase(ScaleOut)
 	if out == nil {
-		return runner.NotRun("%s", why)
+		return runner.NotRunFor(why)
 	}
 	if len(steady.Servers) < 2 || len(steady.Clients) == 0 {
 		return runner.NotRun("%d clients called %d servers: there was no other to go to", len(steady.Clients), len(steady.Servers))
@@ -106,7 +106,7 @@ func leastMoves(opened int64, n int) int64 {
 func agedSeesScaleOut(f *observe.Facts) runner.Verdict {
 	out, why := f.Phase(ScaleOut)
 	if out == nil {
-		return runner.NotRun("%s", why)
+		return runner.NotRunFor(why)
 	}
 	pairs := f.FirstCalls(out)
 	if len(pairs) == 0 || f.ConnectionAge == 0 {

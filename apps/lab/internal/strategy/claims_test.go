@@ -68,7 +68,7 @@ func TestClaims(t *testing.T) {
 			f.Clients["c2"].Windows = nil
 		}},
 		{name: "2_not_measured", claim: 2, scene: pinned, want: report.NotRun, change: func(f *observe.Facts) {
-			f.Phases[strategy.Steady].NotMeasured = "no steady state"
+			f.Phases[strategy.Steady].NotMeasured = observe.Reason{Text: "no steady state"}
 		}},
 		{name: "2_single_server", claim: 2, scene: pinned, want: report.NotRun, change: func(f *observe.Facts) {
 			f.Phases[strategy.Steady].Servers = []string{"s1"}
@@ -136,7 +136,7 @@ func TestClaims(t *testing.T) {
 			f.Clients["c3"].First["s5"] = at(outEnd - 1)
 		}},
 		{name: "6_not_measured", claim: 6, scene: trailing, want: report.NotRun, change: func(f *observe.Facts) {
-			f.Phases[strategy.ScaleOut].NotMeasured = "2 of 6 are ready"
+			f.Phases[strategy.ScaleOut].NotMeasured = observe.Reason{Text: "2 of 6 are ready"}
 		}},
 
 		{name: "7_relearned", claim: 7, scene: trailing, want: report.Proven},
@@ -178,7 +178,7 @@ func TestClaims(t *testing.T) {
 		{name: "8_forbidden", claim: 8, scene: watching, want: report.Refuted, change: func(f *observe.Facts) { f.Requests[0].Code = 403 }},
 		{name: "8_asks_nothing", claim: 8, scene: watching, want: report.Refuted, change: func(f *observe.Facts) { f.Requests = f.Requests[:4] }},
 		{name: "8_no_audit_log", claim: 8, scene: watching, want: report.NotRun, change: func(f *observe.Facts) {
-			f.RequestsUnknown = "the audit log of this cluster is out of reach"
+			f.RequestsUnknown = observe.Reason{Kind: observe.OutOfReach, Text: "the audit log of this cluster is out of reach"}
 		}},
 
 		{name: "9_called", claim: 9, scene: watching, want: report.Proven},
@@ -354,7 +354,7 @@ func TestClaims(t *testing.T) {
 		{name: "37_a_proxy", claim: 37, scene: proxyless, want: report.Refuted, change: func(f *observe.Facts) {
 			f.Processes["c2"] = append(f.Processes["c2"], "envoy")
 		}},
-		{name: "37_out_of_reach", claim: 37, scene: proxyless, want: report.NotRun, change: func(f *observe.Facts) { f.ProcessesUnknown = "no cgroups" }},
+		{name: "37_out_of_reach", claim: 37, scene: proxyless, want: report.NotRun, change: func(f *observe.Facts) { f.ProcessesUnknown = observe.Reason{Text: "no cgroups"} }},
 		{name: "37_not_listed", claim: 37, scene: proxyless, want: report.NotRun, change: func(f *observe.Facts) { f.Processes = nil }},
 
 		{name: "38_moves", claim: 38, scene: aged, want: report.Proven},
@@ -415,7 +415,7 @@ func TestClaims(t *testing.T) {
 		{name: "40_one_is_missed", claim: 40, scene: agedNames, want: report.Refuted, change: func(f *observe.Facts) { delete(f.Clients["c1"].First, "s5") }},
 
 		{name: "16_not_measured", claim: 16, scene: sidecars, want: report.NotRun, change: func(f *observe.Facts) {
-			f.Phases[strategy.ControlPlaneAway].NotMeasured = "1 pods of istiod were there meanwhile"
+			f.Phases[strategy.ControlPlaneAway].NotMeasured = observe.Reason{Text: "1 pods of istiod were there meanwhile"}
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -427,17 +427,17 @@ func TestClaims(t *testing.T) {
 			if got.Status != test.want {
 				t.Errorf("claim %d is %s (%s%s), want %s", test.claim, got.Status, got.Measured, got.Reason, test.want)
 			}
-			if (got.Status == report.NotRun) != (got.Reason != "") || (got.Status == report.NotRun) == (got.Measured != "") {
+			if (got.Status == report.NotRun) != (got.Reason.Text != "") || (got.Status == report.NotRun) == (got.Measured != "") {
 				t.Errorf("claim %d is %s with reason %q and measurement %q, want the one that fits", test.claim, got.Status, got.Reason, got.Measured)
 			}
-			t.Log(got.Measured + got.Reason)
+			t.Log(got.Measured + got.Reason.Text)
 		})
 	}
 }
 
 // A claim that is not run for a reason keeps its text and limit.
 func TestJudgeWithReason(t *testing.T) {
-	got := claim(t, 4).Judge(trailing(), "Istio is not installed")
+	got := claim(t, 4).Judge(trailing(), observe.Reason{Text: "Istio is not installed"})
 	if got.Status != report.NotRun || got.Reason != "Istio is not installed" || got.Limit != "within 10 s (TTL and cache)" {
 		t.Errorf("judged %+v, want not run with its reason and limit", got)
 	}
@@ -445,7 +445,7 @@ func TestJudgeWithReason(t *testing.T) {
 
 // A claim about the files alone needs no cluster.
 func TestJudgeStaticWithReason(t *testing.T) {
-	if got := claim(t, 13).Judge(sidecars(), "Istio is not installed"); got.Status != report.Proven {
+	if got := claim(t, 13).Judge(sidecars(), observe.Reason{Text: "Istio is not installed"}); got.Status != report.Proven {
 		t.Errorf("judged %+v, want proven", got)
 	}
 }

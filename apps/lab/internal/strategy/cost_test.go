@@ -109,7 +109,7 @@ func TestCost(t *testing.T) {
 			}
 		}, want: func(c *report.Cost) { c.OtherNode = new(0.) }},
 		{name: "nodes_not_known", change: func(f *observe.Facts) { clear(f.Nodes) }, want: func(c *report.Cost) { c.OtherNode = nil }},
-		{name: "steady_not_measured", change: func(f *observe.Facts) { f.Phases[strategy.Steady].NotMeasured = "no room" }, want: func(c *report.Cost) { c.OtherNode = nil }},
+		{name: "steady_not_measured", change: func(f *observe.Facts) { f.Phases[strategy.Steady].NotMeasured = observe.Reason{Text: "no room"} }, want: func(c *report.Cost) { c.OtherNode = nil }},
 		{name: "new_pods_never_called", change: func(f *observe.Facts) {
 			for _, c := range f.Clients {
 				for _, s := range added {
@@ -127,7 +127,7 @@ func TestCost(t *testing.T) {
 		}},
 		{name: "experiments_not_measured", change: func(f *observe.Facts) {
 			delete(f.Phases, strategy.RollingRestart)
-			f.Phases[strategy.Kill].NotMeasured = "no cgroups"
+			f.Phases[strategy.Kill].NotMeasured = observe.Reason{Text: "no cgroups"}
 		}, want: func(c *report.Cost) {
 			delete(c.Failed, strategy.RollingRestart)
 			delete(c.Failed, strategy.Kill)

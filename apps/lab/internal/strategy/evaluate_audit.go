@@ -15,12 +15,12 @@ const endpointSlices = "endpointslices.discovery.k8s.io"
 // right only where a watch follows at once: that is how a broken watch is
 // resumed, while a poll is list after list.
 func listsThenWatches(f *observe.Facts) runner.Verdict {
-	if f.RequestsUnknown != "" {
-		return runner.NotRun("%s", f.RequestsUnknown)
+	if f.RequestsUnknown != (observe.Reason{}) {
+		return runner.NotRunFor(f.RequestsUnknown)
 	}
 	steady, why := f.Phase(Steady)
 	if steady == nil {
-		return runner.NotRun("%s", why)
+		return runner.NotRunFor(why)
 	}
 	byPod := map[string][]observe.Request{}
 	for _, r := range f.Requests {

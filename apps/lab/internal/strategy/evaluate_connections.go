@@ -16,7 +16,7 @@ import (
 func freshConnectionsSpread(f *observe.Facts) runner.Verdict {
 	if f.Fresh == nil {
 		_, why := f.Phase(FreshConnections)
-		return runner.NotRun("%s", cmp.Or(why, "no fresh connection was opened"))
+		return runner.NotRunFor(cmp.Or(why, observe.Reason{Text: "no fresh connection was opened"}))
 	}
 	counts := distribution.Counts(f.Fresh.Summary.Servers).With(f.Fresh.Servers...)
 	test := distribution.TestUniform(counts)
@@ -35,7 +35,7 @@ func freshConnectionsSpread(f *observe.Facts) runner.Verdict {
 func oneServer(f *observe.Facts) runner.Verdict {
 	steady, why := f.Phase(Steady)
 	if steady == nil {
-		return runner.NotRun("%s", why)
+		return runner.NotRunFor(why)
 	}
 	end := steady.End
 	if out, _ := f.Phase(ScaleOut); out != nil {
@@ -60,7 +60,7 @@ func oneServer(f *observe.Facts) runner.Verdict {
 func unmoved(f *observe.Facts) runner.Verdict {
 	out, why := f.Phase(ScaleOut)
 	if out == nil {
-		return runner.NotRun("%s", why)
+		return runner.NotRunFor(why)
 	}
 	if len(out.Added) == 0 || len(out.Clients) == 0 {
 		return runner.NotRun("%d servers were added beside %d clients", len(out.Added), len(out.Clients))

@@ -19,7 +19,7 @@ const settle = 2 * time.Second
 func recordsFollow(f *observe.Facts) runner.Verdict {
 	out, why := f.Phase(ScaleOut)
 	if out == nil {
-		return runner.NotRun("%s", why)
+		return runner.NotRunFor(why)
 	}
 	limit := f.DNS.Trail()
 	for _, l := range f.Lookups {
@@ -43,7 +43,7 @@ func recordsFollow(f *observe.Facts) runner.Verdict {
 func even(f *observe.Facts) runner.Verdict {
 	steady, why := f.Phase(Steady)
 	if steady == nil {
-		return runner.NotRun("%s", why)
+		return runner.NotRunFor(why)
 	}
 	if len(steady.Servers) < 2 {
 		return runner.NotRun("only %d server was ready: nothing to spread over", len(steady.Servers))
@@ -109,7 +109,7 @@ func endpointsMoved(f *observe.Facts, from, to time.Time) bool {
 func missed(f *observe.Facts) runner.Verdict {
 	out, why := f.Phase(ScaleOut)
 	if out == nil {
-		return runner.NotRun("%s", why)
+		return runner.NotRunFor(why)
 	}
 	pairs := f.FirstCalls(out)
 	if len(pairs) == 0 {
@@ -129,11 +129,11 @@ func missed(f *observe.Facts) runner.Verdict {
 func relearned(f *observe.Facts) runner.Verdict {
 	left, why := f.Phase(ServerLeaves)
 	if left == nil {
-		return runner.NotRun("%s", why)
+		return runner.NotRunFor(why)
 	}
 	out, why := f.Phase(ScaleOut)
 	if out == nil {
-		return runner.NotRun("%s", why)
+		return runner.NotRunFor(why)
 	}
 	if len(out.Added) == 0 || len(left.Clients) == 0 {
 		return runner.NotRun("%d servers were added beside %d clients", len(out.Added), len(left.Clients))
@@ -163,7 +163,7 @@ func calledWithin(limit func(observe.DNS) time.Duration) func(*observe.Facts) ru
 	return func(f *observe.Facts) runner.Verdict {
 		out, why := f.Phase(ScaleOut)
 		if out == nil {
-			return runner.NotRun("%s", why)
+			return runner.NotRunFor(why)
 		}
 		pairs := f.FirstCalls(out)
 		if len(pairs) == 0 {

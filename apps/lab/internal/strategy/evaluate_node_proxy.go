@@ -48,7 +48,7 @@ func everyNodeAnswers(f *observe.Facts) runner.Verdict {
 		}
 	}
 	if p, why := f.Phase(ThroughNodes); p == nil {
-		return runner.NotRun("%s", why)
+		return runner.NotRunFor(why)
 	}
 	if len(nodes) == 0 {
 		return runner.NotRun("no node was called")
@@ -65,7 +65,7 @@ func throughOwnNode(f *observe.Facts) runner.Verdict {
 		}
 	}
 	if p, why := f.Phase(ThroughNodes); p == nil {
-		return runner.NotRun("%s", why)
+		return runner.NotRunFor(why)
 	}
 	if len(f.NodeProxies) < 2 {
 		return runner.NotRun("clients called on %d nodes: there was no other to pass through", len(f.NodeProxies))

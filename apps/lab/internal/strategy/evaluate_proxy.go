@@ -16,7 +16,7 @@ import (
 func fair(f *observe.Facts) runner.Verdict {
 	steady, why := f.Phase(Steady)
 	if steady == nil {
-		return runner.NotRun("%s", why)
+		return runner.NotRunFor(why)
 	}
 	if len(steady.Servers) < 2 || len(steady.Clients) == 0 {
 		return runner.NotRun("%d clients called %d servers: nothing to spread", len(steady.Clients), len(steady.Servers))
@@ -56,7 +56,7 @@ func undisturbed(experiment string) func(*observe.Facts) runner.Verdict {
 	return func(f *observe.Facts) runner.Verdict {
 		p, why := f.Phase(experiment)
 		if p == nil {
-			return runner.NotRun("%s", why)
+			return runner.NotRunFor(why)
 		}
 		late, failed, total := int64(0), int64(0), int64(0)
 		for _, name := range p.Clients {
@@ -78,7 +78,7 @@ func undisturbed(experiment string) func(*observe.Facts) runner.Verdict {
 // notRolledOut wants the old proxies to stay while the new one fails.
 func notRolledOut(f *observe.Facts) runner.Verdict {
 	if p, why := f.Phase(BrokenConfiguration); p == nil {
-		return runner.NotRun("%s", why)
+		return runner.NotRunFor(why)
 	}
 	r := f.Rollout
 	if r == nil || len(r.Before) == 0 {
@@ -93,8 +93,8 @@ func notRolledOut(f *observe.Facts) runner.Verdict {
 // noProxyProcess wants the clients' pods to run the client and the agent that
 // fetches its configuration, and nothing that passes calls on.
 func noProxyProcess(f *observe.Facts) runner.Verdict {
-	if f.ProcessesUnknown != "" {
-		return runner.NotRun("%s", f.ProcessesUnknown)
+	if f.ProcessesUnknown != (observe.Reason{}) {
+		return runner.NotRunFor(f.ProcessesUnknown)
 	}
 	if len(f.Processes) == 0 {
 		return runner.NotRun("the processes of the pods were not listed")

@@ -65,7 +65,7 @@ func balancedBySidecar(f *observe.Facts) runner.Verdict {
 	p, why := f.Phase(ThroughSidecar)
 	switch {
 	case p == nil:
-		return runner.NotRun("%s", why)
+		return runner.NotRunFor(why)
 	case len(p.Servers) < 2:
 		return runner.NotRun("only %d server was ready: nothing to spread over", len(p.Servers))
 	case len(f.Sidecars) == 0 || f.Bare == nil:
@@ -95,7 +95,7 @@ func balancedBySidecar(f *observe.Facts) runner.Verdict {
 func balancedWithoutControlPlane(f *observe.Facts) runner.Verdict {
 	p, why := f.Phase(ControlPlaneAway)
 	if p == nil {
-		return runner.NotRun("%s", why)
+		return runner.NotRunFor(why)
 	}
 	if len(p.Servers) < 2 || len(p.Clients) == 0 {
 		return runner.NotRun("%d clients called %d servers", len(p.Clients), len(p.Servers))

@@ -21,7 +21,7 @@ func TestNodesReached(t *testing.T) {
 	refused := calllog.Summary{Failures: map[string]int64{"Unavailable": 5}}
 	const failure = "Unavailable: connection refused"
 	notSteady := func(f *observe.Facts, nodes ...observe.Reach) {
-		f.Phases[strategy.ThroughNodes] = &observe.Phase{NotMeasured: "no steady state"}
+		f.Phases[strategy.ThroughNodes] = &observe.Phase{NotMeasured: observe.Reason{Text: "no steady state"}}
 		f.Reached, f.NodeProxies = nodes, nil
 	}
 	for _, test := range []struct {
@@ -86,7 +86,7 @@ func TestNodesReached(t *testing.T) {
 			}{10: {test.want10, test.text10}, 11: {test.want11, test.text11}} {
 				f := nodeProxies()
 				test.change(f)
-				if got := claim(t, id).Judge(f, ""); got.Status != want.status || !strings.Contains(got.Measured+got.Reason, want.text) {
+				if got := claim(t, id).Judge(f, observe.Reason{}); got.Status != want.status || !strings.Contains(got.Measured+got.Reason, want.text) {
 					t.Errorf("claim %d is %s: %s%s, want %s with %q", id, got.Status, got.Measured, got.Reason, want.status, want.text)
 				}
 			}

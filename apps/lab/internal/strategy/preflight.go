@@ -140,7 +140,7 @@ func takenPorts(ctx context.Context, client *kube.Client, ports []int32, namespa
 func inPlace(f *observe.Facts) runner.Verdict {
 	p := f.Preflight
 	if p == nil {
-		return runner.NotRun("%s", cmp.Or(f.PreflightUnknown, "it was not checked"))
+		return runner.NotRunFor(cmp.Or(f.PreflightUnknown, observe.Reason{Text: "it was not checked"}))
 	}
 	if len(p.Problems) > 0 {
 		return runner.Decided(false, "%s", strings.Join(p.Problems, "; "))

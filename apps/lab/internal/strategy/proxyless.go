@@ -20,8 +20,7 @@ func listProcesses(ctx context.Context, a *runner.Environment, _ *observe.Phase)
 	used, err := a.Usage(ctx)
 	if errors.Is(err, errors.ErrUnsupported) {
 		a.Record.Update(func(f *observe.Facts) {
-			f.ProcessesUnknown = "the processes of this cluster's pods are out of reach"
-			f.AddOutOfReach(f.ProcessesUnknown)
+			f.ProcessesUnknown = observe.Reason{Kind: observe.OutOfReach, Text: "the processes of this cluster's pods are out of reach"}
 		})
 		return nil
 	}

@@ -19,11 +19,11 @@ func TestJudgeOutOfReach(t *testing.T) {
 		facts observe.Facts
 		want  bool
 	}{
-		{name: "no_audit_log_ever", facts: observe.Facts{RequestsUnknown: "the log is out of reach", OutOfReach: []string{"the log is out of reach"}}, want: true},
-		{name: "broken_audit_log", facts: observe.Facts{RequestsUnknown: "reading it: EOF", OutOfReach: []string{"the processes are out of reach"}}},
+		{name: "no_audit_log_ever", facts: observe.Facts{RequestsUnknown: observe.Reason{Kind: observe.OutOfReach, Text: "the log is out of reach"}}, want: true},
+		{name: "broken_audit_log", facts: observe.Facts{RequestsUnknown: observe.Reason{Text: "reading it: EOF"}, ProcessesUnknown: observe.Reason{Kind: observe.OutOfReach, Text: "no cgroups"}}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if got := claim.Judge(&test.facts, ""); got.OutOfReach != test.want || got.Status != report.NotRun {
+			if got := claim.Judge(&test.facts, observe.Reason{}); got.OutOfReach != test.want || got.Status != report.NotRun {
 				t.Errorf("claim %+v, want not run and out of reach %v", got, test.want)
 			}
 		})

@@ -65,10 +65,10 @@ func takeTurns(ctx context.Context, a *runner.Environment, p *observe.Phase) (er
 		return err
 	}
 	for range turnRounds {
-		if err := a.Meet(ctx); err != nil {
+		if err := a.Meet(ctx, Turns); err != nil {
 			return err
 		}
-		if err := a.Quiet.Alone(ctx, func() error {
+		if err := a.Alone(ctx, func() error {
 			if err := set(ctx, turnRate); err != nil {
 				return err
 			}
@@ -87,7 +87,7 @@ func takeTurns(ctx context.Context, a *runner.Environment, p *observe.Phase) (er
 			return err
 		}
 	}
-	return a.Meet(ctx)
+	return a.Meet(ctx, Turns)
 }
 
 // pauseClients lets no client call. Resume lets those call again, as before, that

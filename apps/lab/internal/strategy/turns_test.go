@@ -139,7 +139,7 @@ func TestListProcesses(t *testing.T) {
 			if err := strategy.ListProcesses(t.Context(), a, &observe.Phase{}); !errors.Is(err, test.wantErr) {
 				t.Fatalf("error %v, want %v", err, test.wantErr)
 			}
-			if diff := cmp.Diff(test.want, f.Processes); diff != "" || f.ProcessesUnknown != test.unknown {
+			if diff := cmp.Diff(test.want, f.Processes); diff != "" || f.ProcessesUnknown.Text != test.unknown {
 				t.Errorf("unknown %q, want %q; processes (-want +got):\n%s", f.ProcessesUnknown, test.unknown, diff)
 			}
 		})

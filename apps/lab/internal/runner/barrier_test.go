@@ -17,21 +17,21 @@ import (
 
 // Strategies that meet go on together, again and again; one that leaves, having
 // failed or ended, is not waited for.
-func TestQuiet(t *testing.T) {
+func TestBarrier(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var q runner.Quiet
+		q := runner.NewTogether()
 		var passed atomic.Int32
 		start := time.Now()
 		for i := range 3 {
-			leave := q.Join()
+			member := q.Join()
 			go func() {
-				defer leave()
+				defer member.Drop()
 				for range 2 {
 					<-time.After(time.Duration(i+1) * time.Second)
 					if i == 1 && passed.Load() > 0 {
 						return // fails after the first meeting
 					}
-					if err := q.Wait(t.Context()); err != nil {
+					if err := member.Meet(t.Context()); err != nil {
 						t.Error(err)
 					}
 					passed.Add(1)
@@ -57,7 +57,7 @@ func TestQuiet(t *testing.T) {
 
 // Strategies meet in the same experiment though one of them fails in the one
 // before, wherever it does: it neither goes ahead of the others nor holds them up.
-func TestQuietFailing(t *testing.T) {
+func TestBarrierFailing(t *testing.T) {
 	const working = 10 * time.Second
 	broken := errors.New("broken")
 	for _, test := range []struct {
@@ -71,13 +71,13 @@ func TestQuietFailing(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var q runner.Quiet
+				q := runner.NewTogether()
 				start := time.Now()
 				var observed [2][]time.Duration
-				leave := []func(){q.Join(), q.Join()}
-				for i := range leave {
+				members := []runner.Member{q.Join(), q.Join()}
+				for i := range members {
 					go func() {
-						defer leave[i]()
+						defer members[i].Drop()
 						a := runner.NewEnvironment(runner.Strategy{Name: "l4"}, nil, &kube.Client{}, observe.NewFacts(observe.Subject{Strategy: "l4"}))
 						for round := range 2 {
 							calls := 0
@@ -88,7 +88,7 @@ func TestQuietFailing(t *testing.T) {
 								}
 								return nil
 							}
-							if err := runner.Rest(t.Context(), a, &q, step, func() error {
+							if err := members[i].Rest(t.Context(), a, round, step, func() error {
 								observed[i] = append(observed[i], time.Since(start))
 								<-time.After(working)
 								return step()
@@ -112,8 +112,8 @@ func TestQuietFailing(t *testing.T) {
 
 // What members do alone they do one after the other, whatever the others' come
 // to: a counter without a lock of its own, which the race detector watches.
-func TestQuietAlone(t *testing.T) {
-	var q runner.Quiet
+func TestAlone(t *testing.T) {
+	q := runner.NewTogether()
 	failed := errors.New("failed")
 	count, inside := 0, 0
 	var all sync.WaitGroup
@@ -143,8 +143,8 @@ func TestQuietAlone(t *testing.T) {
 }
 
 // Whose turn comes after the end of the run does nothing any more.
-func TestQuietAloneEnds(t *testing.T) {
-	var q runner.Quiet
+func TestAloneEnds(t *testing.T) {
+	q := runner.NewTogether()
 	interrupted := errors.New("interrupted")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	begun, done := make(chan struct{}), make(chan error)
@@ -172,9 +172,9 @@ func TestQuietAloneEnds(t *testing.T) {
 
 // Few start pods at the same time, the next as soon as one is done, and being
 // done twice counts once. The end of the run ends the waiting.
-func TestQuietStartPods(t *testing.T) {
+func TestStartPods(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var q runner.Quiet
+		q := runner.NewTogether()
 		var now, most, done atomic.Int32
 		for range 2*runner.FewAtOnce + 1 {
 			go func() {
@@ -219,15 +219,16 @@ func TestQuietStartPods(t *testing.T) {
 }
 
 // The end of the run ends the waiting.
-func TestQuietEnds(t *testing.T) {
+func TestBarrierEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var q runner.Quiet
-		defer q.Join()()
-		defer q.Join()()
+		q := runner.NewTogether()
+		member := q.Join()
+		defer member.Drop()
+		defer q.Join().Drop()
 		interrupted := errors.New("interrupted")
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(time.Second, func() { cancel(interrupted) })
-		if err := q.Wait(ctx); !errors.Is(err, interrupted) {
+		if err := member.Meet(ctx); !errors.Is(err, interrupted) {
 			t.Errorf("waiting gives %v, want %v", err, interrupted)
 		}
 	})

@@ -1,0 +1,93 @@
+package runner
+
+import (
+	"context"
+	"sync"
+
+	"golang.org/x/sync/semaphore"
+)
+
+// fewAtOnce is how many strategies start pods at the same time: more would
+// measure the machine.
+const fewAtOnce = 2
+
+// shared is what strategies that run side by side have in common.
+type shared struct {
+	mesh     *mesh
+	barriers map[string]*barrier // by the experiments that are made at rest; never changed
+	turn     sync.Mutex          // held by the one strategy that does something alone
+	starting *semaphore.Weighted // held by those that start pods
+}
+
+func newShared(m *mesh, experiments []Experiment) *shared {
+	s := &shared{mesh: m, barriers: map[string]*barrier{}, starting: semaphore.NewWeighted(fewAtOnce)}
+	for _, e := range experiments {
+		if e.AtRest {
+			s.barriers[e.Name] = &barrier{}
+		}
+	}
+	return s
+}
+
+// membership is one strategy's part in the barriers of the experiments that it
+// has not ended yet.
+type membership map[string]*barrier
+
+// join makes a strategy a member of the barriers of all experiments that it makes
+// at rest.
+func (s *shared) join(experiments []Experiment, strategy Strategy, purpose Purpose) membership {
+	joined := membership{}
+	for _, e := range experiments {
+		if b := s.barriers[e.Name]; b != nil && e.appliesTo(strategy.kind(), purpose) {
+			b.join()
+			joined[e.Name] = b
+		}
+	}
+	return joined
+}
+
+// meet waits until all strategies that make the experiment have come as far.
+func (m membership) meet(ctx context.Context, experiment string) error {
+	if b := m[experiment]; b != nil {
+		return b.meet(ctx)
+	}
+	return nil
+}
+
+// leave ends an experiment for one strategy, however it went, and waits until it
+// has ended for the others.
+func (m membership) leave(ctx context.Context, experiment string) error {
+	b := m[experiment]
+	if b == nil {
+		return nil
+	}
+	delete(m, experiment)
+	return b.leave(ctx)
+}
+
+// drop lets the others go on without this strategy.
+func (m membership) drop() {
+	for name, b := range m {
+		delete(m, name)
+		b.drop()
+	}
+}
+
+// alone runs do while no other strategy does something alone.
+func (s *shared) alone(ctx context.Context, do func() error) error {
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return do()
+}
+
+// startPods waits until few enough strategies start pods, and counts as one of
+// them until done is called.
+func (s *shared) startPods(ctx context.Context) (done func(), err error) {
+	if err := s.starting.Acquire(ctx, 1); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	return sync.OnceFunc(func() { s.starting.Release(1) }), nil
+}
