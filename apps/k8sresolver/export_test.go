@@ -28,14 +28,14 @@ func Join(received []*discoveryv1.EndpointSlice, portName string, portNumber uin
 
 // JoinHere is Join in a node and a zone.
 func JoinHere(received []*discoveryv1.EndpointSlice, portName string, portNumber uint16, node, zone string) (resolver.State, error) {
-	all := make([]*slice, 0, len(received))
+	all := make([]*endpointSlice, 0, len(received))
 	for i, es := range received {
 		s := trim(es)
 		s.received = uint64(i)
 		all = append(all, s)
 	}
 	port := portRef{name: portName, number: portNumber}
-	list, t := join(all, port, locality{node: node, zone: zone})
+	list, t := join(all, port, topology{node: node, zone: zone})
 	if len(list) > 0 {
 		return state(list), nil
 	}

@@ -5,38 +5,38 @@ import (
 	"strings"
 )
 
-// locality is where this process runs; what is not known is empty.
-type locality struct {
+// topology is where a client or a pod runs; what is not known is empty.
+type topology struct {
 	node, zone string
 }
 
-// local returns the endpoints that are hinted for this node, else for this zone,
+// nearest returns the endpoints that are hinted for this node, else for this zone,
 // else all. Hints count only when every endpoint has one, since some without mean
 // that they are being added or taken away (KEP-2433, KEP-3015), and only when one
-// names this place. The list, of ready endpoints, may be changed.
-func (l locality) local(list []entry) []entry {
-	forNodes := func(at place) string { return at.forNodes }
-	forZones := func(at place) string { return at.forZones }
-	if hintedFor(list, l.node, forNodes) {
-		return slices.DeleteFunc(list, func(e entry) bool { return !names(forNodes(e.get().place.Value()), l.node) })
+// names this node or zone. The list, of ready endpoints, may be changed.
+func (t topology) nearest(list []address) []address {
+	forNodes := func(at hintedTopology) string { return at.forNodes }
+	forZones := func(at hintedTopology) string { return at.forZones }
+	if hintedFor(list, t.node, forNodes) {
+		return slices.DeleteFunc(list, func(a address) bool { return !names(forNodes(a.endpoint().topology.Value()), t.node) })
 	}
-	if hintedFor(list, l.zone, forZones) {
-		return slices.DeleteFunc(list, func(e entry) bool { return !names(forZones(e.get().place.Value()), l.zone) })
+	if hintedFor(list, t.zone, forZones) {
+		return slices.DeleteFunc(list, func(a address) bool { return !names(forZones(a.endpoint().topology.Value()), t.zone) })
 	}
 	return list
 }
 
-func hintedFor(list []entry, here string, hint func(place) string) bool {
-	if here == "" {
+func hintedFor(list []address, name string, hint func(hintedTopology) string) bool {
+	if name == "" {
 		return false
 	}
 	one := false
-	for _, e := range list {
-		to := hint(e.get().place.Value())
+	for _, a := range list {
+		to := hint(a.endpoint().topology.Value())
 		if to == "" {
 			return false
 		}
-		one = one || names(to, here)
+		one = one || names(to, name)
 	}
 	return one
 }

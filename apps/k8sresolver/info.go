@@ -27,27 +27,27 @@ type infoKey struct{}
 // InfoFrom returns what is known about the pod behind an endpoint, for use in
 // balancers. It reports false for endpoints of other resolvers.
 func InfoFrom(e resolver.Endpoint) (Info, bool) {
-	ref, ok := e.Attributes.Value(infoKey{}).(podRef)
+	ref, ok := e.Attributes.Value(infoKey{}).(endpointRef)
 	if !ok {
 		return Info{}, false
 	}
 	return ref.info(), true
 }
 
-// podRef is an endpoint's attribute. It becomes an Info when somebody asks, since few
+// endpointRef is an endpoint's attribute. It becomes an Info when somebody asks, since few
 // balancers do and there can be thousands.
-type podRef struct {
-	slice *slice
-	pod   int32 // index in the slice
+type endpointRef struct {
+	slice *endpointSlice
+	index int32 // in the slice
 }
 
-func (r podRef) info() Info { return r.slice.info(&r.slice.pods[r.pod]) }
+func (r endpointRef) info() Info { return r.slice.info(&r.slice.endpoints[r.index]) }
 
 // String is what channelz and gRPC's log show.
-func (r podRef) String() string { return r.info().String() }
+func (r endpointRef) String() string { return r.info().String() }
 
 // Equal reports whether o tells the same of a pod. gRPC compares endpoints with it.
-func (r podRef) Equal(o any) bool {
-	other, ok := o.(podRef)
+func (r endpointRef) Equal(o any) bool {
+	other, ok := o.(endpointRef)
 	return ok && r.info() == other.info()
 }

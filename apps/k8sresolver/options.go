@@ -11,7 +11,7 @@ type Option func(*config)
 type config struct {
 	namespace        string
 	defaultNamespace string
-	here             locality
+	topology         topology
 	emptyHold        time.Duration
 	logger           *slog.Logger
 }
@@ -33,14 +33,14 @@ func WithDefaultNamespace(namespace string) Option {
 // environment variable NODE_NAME, for the Downward API's spec.nodeName. Empty turns
 // node hints off.
 func WithNode(node string) Option {
-	return func(c *config) { c.here.node = node }
+	return func(c *config) { c.topology.node = node }
 }
 
 // WithZone sets the zone that endpoints are hinted for. The default is the
 // environment variable POD_ZONE, for the Downward API's
 // metadata.labels['topology.kubernetes.io/zone']. Empty turns zone hints off.
 func WithZone(zone string) Option {
-	return func(c *config) { c.here.zone = zone }
+	return func(c *config) { c.topology.zone = zone }
 }
 
 // WithEmptyHold keeps the last endpoints in use for up to d after a Service has lost

@@ -22,7 +22,7 @@ const (
 type builder struct {
 	client    *Client
 	namespace string // of targets that name none
-	here      locality
+	topology  topology
 	emptyHold time.Duration
 	log       *slog.Logger
 }
@@ -33,14 +33,14 @@ var _ resolver.AuthorityOverrider = (*builder)(nil)
 // of [NewInClusterClient] or [NewClient]; it may serve many builders, whose channels
 // share its watches.
 func NewBuilder(client *Client, opts ...Option) resolver.Builder {
-	cfg := config{here: locality{node: os.Getenv("NODE_NAME"), zone: os.Getenv("POD_ZONE")}}
+	cfg := config{topology: topology{node: os.Getenv("NODE_NAME"), zone: os.Getenv("POD_ZONE")}}
 	for _, opt := range opts {
 		opt(&cfg)
 	}
 	return &builder{
 		client:    client,
 		namespace: discoverNamespace(cfg.namespace, serviceAccountNamespace, cfg.defaultNamespace),
-		here:      cfg.here,
+		topology:  cfg.topology,
 		emptyHold: cfg.emptyHold,
 		log:       cmp.Or(cfg.logger, slog.Default()),
 	}
@@ -83,7 +83,7 @@ func (b *builder) Build(target resolver.Target, cc resolver.ClientConn, opts res
 		client:    b.client,
 		watch:     w,
 		cc:        cc,
-		key:       viewKey{port: port, here: b.here},
+		key:       viewKey{port: port, topology: b.topology},
 		emptyHold: b.emptyHold,
 		metrics:   newMetrics(opts.MetricsRecorder, target.URL.String(), w.store),
 		reader:    w.feed.subscribe(),

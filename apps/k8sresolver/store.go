@@ -16,7 +16,7 @@ import (
 // snapshot is what is known about a Service at one moment.
 type snapshot struct {
 	status
-	slices []*slice
+	slices []*endpointSlice
 }
 
 // status is how a store stands.
@@ -45,9 +45,9 @@ type store struct {
 	changed chan struct{} // holds one token when there is something new
 
 	mu       sync.Mutex
-	slices   map[string]*slice // mu; by name: a namespace has one of each
-	received uint64            // mu; arrivals so far
-	now      status            // mu
+	slices   map[string]*endpointSlice // mu; by name: a namespace has one of each
+	received uint64                    // mu; arrivals so far
+	now      status                    // mu
 }
 
 var _ cache.TransformingStore = (*store)(nil)
@@ -56,7 +56,7 @@ func newStore(onSync func()) *store {
 	return &store{
 		onSync:  onSync,
 		changed: make(chan struct{}, 1),
-		slices:  make(map[string]*slice),
+		slices:  make(map[string]*endpointSlice),
 		now:     status{since: time.Now()},
 	}
 }
@@ -103,7 +103,7 @@ func (s *store) notify() {
 }
 
 // keep stores a slice as the one received last. The caller holds mu.
-func (s *store) keep(sl *slice) {
+func (s *store) keep(sl *endpointSlice) {
 	s.received++
 	sl.received = s.received
 	s.slices[sl.name] = sl
@@ -143,7 +143,7 @@ func (s *store) Delete(obj any) error {
 // Replace is called by the Reflector with a whole list, whose order means nothing:
 // the slice that was written last counts as received last.
 func (s *store) Replace(objs []any, _ string) error {
-	list := make([]*slice, 0, len(objs))
+	list := make([]*endpointSlice, 0, len(objs))
 	for _, obj := range objs {
 		sl, err := toSlice(obj)
 		if err != nil {
@@ -151,7 +151,7 @@ func (s *store) Replace(objs []any, _ string) error {
 		}
 		list = append(list, sl)
 	}
-	slices.SortFunc(list, func(a, b *slice) int {
+	slices.SortFunc(list, func(a, b *endpointSlice) int {
 		return cmp.Or(cmp.Compare(a.version(), b.version()), cmp.Compare(a.name, b.name))
 	})
 	s.replace(list)
@@ -159,7 +159,7 @@ func (s *store) Replace(objs []any, _ string) error {
 	return nil
 }
 
-func (s *store) replace(list []*slice) {
+func (s *store) replace(list []*endpointSlice) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	clear(s.slices)
@@ -181,9 +181,9 @@ func (s *store) Transformer() cache.TransformFunc {
 
 // toSlice takes what the Reflector has: EndpointSlices of a list and of events,
 // trimmed slices of a streamed list.
-func toSlice(obj any) (*slice, error) {
+func toSlice(obj any) (*endpointSlice, error) {
 	switch o := obj.(type) {
-	case *slice:
+	case *endpointSlice:
 		return o, nil
 	case *discoveryv1.EndpointSlice:
 		return trim(o), nil
@@ -194,7 +194,7 @@ func toSlice(obj any) (*slice, error) {
 
 // version returns the resource version as a number, which orders writes to one
 // etcd; another form means no order.
-func (s *slice) version() uint64 {
+func (s *endpointSlice) version() uint64 {
 	n, err := strconv.ParseUint(s.resourceVersion, 10, 64)
 	if err != nil {
 		return 0

@@ -14,20 +14,20 @@ import (
 
 // viewKey is what makes channels to one Service see it differently.
 type viewKey struct {
-	port portRef
-	here locality
+	port     portRef
+	topology topology
 }
 
 // view is the endpoints of a Service as some of its channels see it. It is not
 // changed once it is made.
 type view struct {
-	version uint64  // of the store that it was made from
-	sum     digest  // of the entries: equal sums give gRPC equal states
-	entries []entry // sorted
-	tally   tally
+	version   uint64    // of the store that it was made from
+	sum       digest    // of the addresses: equal sums give gRPC equal states
+	addresses []address // sorted
+	tally     tally
 
 	once  sync.Once
-	whole resolver.State // made of the entries when a channel needs it
+	whole resolver.State // made of the addresses when a channel needs it
 }
 
 type digest [sha256.Size]byte
@@ -38,8 +38,8 @@ var empty = sum(nil)
 // endpoints returns how many endpoints gRPC gets.
 func (v *view) endpoints() int {
 	n := 0
-	for _, e := range v.entries {
-		n += int(bit(!e.same))
+	for _, a := range v.addresses {
+		n += int(bit(!a.same))
 	}
 	return n
 }
@@ -74,8 +74,8 @@ func (v *views) of(s snapshot, key viewKey, f *feed) *view {
 		return made
 	}
 	began := time.Now()
-	entries, t := join(s.slices, key.port, key.here)
-	made := &view{version: s.version, sum: sum(entries), entries: entries, tally: t}
+	addresses, t := join(s.slices, key.port, key.topology)
+	made := &view{version: s.version, sum: sum(addresses), addresses: addresses, tally: t}
 	if made.sum != l.sum {
 		made.convert()
 	}
@@ -85,21 +85,21 @@ func (v *views) of(s snapshot, key viewKey, f *feed) *view {
 }
 
 // sum digests all that gRPC gets. A channel keeps it in place of what it published.
-func sum(entries []entry) digest {
+func sum(addresses []address) digest {
 	hash := sha256.New()
 	var line []byte
 	text := func(s string) {
 		line = binary.AppendUvarint(line, uint64(len(s)))
 		line = append(line, s...)
 	}
-	for _, e := range entries {
-		p := e.get()
+	for _, a := range addresses {
+		p := a.endpoint()
 		addr := p.addr.As16()
 		line = append(line[:0], addr[:]...)
-		line = binary.BigEndian.AppendUint16(line, e.port)
-		line = append(line, bit(e.same)|bit(p.is(terminating))<<1|bit(p.is(packedUID))<<2)
-		at := p.place.Value()
-		for _, s := range []string{e.slice.podName(p), e.slice.rawUID(p), at.node, at.zone} {
+		line = binary.BigEndian.AppendUint16(line, a.port)
+		line = append(line, bit(a.same)|bit(p.is(terminating))<<1|bit(p.is(packedUID))<<2)
+		at := p.topology.Value()
+		for _, s := range []string{a.slice.podName(p), a.slice.rawUID(p), at.node, at.zone} {
 			text(s)
 		}
 		hash.Write(line)
@@ -116,7 +116,7 @@ func bit(b bool) byte {
 
 // convert makes the state, for whom it is news.
 func (v *view) convert() {
-	v.once.Do(func() { v.whole = state(v.entries) })
+	v.once.Do(func() { v.whole = state(v.addresses) })
 }
 
 // state returns what gRPC gets. All channels share it but for the two lists, which a
@@ -128,18 +128,18 @@ func (v *view) state() resolver.State {
 	return s
 }
 
-// state converts the entries for gRPC. What can change while the pod lives is in
+// state converts the addresses for gRPC. What can change while the pod lives is in
 // Endpoint.Attributes: in Address.Attributes it would re-dial.
-func state(entries []entry) resolver.State {
+func state(addresses []address) resolver.State {
 	s := resolver.State{
-		Endpoints: make([]resolver.Endpoint, 0, len(entries)),
+		Endpoints: make([]resolver.Endpoint, 0, len(addresses)),
 		// Balancers made with balancer/base read nothing else.
-		Addresses: make([]resolver.Address, 0, len(entries)),
+		Addresses: make([]resolver.Address, 0, len(addresses)),
 	}
-	for _, e := range entries {
-		s.Addresses = append(s.Addresses, resolver.Address{Addr: e.addrPort().String()})
+	for _, a := range addresses {
+		s.Addresses = append(s.Addresses, resolver.Address{Addr: a.addrPort().String()})
 		end := len(s.Addresses)
-		if e.same {
+		if a.same {
 			last := &s.Endpoints[len(s.Endpoints)-1]
 			last.Addresses = s.Addresses[end-1-len(last.Addresses) : end : end]
 			continue
@@ -147,7 +147,7 @@ func state(entries []entry) resolver.State {
 		s.Endpoints = append(s.Endpoints, resolver.Endpoint{
 			// A part of the one list that cannot grow into the next endpoint's.
 			Addresses:  s.Addresses[end-1 : end : end],
-			Attributes: attributes.New(infoKey{}, podRef{e.slice, e.pod}),
+			Attributes: attributes.New(infoKey{}, endpointRef{a.slice, a.index}),
 		})
 	}
 	return s

@@ -12,38 +12,38 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// slice is what is kept of an EndpointSlice, about 100 bytes an endpoint. It is not
-// changed once it is stored, so that it can be read without a lock.
-type slice struct {
+// endpointSlice is what is kept of an EndpointSlice, about 100 bytes an endpoint. It
+// does not change after it is stored, so that it can be read without a lock.
+type endpointSlice struct {
 	name            string
 	resourceVersion string
 	// received orders the slices of a snapshot by their arrival; written by the
 	// store before it keeps the slice.
-	received uint64
-	ports    []slicePort
-	pods     []slicePod
-	text     string // names and uids of all pods, one after the other
-	fqdn     int    // endpoints left out because they have a name instead of an address
+	received  uint64
+	ports     []endpointPort
+	endpoints []endpoint
+	text      string // names and uids of all pods, one after the other
+	fqdn      int    // endpoints left out because they have a name instead of an address
 }
 
-type slicePort struct {
+type endpointPort struct {
 	name, appProtocol string
 	number            uint16
 }
 
-func (p slicePort) String() string {
+func (p endpointPort) String() string {
 	return fmt.Sprintf("%q %d", p.name, p.number)
 }
 
-// slicePod is one endpoint. There can be many thousands, so it is small: the strings
-// are shared or packed into the slice's text.
-type slicePod struct {
-	addr   netip.Addr
-	place  unique.Handle[place]
-	text   uint32 // where the name begins in the slice's text; the uid follows it
-	name   uint8  // length in bytes
-	uid    uint8  // length in bytes
-	traits traits
+// endpoint is one endpoint of a slice. There can be many thousands, so it is small:
+// its strings are shared, or packed into the slice's text.
+type endpoint struct {
+	addr     netip.Addr
+	topology unique.Handle[hintedTopology]
+	text     uint32 // where the name begins in the slice's text; the uid follows it
+	name     uint8  // length in bytes
+	uid      uint8  // length in bytes
+	traits   traits
 }
 
 // traits has the conditions of an endpoint, with the meaning of nil applied.
@@ -57,27 +57,27 @@ const (
 )
 
 // is reports whether all of the traits hold.
-func (p *slicePod) is(all traits) bool { return p.traits&all == all }
+func (p *endpoint) is(all traits) bool { return p.traits&all == all }
 
-// place is what the pods of a node have in common.
-type place struct {
-	node, zone string
-	// Whose clients the endpoint is hinted for, joined by commas, which names of
-	// zones and nodes do not contain; empty without hints.
+// hintedTopology is what the pods of a node have in common.
+type hintedTopology struct {
+	topology
+	// The zones and nodes whose clients shall use the endpoint, joined by commas, which
+	// names of zones and nodes do not contain. Empty without hints.
 	forZones, forNodes string
 }
 
-func (s *slice) podName(p *slicePod) string {
+func (s *endpointSlice) podName(p *endpoint) string {
 	return s.text[p.text:][:p.name]
 }
 
 // rawUID returns what is equal for equal uids.
-func (s *slice) rawUID(p *slicePod) string {
+func (s *endpointSlice) rawUID(p *endpoint) string {
 	return s.text[p.text:][p.name:][:p.uid]
 }
 
-func (s *slice) info(p *slicePod) Info {
-	at := p.place.Value()
+func (s *endpointSlice) info(p *endpoint) Info {
+	at := p.topology.Value()
 	uid := s.rawUID(p)
 	if p.is(packedUID) {
 		uid = unpackUID(uid)
@@ -87,20 +87,20 @@ func (s *slice) info(p *slicePod) Info {
 
 // trim copies what is needed, so that the decoded object can be collected. Ports
 // that gRPC cannot use are left out: other protocols than TCP, and no number.
-func trim(es *discoveryv1.EndpointSlice) *slice {
-	s := &slice{name: strings.Clone(es.Name), resourceVersion: strings.Clone(es.ResourceVersion)}
+func trim(es *discoveryv1.EndpointSlice) *endpointSlice {
+	s := &endpointSlice{name: strings.Clone(es.Name), resourceVersion: strings.Clone(es.ResourceVersion)}
 	for _, p := range es.Ports {
 		number := ptr.Deref(p.Port, 0)
 		if ptr.Deref(p.Protocol, corev1.ProtocolTCP) != corev1.ProtocolTCP || number < 1 || number > math.MaxUint16 {
 			continue
 		}
-		s.ports = append(s.ports, slicePort{
+		s.ports = append(s.ports, endpointPort{
 			name:        strings.Clone(ptr.Deref(p.Name, "")),
 			appProtocol: strings.Clone(ptr.Deref(p.AppProtocol, "")),
 			number:      uint16(number),
 		})
 	}
-	s.pods = make([]slicePod, 0, len(es.Endpoints))
+	s.endpoints = make([]endpoint, 0, len(es.Endpoints))
 	var text strings.Builder
 	for i := range es.Endpoints {
 		e := &es.Endpoints[i]
@@ -118,14 +118,14 @@ func trim(es *discoveryv1.EndpointSlice) *slice {
 			s.fqdn++
 			continue
 		}
-		s.pods = append(s.pods, trimPod(e, addr.Unmap(), &text))
+		s.endpoints = append(s.endpoints, trimEndpoint(e, addr.Unmap(), &text))
 	}
 	s.text = strings.Clone(text.String()) // without the builder's spare room
 	return s
 }
 
-func trimPod(e *discoveryv1.Endpoint, addr netip.Addr, text *strings.Builder) slicePod {
-	pod := slicePod{addr: addr, place: unique.Make(placeOf(e)), text: uint32(text.Len())}
+func trimEndpoint(e *discoveryv1.Endpoint, addr netip.Addr, text *strings.Builder) endpoint {
+	trimmed := endpoint{addr: addr, topology: unique.Make(topologyOf(e)), text: uint32(text.Len())}
 	for _, c := range []struct {
 		value  *bool
 		absent bool
@@ -136,19 +136,19 @@ func trimPod(e *discoveryv1.Endpoint, addr netip.Addr, text *strings.Builder) sl
 		{e.Conditions.Terminating, false, terminating},
 	} {
 		if ptr.Deref(c.value, c.absent) {
-			pod.traits |= c.trait
+			trimmed.traits |= c.trait
 		}
 	}
 	if ref := e.TargetRef; ref != nil && ref.Kind == "Pod" {
 		uid := string(ref.UID)
 		if packed, ok := packUID(uid); ok {
 			uid = packed
-			pod.traits |= packedUID
+			trimmed.traits |= packedUID
 		}
-		pod.name = pack(text, ref.Name)
-		pod.uid = pack(text, uid)
+		trimmed.name = pack(text, ref.Name)
+		trimmed.uid = pack(text, uid)
 	}
-	return pod
+	return trimmed
 }
 
 // pack appends s to the text and returns its length. Names of pods have at most 253
@@ -159,8 +159,8 @@ func pack(text *strings.Builder, s string) uint8 {
 	return uint8(len(s))
 }
 
-func placeOf(e *discoveryv1.Endpoint) place {
-	at := place{node: ptr.Deref(e.NodeName, ""), zone: ptr.Deref(e.Zone, "")}
+func topologyOf(e *discoveryv1.Endpoint) hintedTopology {
+	at := hintedTopology{topology: topology{node: ptr.Deref(e.NodeName, ""), zone: ptr.Deref(e.Zone, "")}}
 	if e.Hints == nil {
 		return at
 	}
@@ -176,17 +176,17 @@ func placeOf(e *discoveryv1.Endpoint) place {
 }
 
 // resolve returns the number of the port in this slice.
-func (s *slice) resolve(port portRef) (uint16, bool) {
+func (s *endpointSlice) resolve(port portRef) (uint16, bool) {
 	switch {
 	case port.number != 0:
 		return port.number, true
 	case port.name != "":
-		return only(s.ports, func(p slicePort) bool { return p.name == port.name })
+		return only(s.ports, func(p endpointPort) bool { return p.name == port.name })
 	}
-	for _, is := range []func(slicePort) bool{
-		func(slicePort) bool { return true },
-		func(p slicePort) bool { return p.appProtocol == "kubernetes.io/h2c" || p.appProtocol == "grpc" },
-		func(p slicePort) bool { return strings.HasPrefix(p.name, "grpc") },
+	for _, is := range []func(endpointPort) bool{
+		func(endpointPort) bool { return true },
+		func(p endpointPort) bool { return p.appProtocol == "kubernetes.io/h2c" || p.appProtocol == "grpc" },
+		func(p endpointPort) bool { return strings.HasPrefix(p.name, "grpc") },
 	} {
 		if number, ok := only(s.ports, is); ok {
 			return number, true
@@ -196,7 +196,7 @@ func (s *slice) resolve(port portRef) (uint16, bool) {
 }
 
 // only returns the number of the one port for which is holds.
-func only(ports []slicePort, is func(slicePort) bool) (number uint16, ok bool) {
+func only(ports []endpointPort, is func(endpointPort) bool) (number uint16, ok bool) {
 	matches := 0
 	for _, p := range ports {
 		if is(p) {
