@@ -5,8 +5,8 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 )
 
-// CloseLimit is how long Close waits for a call that is under way.
-const CloseLimit = closeLimit
+// Done returns what is closed when a resolver's goroutine has ended.
+func Done(r resolver.Resolver) <-chan struct{} { return r.(*k8sResolver).done }
 
 // Target is a parsed target in a form that tests can compare.
 type Target struct {

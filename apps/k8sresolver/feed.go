@@ -14,14 +14,13 @@ type feed struct {
 
 	mu      sync.Mutex
 	pace    pacer                // mu
-	latest  snapshot             // mu; of the last round
+	current snapshot             // mu; of the last round
 	readers map[*reader]struct{} // mu
 }
 
 // reader is a channel's part of a feed.
 type reader struct {
 	changed chan struct{} // holds one token when there is a round that it has not seen
-	cost    cost          // of its part of a round; feed.mu
 }
 
 func newFeed(s *store) *feed {
@@ -40,14 +39,14 @@ func (f *feed) unsubscribe(r *reader) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.readers, r)
-	f.pace.forget(&r.cost)
+	f.pace.forget(r)
 }
 
 // snapshot returns what the last round has.
 func (f *feed) snapshot() snapshot {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.latest
+	return f.current
 }
 
 // run returns when the context is done.
@@ -76,7 +75,7 @@ func (f *feed) round(now time.Time) time.Duration {
 		return wait
 	}
 	f.pace.begin(now)
-	f.latest = f.store.snapshot()
+	f.current = f.store.snapshot()
 	for r := range f.readers {
 		select {
 		case r.changed <- struct{}{}:
@@ -86,13 +85,22 @@ func (f *feed) round(now time.Time) time.Duration {
 	return 0
 }
 
-// spent takes note of what a part of a round has cost since it began, and of whether
-// gRPC was updated.
-func (f *feed) spent(part *cost, began time.Time, updated bool) {
+// viewed records that the view of a round was made for a key, and what that cost.
+func (f *feed) viewed(key viewKey, spent time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.pace.spend(key, time.Now(), spent)
+}
+
+// read records that a reader has dealt with a round since it began, and whether gRPC
+// was updated.
+func (f *feed) read(r *reader, began time.Time, updated bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := time.Now()
-	f.pace.spend(part, now, now.Sub(began))
+	if _, subscribed := f.readers[r]; subscribed { // it may be closed meanwhile
+		f.pace.spend(r, now, now.Sub(began))
+	}
 	if updated {
 		f.pace.updated(now)
 	}

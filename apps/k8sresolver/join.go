@@ -29,7 +29,7 @@ type tally struct {
 	ready     int
 	draining  int // serving && terminating, not ready
 	fqdn      int
-	portless  int           // endpoints in slices that do not have the port
+	portless  int            // endpoints in slices that do not have the port
 	ports     []endpointPort // the TCP ports of the first such slice
 }
 

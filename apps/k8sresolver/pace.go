@@ -25,15 +25,18 @@ const (
 type pacer struct {
 	bucket *rate.Limiter // of rounds with an update
 	next   time.Time     // no round before
+	parts  map[any]cost  // of a round, by what names them
 	total  time.Duration // what all parts of a round usually cost
 	paid   bool          // this round's token is taken
 }
 
-// cost is what a part of the rounds costs: the lesser of the last two, since one that
-// met a garbage collection or a blocked channel says nothing about the next.
+// cost is what a part of the rounds costs. The usual cost is the lesser of the last two:
+// one that met a garbage collection or a blocked channel does not predict the next.
 type cost struct{ last, usual time.Duration }
 
-func newPacer() pacer { return pacer{bucket: rate.NewLimiter(refill, burst)} }
+func newPacer() pacer {
+	return pacer{bucket: rate.NewLimiter(refill, burst), parts: make(map[any]cost)}
+}
 
 // wait returns how long a change has to wait, 0 or less when it need not.
 func (p *pacer) wait(now time.Time) time.Duration { return p.next.Sub(now) }
@@ -44,19 +47,19 @@ func (p *pacer) begin(now time.Time) {
 	p.notBefore(now.Add(p.gap()))
 }
 
-// spend takes note of what a part has cost.
-func (p *pacer) spend(part *cost, now time.Time, spent time.Duration) {
-	usual := min(part.last, spent)
-	p.total += usual - part.usual
-	part.last, part.usual = spent, usual
+// spend records what a part has cost.
+func (p *pacer) spend(part any, now time.Time, spent time.Duration) {
+	before := p.parts[part]
+	usual := min(before.last, spent)
+	p.total += usual - before.usual
+	p.parts[part] = cost{last: spent, usual: usual}
 	p.notBefore(now.Add(p.gap()))
 }
 
-// forget takes a part out of the rounds. What it may be doing still counts nothing, as
-// the first that it does.
-func (p *pacer) forget(part *cost) {
-	p.total -= part.usual
-	*part = cost{}
+// forget takes a part out of the rounds.
+func (p *pacer) forget(part any) {
+	p.total -= p.parts[part].usual
+	delete(p.parts, part)
 }
 
 // updated takes the round's token, if it is not taken.

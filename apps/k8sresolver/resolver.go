@@ -11,13 +11,9 @@ import (
 	"google.golang.org/grpc/resolver"
 )
 
-const (
-	// silenceLimit is how long callers wait for the first answer of an API server
-	// that neither answers nor refuses.
-	silenceLimit = 900 * time.Millisecond
-	// closeLimit is how long Close waits for a call of gRPC that is under way.
-	closeLimit = 10 * time.Millisecond
-)
+// silenceLimit is how long callers wait for the first answer of an API server that
+// neither answers nor refuses.
+const silenceLimit = 900 * time.Millisecond
 
 type builder struct {
 	client    *Client
@@ -107,8 +103,11 @@ type k8sResolver struct {
 	metrics   *metrics
 	reader    *reader
 	closing   chan struct{} // closed by Close
-	closeOnce sync.Once
 	done      chan struct{} // closed when run has returned
+
+	mu      sync.Mutex // not held while gRPC is called
+	closed  bool       // mu; set by Close: no call of gRPC begins any more
+	calling bool       // mu; a call of gRPC is under way
 
 	// Fields below belong to Build, and after it to the goroutine of run.
 	heard      bool      // the API server has answered or refused
@@ -121,35 +120,45 @@ type k8sResolver struct {
 // tries at once; one that is up has nothing newer to give.
 func (r *k8sResolver) ResolveNow(resolver.ResolveNowOptions) { r.watch.retryNow() }
 
-// Close implements resolver.Resolver. It can be called more than once. When it
-// returns gRPC is not called any more; a call that is under way is waited for, but
-// not for longer than closeLimit, so that a blocked channel does not block it.
+// Close implements resolver.Resolver. It can be called more than once. No call of gRPC
+// begins after it returns. It waits for what the resolver computes, but not for a call
+// of gRPC that is under way: that call may itself wait for Close, for instance in a
+// balancer that closes its channel when it gets an update.
 func (r *k8sResolver) Close() {
-	r.closeOnce.Do(func() {
+	r.mu.Lock()
+	first, calling := !r.closed, r.calling
+	r.closed = true
+	r.mu.Unlock()
+	if first {
 		close(r.closing)
 		r.watch.feed.unsubscribe(r.reader)
 		r.client.release(r.watch)
 		r.metrics.close()
-	})
-	limit := time.NewTimer(closeLimit)
-	defer limit.Stop()
-	select {
-	case <-r.done:
-	case <-limit.C:
+	}
+	if !calling {
+		<-r.done
 	}
 }
 
-func (r *k8sResolver) closed() bool {
-	select {
-	case <-r.closing:
-		return true
-	default:
+// call runs f, which calls gRPC, unless the resolver is closed. It reports whether f ran.
+func (r *k8sResolver) call(f func()) bool {
+	if !r.setCalling(true) {
 		return false
 	}
+	f()
+	r.setCalling(false)
+	return true
 }
 
-// run is the only caller of gRPC once Build has returned. It holds no lock while it
-// calls.
+// setCalling reports whether the resolver is still open.
+func (r *k8sResolver) setCalling(calling bool) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.calling = calling && !r.closed
+	return !r.closed
+}
+
+// run is the only caller of gRPC after Build has returned.
 func (r *k8sResolver) run() {
 	defer close(r.done)
 	silence := time.NewTimer(silenceLimit)
@@ -157,7 +166,7 @@ func (r *k8sResolver) run() {
 	due := time.NewTimer(silenceLimit)
 	due.Stop() // until a set is held back
 	defer due.Stop()
-	for !r.closed() {
+	for {
 		select {
 		case <-r.closing:
 			return
@@ -179,7 +188,7 @@ func (r *k8sResolver) run() {
 // a change, 0 for never.
 func (r *k8sResolver) publish() time.Duration {
 	v, s := r.watch.view(r.key)
-	r.metrics.saw(v, s)
+	r.call(func() { r.metrics.saw(v, s) })
 	r.heard = r.heard || s.synced || s.err != nil
 	if !s.synced {
 		if s.err != nil {
@@ -197,7 +206,7 @@ func (r *k8sResolver) publish() time.Duration {
 	if news && !r.update(v) {
 		return 0
 	}
-	r.watch.feed.spent(&r.reader.cost, began, news)
+	r.watch.feed.read(r.reader, began, news)
 	if v.sum == empty {
 		r.report(emptyError(r.watch.svc, r.key.port, v.tally))
 	}
@@ -217,23 +226,25 @@ func (r *k8sResolver) hold(next digest, now time.Time) time.Duration {
 	return r.emptySince.Add(r.emptyHold).Sub(now)
 }
 
-// update gives gRPC a set, unless the channel is closed. An error of UpdateState
+// update gives gRPC a set, unless the resolver is closed. An error of UpdateState
 // concerns the balancer, and resolving again would not change it.
 func (r *k8sResolver) update(v *view) bool {
 	next := v.state()
-	if r.closed() {
-		return false
-	}
-	_ = r.cc.UpdateState(next)
-	r.published, r.reported = v.sum, ""
-	r.metrics.updated()
-	return true
+	return r.call(func() {
+		_ = r.cc.UpdateState(next)
+		r.published, r.reported = v.sum, ""
+		r.metrics.updated()
+	})
 }
 
 // report passes an error on, once for each text.
 func (r *k8sResolver) report(err error) {
-	if text := err.Error(); text != r.reported && !r.closed() {
+	text := err.Error()
+	if text == r.reported {
+		return
+	}
+	r.call(func() {
 		r.reported = text
 		r.cc.ReportError(err)
-	}
+	})
 }

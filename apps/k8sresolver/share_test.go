@@ -194,8 +194,8 @@ func TestShare_BlockedChannel(t *testing.T) {
 		began := time.Now()
 		r.Close()
 		r.Close()
-		if took := time.Since(began); took > 100*time.Millisecond {
-			t.Errorf("Close took %v while the channel was blocked, want 100 ms at most", took)
+		if took := time.Since(began); took > 0 {
+			t.Errorf("Close took %v while the channel was blocked, want no wait", took)
 		}
 		close(blocked.release)
 		<-time.After(time.Minute)
@@ -217,36 +217,6 @@ func (c *blockedChannel) UpdateState(resolver.State) error {
 }
 
 func (c *blockedChannel) ReportError(error) { c.entered <- struct{}{} }
-
-// Tests that a channel can close its resolver from within UpdateState.
-func TestShare_CloseWithinUpdate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		api, cfg := newInMemoryAPI()
-		api.set(newSlice("a", pod("p1", "10.0.0.1", ready)))
-		answer := make(chan struct{})
-		api.refuseIf(func(*http.Request) *apierrors.StatusError { <-answer; return nil })
-		cc := &closingChannel{closed: make(chan struct{})}
-		r, err := k8sresolver.NewBuilder(newClient(t, cfg), quiet()).Build(target("k8s:///echo-server.shop"), cc, resolver.BuildOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		cc.r = r
-		close(answer)
-		<-cc.closed
-	})
-}
-
-type closingChannel struct {
-	resolver.ClientConn
-	r      resolver.Resolver // set before there is an answer
-	closed chan struct{}
-}
-
-func (c *closingChannel) UpdateState(resolver.State) error {
-	c.r.Close()
-	close(c.closed)
-	return nil
-}
 
 // Tests that a closed client leaves nothing behind, and its channels in peace.
 func TestClient_Close(t *testing.T) {

@@ -44,44 +44,42 @@ func (v *view) endpoints() int {
 	return n
 }
 
-// views makes each view once for all channels that need it. It does not keep what
-// they have all used: channels remember a digest.
+// views makes each view once for all channels that need it. It does not keep a view
+// that all of them have used: channels remember a digest.
 type views struct {
 	mu    sync.Mutex
-	byKey map[viewKey]*latest // mu
+	byKey map[viewKey]lastView // mu
 }
 
-// latest is what is kept of the latest view.
-type latest struct {
+// lastView is what is kept of the view that was made last for a key.
+type lastView struct {
 	view weak.Pointer[view]
 	sum  digest
-	cost cost // of making it; guarded by feed.mu
 }
 
-// of returns the view of a snapshot, or of a later one.
-func (v *views) of(s snapshot, key viewKey, f *feed) *view {
+// of returns the view of a snapshot or of a later one, and how long it took to make it:
+// 0 if it was made before.
+func (v *views) of(s snapshot, key viewKey) (*view, time.Duration) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	l := v.byKey[key]
-	if l == nil {
-		l = &latest{sum: empty}
-		if v.byKey == nil {
-			v.byKey = make(map[viewKey]*latest)
-		}
-		v.byKey[key] = l
+	last, ok := v.byKey[key]
+	if !ok {
+		last.sum = empty
 	}
-	if made := l.view.Value(); made != nil && made.version >= s.version {
-		return made
+	if made := last.view.Value(); made != nil && made.version >= s.version {
+		return made, 0
 	}
 	began := time.Now()
 	addresses, t := join(s.slices, key.port, key.topology)
 	made := &view{version: s.version, sum: sum(addresses), addresses: addresses, tally: t}
-	if made.sum != l.sum {
+	if made.sum != last.sum {
 		made.convert()
 	}
-	l.view, l.sum = weak.Make(made), made.sum
-	f.spent(&l.cost, began, false)
-	return made
+	if v.byKey == nil {
+		v.byKey = make(map[viewKey]lastView)
+	}
+	v.byKey[key] = lastView{view: weak.Make(made), sum: made.sum}
+	return made, time.Since(began)
 }
 
 // sum digests all that gRPC gets. A channel keeps it in place of what it published.

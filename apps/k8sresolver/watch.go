@@ -91,7 +91,11 @@ func (w *watch) view(key viewKey) (*view, status) {
 	if !s.synced {
 		return nil, s.status
 	}
-	return w.views.of(s, key, w.feed), s.status
+	v, spent := w.views.of(s, key)
+	if spent > 0 {
+		w.feed.viewed(key, spent)
+	}
+	return v, s.status
 }
 
 // retryNow shortens the pause before the next attempt; while the watch is up it does
