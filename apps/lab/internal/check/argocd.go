@@ -220,7 +220,7 @@ func checkDeadline(r manifest.Rendering, wrong reportObject) {
 			deadline = *d.Spec.ProgressDeadlineSeconds
 		}
 		if deadline >= defaultDeadline {
-			wrong(d, "", "progressDeadlineSeconds is %d, expected less: so long Argo CD waits for a rollout that hangs, and takes no commit, such as a revert", deadline)
+			wrong(d, "", "progressDeadlineSeconds is %d, expected less: Argo CD waits that long for a rollout that hangs, before it takes another commit, such as a revert", deadline)
 		}
 	}
 }

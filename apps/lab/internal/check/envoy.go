@@ -106,7 +106,7 @@ func checkEnvoy(r manifest.Rendering, report reportObject) {
 	}
 	admin := config.Admin.Address
 	if !loopback(admin.SocketAddress.Address) {
-		wrong("admin listens on %v, expected 127.0.0.1 or ::1: it can end the process", admin)
+		wrong("admin listens on %v, expected 127.0.0.1 or ::1: the port can end the process", admin)
 	}
 	var ports []int32
 	for _, l := range config.StaticResources.Listeners {
@@ -202,7 +202,7 @@ func checkEnvoyDrain(r manifest.Rendering, report reportObject) {
 	wrong := func(value, format string, args ...any) { report(pods.Object, value, format, args...) }
 	c := manifest.MainContainer(*pods.Template)
 	if c.Lifecycle == nil || c.Lifecycle.PreStop == nil || c.Lifecycle.PreStop.Exec == nil {
-		wrong("", "no preStop command: Envoy ends at once on SIGTERM")
+		wrong("", "no preStop command: Envoy exits at once on SIGTERM")
 		return
 	}
 	script := strings.Join(c.Lifecycle.PreStop.Exec.Command, "\n")

@@ -20,7 +20,7 @@ func IgnoredFields(r *manifest.Repository, names ...string) ([]Violation, error)
 	for _, name := range names {
 		its, err := With(r, ignoredField, name, func(o *unstructured.Unstructured) error {
 			if paths := ignored[name].Of(o); paths != nil {
-				return fmt.Errorf("later commits of %s are ignored by Argo CD, which sets it when it makes the object", strings.Join(paths, ", "))
+				return fmt.Errorf("later commits of %s are ignored by Argo CD, which sets it only when it creates the object", strings.Join(paths, ", "))
 			}
 			return nil
 		})

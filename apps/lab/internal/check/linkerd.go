@@ -81,7 +81,7 @@ func checkLinkerd(r manifest.Rendering, report reportObject) {
 	}
 	checkLinkerdAdmin(pods, config, wrong)
 	if config.Usage.Enabled == nil || *config.Usage.Enabled {
-		wrong("usage.enabled must be false: else it reports to its makers")
+		wrong("usage.enabled must be false: otherwise it reports to its makers")
 	}
 	for _, namer := range config.Namers {
 		if namer.Kind != "io.l5d.k8s" || !pods.HasArgument("--port="+strconv.Itoa(int(namer.Port))) {
@@ -101,7 +101,7 @@ func checkLinkerd(r manifest.Rendering, report reportObject) {
 	}
 	for _, server := range router.Servers {
 		if !pods.HasHostPort(server.Port) {
-			wrong("server port %d is no hostPort of DaemonSet/l5d", server.Port)
+			wrong("server port %d is not a hostPort of DaemonSet/l5d", server.Port)
 		}
 		if !unspecified(server.IP) {
 			wrong("server ip %q, expected 0.0.0.0: clients come from outside the pod", server.IP)

@@ -65,7 +65,7 @@ func checkProbes(r manifest.Rendering, wrong reportObject) {
 	for _, w := range manifest.Workloads(r.Objects) {
 		for _, c := range w.Template.Spec.Containers {
 			if len(c.Ports) > 0 && (c.ReadinessProbe == nil || c.LivenessProbe == nil) {
-				wrong(w.Object, "", "container %s: it has ports, and no readiness or no liveness probe", c.Name)
+				wrong(w.Object, "", "container %s: it has ports, but no readiness or no liveness probe", c.Name)
 			}
 		}
 	}
@@ -183,8 +183,8 @@ func checkServiceKind(r manifest.Rendering, wrong reportObject) {
 	case chooses && !headless(service):
 		wrong(service, "", "has a cluster IP, expected clusterIP: None: the client would see one address")
 	case mesh && headless(service):
-		wrong(service, "clusterIP: None", "is headless, expected a cluster IP: a mesh balances no headless Service")
+		wrong(service, "clusterIP: None", "is headless, expected a cluster IP: a mesh does not balance calls to a headless Service")
 	case !chooses && headless(service):
-		wrong(service, "clusterIP: None", "is headless, expected a cluster IP: the client keeps to the first address")
+		wrong(service, "clusterIP: None", "is headless, expected a cluster IP: the client uses only the first address")
 	}
 }

@@ -83,7 +83,7 @@ func checkTokens(r manifest.Rendering, wrong reportObject) {
 		case mountsToken(r.Objects, w):
 			have = append(have, manifest.Grant{Workload: manifest.Describe(w.Object), Rules: rules})
 		case len(rules) > 0:
-			wrong(w.Object, "automountServiceAccountToken", "has permissions and no token")
+			wrong(w.Object, "automountServiceAccountToken", "has permissions, but no token")
 		}
 	}
 	if want := grants(r); !reflect.DeepEqual(have, want) {
@@ -92,7 +92,7 @@ func checkTokens(r manifest.Rendering, wrong reportObject) {
 	for _, o := range r.Objects {
 		switch o.(type) {
 		case *rbacv1.ClusterRole, *rbacv1.ClusterRoleBinding:
-			wrong(o, "", "reaches beyond the namespace")
+			wrong(o, "", "grants access beyond the namespace")
 		case *rbacv1.Role, *rbacv1.RoleBinding:
 			if len(have) == 0 {
 				wrong(o, "", "no pod mounts a token to use it")

@@ -59,17 +59,17 @@ func checkFields(t *tree, wrong reportFile) {
 			}
 		}
 		refuse(k.NamePrefix != "" || k.NameSuffix != "", "namePrefix and nameSuffix rename the Service, not the client's target")
-		refuse(len(k.CommonAnnotations) > 0, "commonAnnotations land on everything")
-		refuse(k.GeneratorOptions != nil && k.GeneratorOptions.DisableNameSuffixHash, "without its hash a changed ConfigMap rolls no pod")
+		refuse(len(k.CommonAnnotations) > 0, "commonAnnotations annotate every object")
+		refuse(k.GeneratorOptions != nil && k.GeneratorOptions.DisableNameSuffixHash, "without the hash, a changed ConfigMap does not restart the pods")
 		for _, label := range k.Labels {
 			refuse(label.IncludeSelectors, "labels with includeSelectors change selectors")
 		}
 		for _, p := range k.Patches {
 			// A JSON patch needs one; checkEffects finds what matches nothing.
-			refuse(p.Target != nil && !strings.HasSuffix(p.Path, ".json.patch.yaml"), "a patch with a target: that matches nothing is silent")
+			refuse(p.Target != nil && !strings.HasSuffix(p.Path, ".json.patch.yaml"), "kustomize says nothing if the target: of a patch matches nothing")
 		}
 		for _, resource := range k.Resources {
-			refuse(strings.HasSuffix(resource, ".patch.yaml"), "a patch is no resource: "+resource)
+			refuse(strings.HasSuffix(resource, ".patch.yaml"), "a patch is not a resource: "+resource)
 		}
 	}
 }

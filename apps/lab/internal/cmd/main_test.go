@@ -479,7 +479,7 @@ func TestCheck(t *testing.T) {
 	if code != 0 || stderr != "" || !strings.HasSuffix(stdout, "dns-max-age: 0 violations\n") {
 		t.Errorf("exit code %d, want 0; output:\n%s%s", code, stdout, stderr)
 	}
-	const note = "note: base/echo-server/deployment.yaml: Deployment/echo-server: later commits of spec.replicas are ignored by Argo CD, which sets it when it makes the object: "
+	const note = "note: base/echo-server/deployment.yaml: Deployment/echo-server: later commits of spec.replicas are ignored by Argo CD, which sets it only when it creates the object: "
 	if strings.Count(stdout, note) != 1 {
 		t.Errorf("want one note for all overlays, %q; output:\n%s", note, stdout)
 	}

@@ -35,7 +35,7 @@ type Unit struct {
 	// Skipped where Reason says why there is nothing to compare.
 	Change Change
 	Reason string
-	// Refused holds, for objects of After, why the API server takes them not.
+	// Refused holds, for objects of After, why the API server refuses them.
 	Refused map[*unstructured.Unstructured]string
 	// Ignored is what Argo CD leaves alone of objects that are there.
 	Ignored manifest.Ignored

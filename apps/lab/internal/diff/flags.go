@@ -12,7 +12,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
-// Flag names something that hurts, and says in a sentence what.
+// Flag is the name of a harm that a change can do, and a sentence about it.
 type Flag struct {
 	Name string `json:"name"`
 	Text string `json:"text"`
@@ -30,7 +30,7 @@ const (
 // Flags are the names of all flags.
 var Flags = []string{FlagImage, FlagRBAC, FlagImmutable, FlagPruned, FlagIgnored}
 
-// flags returns what hurts in the change of a pair with the given contents.
+// flags returns the harm that the change of a pair with the given contents can do.
 func (p pair) flags(before, after map[string]any, refused string, ignored manifest.Ignored) []Flag {
 	var all []Flag
 	flag := func(name string, texts []string) {

@@ -42,8 +42,8 @@ var prunable = []schema.GroupVersionKind{
 }
 
 // Live returns what a server-side apply of the rendered objects would change.
-// What stands where the cluster has no namespace for it is compared as
-// rendered, without the API's defaults. Refusals for another reason than a
+// An object whose namespace does not exist is compared as rendered, without the
+// API's defaults. Refusals for another reason than a
 // field that cannot change are errors.
 func Live(ctx context.Context, cluster Cluster, name string, rendered []*unstructured.Unstructured) (Unit, error) {
 	u := Unit{Name: name, Refused: map[*unstructured.Unstructured]string{}}
