@@ -14,11 +14,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
-var argocdStrictRule = Rule{
-	Name:   "argocd-strict",
-	Remedy: "use Applications and one AppProject, with fields that Argo CD has, in its spelling",
-	argocd: checkArgoStrict,
-}
+var argocdStrictRule = Rule{Name: "argocd-strict", Remedy: "use Applications and one AppProject, with fields that Argo CD has, in its spelling", argocd: checkArgoStrict}
 
 // checkArgoStrict wants objects and fields that Argo CD knows, in its spelling.
 func checkArgoStrict(a *manifest.ArgoCD, wrong reportObject) {
@@ -30,11 +26,7 @@ func checkArgoStrict(a *manifest.ArgoCD, wrong reportObject) {
 	}
 }
 
-var argocdApplicationsRule = Rule{
-	Name:   "argocd-applications",
-	Remedy: "keep one Application grpc-lb-<directory> for each overlay",
-	argocd: checkCorrespondence,
-}
+var argocdApplicationsRule = Rule{Name: "argocd-applications", Remedy: "keep one Application grpc-lb-<directory> for each overlay", argocd: checkCorrespondence}
 
 // checkCorrespondence wants an Application for each overlay, and no other.
 func checkCorrespondence(a *manifest.ArgoCD, wrong reportObject) {
@@ -50,11 +42,7 @@ func checkCorrespondence(a *manifest.ArgoCD, wrong reportObject) {
 	}
 }
 
-var argocdApplicationRule = Rule{
-	Name:   "argocd-application",
-	Remedy: "give the Application the fields that all Applications share, as in argocd/l4.yaml",
-	argocd: checkApplications,
-}
+var argocdApplicationRule = Rule{Name: "argocd-application", Remedy: "give the Application the fields that all Applications share, as in argocd/l4.yaml", argocd: checkApplications}
 
 // checkApplications wants an Application to deploy its overlay, and what all of
 // them have in common.
@@ -93,11 +81,7 @@ func checkSyncs(app *manifest.Application, equal func(field string, got, want an
 	equal("retry.refresh", policy.Retry.Refresh, true)
 }
 
-var argocdProjectRule = Rule{
-	Name:   "argocd-project",
-	Remedy: "allow only this repository, and only the namespaces grpc-lb-*",
-	argocd: checkProject,
-}
+var argocdProjectRule = Rule{Name: "argocd-project", Remedy: "allow only this repository, and only the namespaces grpc-lb-*", argocd: checkProject}
 
 // checkProject wants the AppProject to allow this repository, where the
 // overlays are deployed, and nothing else.
@@ -116,11 +100,7 @@ func checkProject(a *manifest.ArgoCD, wrong reportObject) {
 	}
 }
 
-var argocdKindsRule = Rule{
-	Name:   "argocd-kinds",
-	Remedy: "list exactly the kinds that the overlays render",
-	argocd: checkKinds,
-}
+var argocdKindsRule = Rule{Name: "argocd-kinds", Remedy: "list exactly the kinds that the overlays render", argocd: checkKinds}
 
 // checkKinds wants the AppProject to allow the kinds that the overlays render.
 func checkKinds(a *manifest.ArgoCD, wrong reportObject) {
@@ -146,11 +126,7 @@ func checkKinds(a *manifest.ArgoCD, wrong reportObject) {
 	equal("namespaceResourceWhitelist", sorted(a.Project.Spec.NamespaceResourceWhitelist), slices.Compact(sorted(namespaced)))
 }
 
-var argocdRootRule = Rule{
-	Name:   "argocd-root",
-	Remedy: "give root.yaml its own AppProject, which allows this repository's Applications and AppProjects in Argo CD's namespace, and nothing else",
-	argocd: checkRoot,
-}
+var argocdRootRule = Rule{Name: "argocd-root", Remedy: "give root.yaml its own AppProject, which allows this repository's Applications and AppProjects in Argo CD's namespace, and nothing else", argocd: checkRoot}
 
 // checkRoot wants root in a project of its own, since default may be locked and
 // allows all where it is not, and all that it makes in root's namespace.
@@ -186,11 +162,7 @@ const (
 	pruneConfirm = "Prune=confirm"
 )
 
-var pruneConfirmRule = Rule{
-	Name:    "prune-confirm",
-	Remedy:  "annotate the Namespace with argocd.argoproj.io/sync-options: Prune=confirm",
-	objects: checkPruning,
-}
+var pruneConfirmRule = Rule{Name: "prune-confirm", Remedy: "annotate the Namespace with argocd.argoproj.io/sync-options: Prune=confirm", objects: checkPruning}
 
 // checkPruning wants a Namespace to outlive the line that renders it.
 func checkPruning(r manifest.Rendering, wrong reportObject) {
@@ -205,11 +177,7 @@ func checkPruning(r manifest.Rendering, wrong reportObject) {
 // defaultDeadline is Kubernetes' own progressDeadlineSeconds.
 const defaultDeadline = 600
 
-var progressDeadlineRule = Rule{
-	Name:    "progress-deadline",
-	Remedy:  "set progressDeadlineSeconds to 60, or to the time that the slowest start takes",
-	objects: checkDeadline,
-}
+var progressDeadlineRule = Rule{Name: "progress-deadline", Remedy: "set progressDeadlineSeconds to 60, or to the time that the slowest start takes", objects: checkDeadline}
 
 // checkDeadline wants a rollout that hangs to fail soon: Argo CD waits for it and
 // takes no commit before.

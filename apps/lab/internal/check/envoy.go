@@ -79,11 +79,7 @@ func loopback(address string) bool {
 // envoy is what runs Envoy, as describe names it.
 const envoy = "Deployment/envoy"
 
-var envoyConfigRule = Rule{
-	Name:    "envoy-config",
-	Remedy:  "make envoy/envoy.yaml match the Deployment and the Services",
-	objects: checkEnvoy,
-}
+var envoyConfigRule = Rule{Name: "envoy-config", Remedy: "make envoy/envoy.yaml match the Deployment and the Services", objects: checkEnvoy}
 
 // checkEnvoy wants Envoy's configuration, where there is one, to fit the pods
 // and the Services around it.
@@ -186,11 +182,7 @@ func checkEnvoyHealth(r manifest.Rendering, c envoyCluster, wrong func(format st
 
 var sleep = regexp.MustCompile(`(?m)^sleep ([0-9]+)$`)
 
-var envoyDrainRule = Rule{
-	Name:    "envoy-drain",
-	Remedy:  "let preStop start a graceful drain and sleep longer than --drain-time-s; set terminationGracePeriodSeconds to more than that sleep",
-	objects: checkEnvoyDrain,
-}
+var envoyDrainRule = Rule{Name: "envoy-drain", Remedy: "let preStop start a graceful drain and sleep longer than --drain-time-s; set terminationGracePeriodSeconds to more than that sleep", objects: checkEnvoyDrain}
 
 // checkEnvoyDrain wants preStop to outlast Envoy's drain, and the kubelet to
 // outlast preStop.

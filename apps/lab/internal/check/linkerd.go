@@ -51,11 +51,7 @@ type listener struct {
 // namespace/port name/service of the Kubernetes namer.
 var dentry = regexp.MustCompile(`^\s*/svc/([\w.]+)\s*=>\s*/#/io\.l5d\.k8s/([\w-]+)/([\w-]+)/([\w-]+)\s*;\s*$`)
 
-var linkerdConfigRule = Rule{
-	Name:    "linkerd-config",
-	Remedy:  "make l5d/config.yaml match the DaemonSet and the Service",
-	objects: checkLinkerd,
-}
+var linkerdConfigRule = Rule{Name: "linkerd-config", Remedy: "make l5d/config.yaml match the DaemonSet and the Service", objects: checkLinkerd}
 
 // checkLinkerd wants Linkerd 1's configuration, where there is one, to fit the
 // pods and the Service around it.

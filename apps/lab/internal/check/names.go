@@ -15,11 +15,7 @@ import (
 // nameLabel is the one label that selectors use.
 const nameLabel = "app.kubernetes.io/name"
 
-var namespaceRule = Rule{
-	Name:    "namespace",
-	Remedy:  "set namespace: grpc-lb-<directory> in the overlay's kustomization, and nowhere else",
-	objects: checkNamespace,
-}
+var namespaceRule = Rule{Name: "namespace", Remedy: "set namespace: grpc-lb-<directory> in the overlay's kustomization, and nowhere else", objects: checkNamespace}
 
 // checkNamespace wants one Namespace, named after the overlay, and everything else in it.
 func checkNamespace(r manifest.Rendering, wrong reportObject) {
@@ -44,11 +40,7 @@ func checkNamespace(r manifest.Rendering, wrong reportObject) {
 // repository's, or the one in a cluster DNS name.
 var carriesNamespace = regexp.MustCompile(`\b(` + manifest.NamespacePrefix + `[a-z0-9-]*[a-z0-9])|([a-z0-9-]+)\.svc\b`)
 
-var namespaceStringRule = Rule{
-	Name:    "namespace-string",
-	Remedy:  "use the overlay's own namespace: kustomize does not rewrite a namespace inside a string",
-	objects: checkNames,
-}
+var namespaceStringRule = Rule{Name: "namespace-string", Remedy: "use the overlay's own namespace: kustomize does not rewrite a namespace inside a string", objects: checkNames}
 
 // checkNames wants every string that carries a namespace to carry this
 // overlay's: kustomize's namespace: rewrites no arguments and no file's content.
@@ -69,11 +61,7 @@ func checkNames(r manifest.Rendering, wrong reportObject) {
 	}
 }
 
-var componentRule = Rule{
-	Name:    "component",
-	Remedy:  "label one Deployment app.kubernetes.io/component: server and one Deployment client; name its pods, its first container and the server's Service after it",
-	objects: checkComponents,
-}
+var componentRule = Rule{Name: "component", Remedy: "label one Deployment app.kubernetes.io/component: server and one Deployment client; name its pods, its first container and the server's Service after it", objects: checkComponents}
 
 // checkComponents wants a server and a client, and each to have one name for its
 // Deployment, pods and container, the server for its Service too: by that name
@@ -115,11 +103,7 @@ func eachString(value any, visit func(string)) {
 	}
 }
 
-var selectorRule = Rule{
-	Name:    "selector",
-	Remedy:  "select by app.kubernetes.io/name alone, with the value of the pods' label",
-	objects: checkSelectors,
-}
+var selectorRule = Rule{Name: "selector", Remedy: "select by app.kubernetes.io/name alone, with the value of the pods' label", objects: checkSelectors}
 
 // checkSelectors wants each selector to be the one name label alone, and to
 // select pods that the overlay makes.

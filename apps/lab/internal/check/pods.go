@@ -11,11 +11,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
-var imagePinnedRule = Rule{
-	Name:    "image-pinned",
-	Remedy:  "give the image a version or a digest",
-	objects: checkImages,
-}
+var imagePinnedRule = Rule{Name: "image-pinned", Remedy: "give the image a version or a digest", objects: checkImages}
 
 // checkImages wants each container to say exactly what it runs.
 func checkImages(r manifest.Rendering, wrong reportObject) {
@@ -28,11 +24,7 @@ func checkImages(r manifest.Rendering, wrong reportObject) {
 	}
 }
 
-var resourceRequestsRule = Rule{
-	Name:    "resource-requests",
-	Remedy:  "request cpu and memory",
-	objects: checkRequests,
-}
+var resourceRequestsRule = Rule{Name: "resource-requests", Remedy: "request cpu and memory", objects: checkRequests}
 
 // checkRequests wants each container to say what it needs.
 func checkRequests(r manifest.Rendering, wrong reportObject) {
@@ -47,11 +39,7 @@ func checkRequests(r manifest.Rendering, wrong reportObject) {
 	}
 }
 
-var referenceRule = Rule{
-	Name:    "reference",
-	Remedy:  "render the object in the same overlay, or correct the name",
-	objects: checkReferences,
-}
+var referenceRule = Rule{Name: "reference", Remedy: "render the object in the same overlay, or correct the name", objects: checkReferences}
 
 // checkReferences wants the ConfigMaps and the ServiceAccount of pods to be there.
 func checkReferences(r manifest.Rendering, wrong reportObject) {
@@ -73,11 +61,7 @@ func checkReferences(r manifest.Rendering, wrong reportObject) {
 
 var variable = regexp.MustCompile(`\$\(([A-Za-z0-9_]+)\)`)
 
-var variableRule = Rule{
-	Name:    "variable",
-	Remedy:  "set the variable in env:, before its first use",
-	objects: checkVariables,
-}
+var variableRule = Rule{Name: "variable", Remedy: "set the variable in env:, before its first use", objects: checkVariables}
 
 // checkVariables wants each $(NAME) in arguments and environment to be set,
 // in the environment further up: Kubernetes passes on what it does not know.
@@ -103,11 +87,7 @@ func checkVariables(r manifest.Rendering, wrong reportObject) {
 	}
 }
 
-var drainGraceRule = Rule{
-	Name:    "drain-grace",
-	Remedy:  "set terminationGracePeriodSeconds to more than --drain-delay plus --drain-timeout",
-	objects: checkDrain,
-}
+var drainGraceRule = Rule{Name: "drain-grace", Remedy: "set terminationGracePeriodSeconds to more than --drain-delay plus --drain-timeout", objects: checkDrain}
 
 // checkDrain wants the kubelet to leave the server the time that its settings
 // give a drain.

@@ -12,11 +12,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
-var servicePortRule = Rule{
-	Name:    "service-port",
-	Remedy:  "name the port grpc, with appProtocol kubernetes.io/h2c",
-	objects: checkServicePorts,
-}
+var servicePortRule = Rule{Name: "service-port", Remedy: "name the port grpc, with appProtocol kubernetes.io/h2c", objects: checkServicePorts}
 
 // checkServicePorts wants the one port name and protocol that every strategy understands.
 func checkServicePorts(r manifest.Rendering, wrong reportObject) {
@@ -29,11 +25,7 @@ func checkServicePorts(r manifest.Rendering, wrong reportObject) {
 	}
 }
 
-var serviceTargetPortRule = Rule{
-	Name:    "service-target-port",
-	Remedy:  "name a port of the pods that the Service selects",
-	objects: checkTargetPorts,
-}
+var serviceTargetPortRule = Rule{Name: "service-target-port", Remedy: "name a port of the pods that the Service selects", objects: checkTargetPorts}
 
 // checkTargetPorts wants Services to lead to ports that their pods have.
 func checkTargetPorts(r manifest.Rendering, wrong reportObject) {
@@ -53,11 +45,7 @@ func checkTargetPorts(r manifest.Rendering, wrong reportObject) {
 	}
 }
 
-var probeRule = Rule{
-	Name:    "probe",
-	Remedy:  "give each container that has ports a readiness and a liveness probe",
-	objects: checkProbes,
-}
+var probeRule = Rule{Name: "probe", Remedy: "give each container that has ports a readiness and a liveness probe", objects: checkProbes}
 
 // checkProbes wants a container that listens to be asked whether it is ready
 // and alive.
@@ -71,11 +59,7 @@ func checkProbes(r manifest.Rendering, wrong reportObject) {
 	}
 }
 
-var probePortRule = Rule{
-	Name:    "probe-port",
-	Remedy:  "probe a port of the container's pod",
-	objects: checkProbePorts,
-}
+var probePortRule = Rule{Name: "probe-port", Remedy: "probe a port of the container's pod", objects: checkProbePorts}
 
 // checkProbePorts wants probes to ask at ports that the pod has.
 func checkProbePorts(r manifest.Rendering, wrong reportObject) {
@@ -108,11 +92,7 @@ func probes(c corev1.Container) map[string]*corev1.Probe {
 	return map[string]*corev1.Probe{"readiness": c.ReadinessProbe, "liveness": c.LivenessProbe, "startup": c.StartupProbe}
 }
 
-var clientTargetRule = Rule{
-	Name:    "client-target",
-	Remedy:  "use a Service, or a hostPort, that the overlay renders",
-	objects: checkTarget,
-}
+var clientTargetRule = Rule{Name: "client-target", Remedy: "use a Service, or a hostPort, that the overlay renders", objects: checkTarget}
 
 // checkTarget wants the client's target to lead to something that the overlay
 // renders.
@@ -161,11 +141,7 @@ func leadsNowhere(r manifest.Rendering, t manifest.Target) string {
 
 func headless(s *corev1.Service) bool { return s.Spec.ClusterIP == corev1.ClusterIPNone }
 
-var serviceKindRule = Rule{
-	Name:    "service-kind",
-	Remedy:  "add the component headless if the client balances its calls itself; remove it if not",
-	objects: checkServiceKind,
-}
+var serviceKindRule = Rule{Name: "service-kind", Remedy: "add the component headless if the client balances its calls itself; remove it if not", objects: checkServiceKind}
 
 // checkServiceKind wants the Service that the client dials to be headless
 // where the client chooses among the pods, and to have an address where

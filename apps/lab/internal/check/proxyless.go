@@ -14,11 +14,7 @@ func injected(w manifest.Workload) bool {
 	return w.Template.Labels["sidecar.istio.io/inject"] == "true"
 }
 
-var xdsInjectionRule = Rule{
-	Name:    "xds-injection",
-	Remedy:  "inject the gRPC agent into clients with an xds target, and into nothing else",
-	objects: checkProxyless,
-}
+var xdsInjectionRule = Rule{Name: "xds-injection", Remedy: "inject the gRPC agent into clients with an xds target, and into nothing else", objects: checkProxyless}
 
 // checkProxyless wants a client that asks istiod for its servers to have the
 // agent that makes its bootstrap file, and nothing else to be injected.

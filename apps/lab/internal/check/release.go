@@ -11,11 +11,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/release"
 )
 
-var releaseRule = Rule{
-	Name:   "release",
-	Remedy: "let `lab release` set the tag and the digests of all programs; give an image of your own its own digest, or none",
-	tree:   checkRelease,
-}
+var releaseRule = Rule{Name: "release", Remedy: "let `lab release` set the tag and the digests of all programs; give an image of your own its own digest, or none", tree: checkRelease}
 
 // checkRelease wants all programs of a release to have its tag, and every digest
 // to be under the name and the tag that it was released with.

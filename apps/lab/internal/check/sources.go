@@ -14,20 +14,12 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
-var kustomizeBuildRule = Rule{
-	Name:   "kustomize-build",
-	Remedy: "correct the file until `kubectl kustomize` renders the overlay",
-	tree:   checkBuild,
-}
+var kustomizeBuildRule = Rule{Name: "kustomize-build", Remedy: "correct the file until `kubectl kustomize` renders the overlay", tree: checkBuild}
 
 // checkBuild wants kustomize to render the overlay.
 func checkBuild(t *tree, wrong reportFile) { t.reportBroken(wrong, false) }
 
-var kustomizeWarningRule = Rule{
-	Name:   "kustomize-warning",
-	Remedy: "replace the deprecated field with the one that the warning names",
-	tree:   checkWarnings,
-}
+var kustomizeWarningRule = Rule{Name: "kustomize-warning", Remedy: "replace the deprecated field with the one that the warning names", tree: checkWarnings}
 
 // checkWarnings wants kustomize to warn of nothing.
 func checkWarnings(t *tree, wrong reportFile) { t.reportBroken(wrong, true) }
@@ -44,11 +36,7 @@ func (t *tree) reportBroken(wrong reportFile, warnings bool) {
 	}
 }
 
-var kustomizeFieldRule = Rule{
-	Name:   "kustomize-field",
-	Remedy: "use a patch by name, or labels: with includeTemplates",
-	tree:   checkFields,
-}
+var kustomizeFieldRule = Rule{Name: "kustomize-field", Remedy: "use a patch by name, or labels: with includeTemplates", tree: checkFields}
 
 // checkFields wants no field that kustomize forgives and that goes wrong later.
 func checkFields(t *tree, wrong reportFile) {
@@ -74,11 +62,7 @@ func checkFields(t *tree, wrong reportFile) {
 	}
 }
 
-var patchFormRule = Rule{
-	Name:   "patch-form",
-	Remedy: "name the file <name>.patch.yaml, begin it with a comment that says why, and keep it to 15 lines",
-	tree:   checkPatches,
-}
+var patchFormRule = Rule{Name: "patch-form", Remedy: "name the file <name>.patch.yaml, begin it with a comment that says why, and keep it to 15 lines", tree: checkPatches}
 
 // checkPatches wants patches that a reader knows by their name, and short ones
 // that say why.
@@ -104,11 +88,7 @@ func checkPatches(t *tree, wrong reportFile) {
 	}
 }
 
-var entryEffectRule = Rule{
-	Name:   "entry-effect",
-	Remedy: "name something that is rendered, or remove the entry",
-	tree:   checkEffects,
-}
+var entryEffectRule = Rule{Name: "entry-effect", Remedy: "name something that is rendered, or remove the entry", tree: checkEffects}
 
 // checkEffects wants every patch and every images: entry to change what is
 // rendered: kustomize says nothing of one that does not.
@@ -196,11 +176,7 @@ func differs(r *manifest.Repository, from manifest.Composition, full []byte, fil
 	return err != nil || !bytes.Equal(full, changed) // what cannot even be rendered without it needs it
 }
 
-var imageOnceRule = Rule{
-	Name:   "image-once",
-	Remedy: "set tag and digest only in base/components/release; give a renamed image its own digest",
-	tree:   checkImagesOnce,
-}
+var imageOnceRule = Rule{Name: "image-once", Remedy: "set tag and digest only in base/components/release; give a renamed image its own digest", tree: checkImagesOnce}
 
 // checkImagesOnce wants one place to set an image's version, and no image with
 // the digest of another.
@@ -223,11 +199,7 @@ func checkImagesOnce(t *tree, wrong reportFile) {
 	}
 }
 
-var strictFieldsRule = Rule{
-	Name:   "strict-fields",
-	Remedy: "use a kind and fields that Kubernetes has, in its spelling",
-	tree:   checkStrict,
-}
+var strictFieldsRule = Rule{Name: "strict-fields", Remedy: "use a kind and fields that Kubernetes has, in its spelling", tree: checkStrict}
 
 // checkStrict wants kinds and fields that client-go knows, in its spelling.
 func checkStrict(t *tree, wrong reportFile) {
