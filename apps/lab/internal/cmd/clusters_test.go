@@ -24,7 +24,7 @@ type fakeProvider struct {
 	downs             int
 }
 
-func (f *fakeProvider) Name() string                                 { return f.name }
+func (f *fakeProvider) Kind() provider.Kind                          { return provider.Kind{Name: f.name} }
 func (f *fakeProvider) Check(context.Context) error                  { return f.unable }
 func (f *fakeProvider) Architecture(context.Context) (string, error) { return "arm64", nil }
 
@@ -78,27 +78,27 @@ func TestOwnSite(t *testing.T) {
 		want          string // the kind that is up afterwards
 		wantErr       []string
 	}{
-		{name: "docker_answers", want: provider.Kind},
-		{name: "no_docker", kind: fakeProvider{unable: errors.New("no Docker daemon answers")}, want: provider.Builtin},
-		{name: "builtin_asked_for", asked: provider.Builtin, want: provider.Builtin},
-		{name: "kind_asked_for_without_docker", kind: fakeProvider{unable: errors.New("no Docker daemon answers: start Docker")}, asked: provider.Kind, wantErr: []string{"--cluster kind: not run: no Docker", "start Docker"}},
+		{name: "docker_answers", want: "kind"},
+		{name: "no_docker", kind: fakeProvider{unable: errors.New("no Docker daemon answers")}, want: "builtin"},
+		{name: "builtin_asked_for", asked: "builtin", want: "builtin"},
+		{name: "kind_asked_for_without_docker", kind: fakeProvider{unable: errors.New("no Docker daemon answers: start Docker")}, asked: "kind", wantErr: []string{"--cluster kind: not run: no Docker", "start Docker"}},
 		{name: "neither", kind: fakeProvider{unable: errors.New("start Docker")}, builtin: fakeProvider{unable: errors.New("it needs Linux")}, wantErr: []string{"start Docker", "it needs Linux"}},
-		{name: "image_cannot_be_pulled", kind: fakeProvider{failsWith: noImage}, want: provider.Builtin},
-		{name: "image_cannot_be_pulled_for_the_kind_asked_for", kind: fakeProvider{failsWith: noImage}, asked: provider.Kind, wantErr: []string{"no route to host", "--node-image", "--cluster builtin"}},
+		{name: "image_cannot_be_pulled", kind: fakeProvider{failsWith: noImage}, want: "builtin"},
+		{name: "image_cannot_be_pulled_for_the_kind_asked_for", kind: fakeProvider{failsWith: noImage}, asked: "kind", wantErr: []string{"no route to host", "--node-image", "--cluster builtin"}},
 		{name: "image_cannot_be_pulled_and_no_other", kind: fakeProvider{failsWith: noImage}, builtin: fakeProvider{unable: errors.New("not root")}, wantErr: []string{"no route to host", "--cluster builtin"}},
 		{name: "creation_fails", kind: fakeProvider{failsWith: errors.New("kubeadm failed")}, wantErr: []string{"kubeadm failed"}},
-		{name: "one_is_up", builtin: fakeProvider{running: true}, want: provider.Builtin},
-		{name: "another_is_up", builtin: fakeProvider{running: true}, asked: provider.Kind, wantErr: []string{"builtin cluster is up", "`lab down`"}},
+		{name: "one_is_up", builtin: fakeProvider{running: true}, want: "builtin"},
+		{name: "another_is_up", builtin: fakeProvider{running: true}, asked: "kind", wantErr: []string{"builtin cluster is up", "`lab down`"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			test.kind.name, test.builtin.name = provider.Kind, provider.Builtin
+			test.kind.name, test.builtin.name = "kind", "builtin"
 			was := test.builtin.running
 			c := emptyCheckout(t)
 			c.clusters = provider.Set{&test.kind, &test.builtin}
 			on, err := c.ownTarget(t.Context(), upOptions{cluster: test.asked, nodes: 2}, false)
 			var up cluster.Cluster
 			if err == nil {
-				up, err = on.up(t.Context(), progress.NewPrinter(t.Output(), 1, 0), nil)
+				up, err = on.Up(t.Context(), progress.NewPrinter(t.Output(), 1, 0), nil)
 			}
 			if test.wantErr != nil {
 				if err == nil {
@@ -114,14 +114,11 @@ func TestOwnSite(t *testing.T) {
 			if err != nil || up.Kind() != test.want {
 				t.Fatalf("up = %v, %v, want %s", up, err, test.want)
 			}
-			if was != (on.down == nil) {
-				t.Fatalf("down is nil: %t, want it for a cluster that was up alone", on.down == nil)
+			if was == on.Boots {
+				t.Fatalf("Boots is %t, want it where no cluster was up", on.Boots)
 			}
-			if on.down == nil {
-				return
-			}
-			if err := on.down(t.Context()); err != nil || test.kind.running || test.builtin.running {
-				t.Errorf("down = %v, and something runs: kind %t, builtin %t", err, test.kind.running, test.builtin.running)
+			if err := on.Down(t.Context()); err != nil || test.kind.running || test.builtin.running != was {
+				t.Errorf("Down = %v, kind runs: %t, builtin runs: %t; want %t for one that was up", err, test.kind.running, test.builtin.running, was)
 			}
 		})
 	}
@@ -130,9 +127,9 @@ func TestOwnSite(t *testing.T) {
 // A command that needs a cluster finds one of any kind, and names what is left of
 // one that is not up.
 func TestRunning(t *testing.T) {
-	kind, builtin := &fakeProvider{name: provider.Kind, running: true}, &fakeProvider{name: provider.Builtin}
+	kind, builtin := &fakeProvider{name: "kind", running: true}, &fakeProvider{name: "builtin"}
 	c := checkout{clusters: provider.Set{kind, builtin}}
-	if on, err := c.running(t.Context()); err != nil || on.Kind() != provider.Kind {
+	if on, err := c.running(t.Context()); err != nil || on.Kind() != "kind" {
 		t.Errorf("running = %v, %v, want kind's", on, err)
 	}
 	kind.running, kind.left = false, []string{"container a-control-plane"}
@@ -157,8 +154,8 @@ func TestUpOptions(t *testing.T) {
 		want string
 	}{
 		{name: "defaults", give: upOptions{}},
-		{name: "image_means_kind", give: upOptions{nodeImage: "a"}, kind: provider.Kind},
-		{name: "image_of_the_builtin", give: upOptions{nodeImage: "a", cluster: provider.Builtin}, want: "--node-image a"},
+		{name: "image_means_kind", give: upOptions{nodeImage: "a"}, kind: "kind"},
+		{name: "image_of_the_builtin", give: upOptions{nodeImage: "a", cluster: "builtin"}, want: "--node-image a"},
 		{name: "unknown", give: upOptions{cluster: "minikube"}, want: `"minikube": expected kind or builtin`},
 		{name: "port", give: upOptions{apiPort: 70000}, want: "--api-port 70000: expected 1 to 65535"},
 	} {

@@ -13,8 +13,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/dirs"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/plan"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider/registry"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report/costs"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
@@ -68,10 +70,11 @@ func (o costsOptions) execute(ctx context.Context, stdout io.Writer) error {
 	if err := o.run.up.check(); err != nil {
 		return exitError{exitUsage, err}
 	}
-	if o.run.up.cluster == provider.Kind {
-		return exitError{exitUsage, fmt.Errorf("--cluster %s: the containers' counters are out of reach there: expected --cluster %s", provider.Kind, provider.Builtin)}
+	counted, err := registry.All(dirs.Dirs{}, "").With(o.run.up.cluster, func(k provider.Kind) bool { return k.Usage })
+	if err != nil {
+		return exitError{exitUsage, fmt.Errorf("the containers' counters are out of reach there: %w", err)}
 	}
-	o.run.up.cluster = provider.Builtin
+	o.run.up.cluster = counted
 	if o.update != "" { // which must not fail after an hour of measuring
 		if _, err := o.updated(costs.Table{}); err != nil {
 			return exitError{exitUsage, err}
@@ -166,18 +169,16 @@ func (o costsOptions) measure(ctx context.Context) (t costs.Table, err error) {
 		return t, exitError{exitUsage, err}
 	}
 	steps := compared.Steps() + o.runs + (o.runs-1)*len(o.run.only)
-	p := newPrinter(steps + on.steps)
-	cluster, err := on.up(ctx, p, compared.Components())
+	p := newPrinter(steps + on.Steps)
+	cluster, err := on.Up(ctx, p, compared.Components())
 	if err != nil {
 		return t, exitError{exitNoCluster, err}
 	}
-	if on.down != nil {
-		defer func() {
-			if downErr := on.down(ctx); downErr != nil {
-				err = errors.Join(err, exitError{exitFindings, fmt.Errorf("taking the cluster down: %w", downErr)})
-			}
-		}()
-	}
+	defer func() {
+		if downErr := on.Down(ctx); downErr != nil {
+			err = errors.Join(err, exitError{exitFindings, fmt.Errorf("taking the cluster down: %w", downErr)})
+		}
+	}()
 	supplies, err := compared.Supply(ctx, cluster, nil, p)
 	if err != nil {
 		return t, exitError{exitFindings, err}

@@ -18,6 +18,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider/registry"
 )
 
 func newRoot() *cobra.Command {
@@ -52,7 +53,7 @@ type checkout struct {
 }
 
 func newCheckout(r *manifest.Repository, d dirs.Dirs) checkout {
-	return checkout{r, d, provider.All(d, r.Root())}
+	return checkout{r, d, registry.All(d, r.Root())}
 }
 
 func findCheckout() (checkout, error) {

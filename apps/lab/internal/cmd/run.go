@@ -129,25 +129,25 @@ func run(ctx context.Context, o runOptions, stdout io.Writer) error {
 			return err
 		}
 	}
-	estimate, err := p.Estimate(on.boots, runtime.NumCPU())
+	estimate, err := p.Estimate(on.Components, runtime.NumCPU())
 	if err != nil {
 		return exitError{exitUsage, err}
 	}
 	fmt.Fprintln(os.Stderr, "lab: "+estimate)
-	printer := newPrinter(p.Steps() + on.steps)
-	running, err := on.up(ctx, printer, p.Components())
+	printer := newPrinter(p.Steps() + on.Steps)
+	running, err := on.Up(ctx, printer, p.Components())
 	if err != nil {
 		return exitError{exitNoCluster, err}
 	}
-	disposable := on.down != nil && !o.keep
+	disposable := on.Boots && !o.keep
 	early := printProven(printer, report.Style{Color: colored(os.Stderr)})
 	result, err := p.Run(ctx, running, plan.Execution{Disposable: disposable, Progress: printer}, early)
 	if disposable {
-		if downErr := on.down(ctx); downErr != nil {
+		if downErr := on.Down(ctx); downErr != nil {
 			err = errors.Join(err, fmt.Errorf("taking the cluster down: %w", downErr))
 		}
 	}
-	if on.down != nil && o.keep {
+	if on.Boots && o.keep {
 		fmt.Fprintf(os.Stderr, "lab: the %s cluster is kept: KUBECONFIG=%s; `lab down` ends it\n", running.Kind(), running.Kubeconfig())
 	}
 	if result.Started.IsZero() {
@@ -185,7 +185,7 @@ func (c checkout) plan(o runOptions, on target, purpose runner.Purpose) (*plan.P
 	}
 	return plan.New(c.repository, b, plan.Options{
 		Overlays: o.only, Purpose: purpose, Given: o.given, NoInstall: o.noInstall, GitOps: o.deploy == argocd.Name, Keep: o.keep, Retries: o.retries,
-	}, plan.Target{Nodes: on.nodes, Registry: o.context.at})
+	}, plan.Target{Nodes: on.nodes(), Registry: o.context.at})
 }
 
 // choose fills in the defaults of --only and --require and checks the names.

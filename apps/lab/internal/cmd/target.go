@@ -15,14 +15,11 @@ import (
 	"golang.org/x/term"
 	"sigs.k8s.io/yaml"
 
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/argocd"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/plan"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider/external"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
@@ -75,16 +72,13 @@ func (o *contextOptions) check(up upOptions, deploy string) (err error) {
 
 // target is the cluster that a run measures.
 type target struct {
-	nodes plan.Nodes
+	*provider.Target
 	// admit asks those who must agree, before anything is built; it may be nil.
 	admit func(context.Context) error
-	// steps counts what up reports.
-	steps int
-	// boots is what the cluster is made of that up boots.
-	boots []component.Component
-	up    func(context.Context, progress.Reporter, []component.Component) (cluster.Cluster, error)
-	// down undoes up; it is nil where that boots nothing.
-	down func(context.Context) error
+}
+
+func (t target) nodes() plan.Nodes {
+	return plan.Nodes{Architectures: t.Architectures, Assumed: t.Assumed}
 }
 
 // target chooses the cluster and finds what its nodes are.
@@ -97,75 +91,31 @@ func (c checkout) target(ctx context.Context, o runOptions) (target, error) {
 
 // ownTarget is the checkout's cluster that is up, or one that is booted.
 func (c checkout) ownTarget(ctx context.Context, o upOptions, keep bool) (target, error) {
-	of, running, err := c.clusters.Find(ctx)
-	if err != nil {
-		return target{}, exitError{exitNoCluster, err}
-	}
-	if running != nil {
-		if o.cluster != "" && o.cluster != of.Name() {
-			return target{}, exitError{exitNoCluster, fmt.Errorf("--cluster %s: this checkout's %s cluster is up: end it with `lab down`, or leave the flag out", o.cluster, of.Name())}
-		}
-		t := target{nodes: nodesOf(ctx, running)}
-		t.up = func(context.Context, progress.Reporter, []component.Component) (cluster.Cluster, error) {
-			return running, nil
-		}
-		return t, nil
-	}
-	from, err := c.clusters.Choose(ctx, o.cluster)
-	if err != nil {
-		return target{}, exitError{exitNoCluster, err}
-	}
 	builder, err := c.builder(o.components)
 	if err != nil {
 		return target{}, exitError{exitUsage, err}
 	}
 	options := provider.Options{Builder: builder, Nodes: o.nodes, APIPort: o.apiPort, NodeImage: o.nodeImage, Patience: o.patience, Detached: keep}
-	t := target{steps: from.Steps(options), boots: from.Components()}
-	arch, err := from.Architecture(ctx)
+	on, err := c.clusters.Target(ctx, o.cluster, options, func(why error, next string) {
+		fmt.Fprintf(os.Stderr, "lab: %v\nlab: the lab takes --cluster %s instead\n", why, next)
+	})
 	if err != nil {
 		return target{}, exitError{exitNoCluster, err}
 	}
-	t.nodes.Architectures = []string{arch}
-	t.up = func(ctx context.Context, p progress.Reporter, builds []component.Component) (cluster.Cluster, error) {
-		options.Progress, options.Builds = p, builds
-		on, err := from.Up(ctx, options)
-		if !errors.Is(err, provider.ErrNoImage) {
-			return on, err
-		}
-		next := c.clusters.After(ctx, from)
-		if o.cluster != "" || next == nil {
-			return nil, fmt.Errorf("%w: name one that can be had by --node-image, or take --cluster %s, on Linux and as root", err, provider.Builtin)
-		}
-		fmt.Fprintf(os.Stderr, "lab: %v\nlab: so --cluster %s is taken instead\n", err, next.Name())
-		from = next
-		return from.Up(ctx, options)
-	}
-	t.down = func(ctx context.Context) error { return from.Down(ctx) }
-	return t, nil
-}
-
-func nodesOf(ctx context.Context, on cluster.Cluster) plan.Nodes {
-	all, known := on.Architectures(ctx)
-	return plan.Nodes{Architectures: all, Assumed: !known}
+	return target{Target: on}, nil
 }
 
 // externalTarget connects. Before anything is built admit makes sure that the run can
 // do what it must and may do it.
 func (c checkout) externalTarget(ctx context.Context, o runOptions) (target, error) {
-	var t target
 	on, err := external.Connect(ctx, external.Options{Context: o.context.name, Registry: o.context.at, Push: o.context.push})
 	if errors.Is(err, external.ErrNoContext) {
-		return t, exitError{exitUsage, err}
+		return target{}, exitError{exitUsage, err}
 	}
 	if err != nil {
-		return t, exitError{exitNoCluster, err}
+		return target{}, exitError{exitNoCluster, err}
 	}
-	t.nodes = nodesOf(ctx, on)
-	t.admit = func(ctx context.Context) error { return c.admit(ctx, o, on) }
-	t.up = func(context.Context, progress.Reporter, []component.Component) (cluster.Cluster, error) {
-		return on, nil
-	}
-	return t, nil
+	return target{provider.Running(ctx, on), func(ctx context.Context) error { return c.admit(ctx, o, on) }}, nil
 }
 
 // admit asks the API server for rights and the user for permission.

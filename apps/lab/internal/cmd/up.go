@@ -3,12 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/dirs"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider/registry"
 )
 
 // defaultNodes is the least that shows calls between nodes.
@@ -30,21 +30,29 @@ func (o *upOptions) flags(cmd *cobra.Command) {
 	f.StringVar(&o.components, "components", "", "`HOST/PATH` of built components, each fetched by the digest that this checkout records; none compiles all (default lab-components beside the released images)")
 	f.IntVar(&o.apiPort, "api-port", 0, "`port` of the loopback for the API (default any free one)")
 	f.Float64Var(&o.patience, "patience", 0, "`factor` that stretches what booting may take (default what a quick measurement of this machine says)")
-	_ = cmd.RegisterFlagCompletionFunc("cluster", cobra.FixedCompletions(provider.Names, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("cluster", cobra.FixedCompletions(registry.All(dirs.Dirs{}, "").Names(), cobra.ShellCompDirectiveNoFileComp))
 }
 
-// check looks for contradictions in the flags. An image of a node is one of kind's.
+// check looks for contradictions in the flags. An image of the nodes chooses the kind
+// that has one.
 func (o *upOptions) check() error {
-	switch {
-	case o.cluster != "" && !slices.Contains(provider.Names, o.cluster):
-		return fmt.Errorf("--cluster %q: expected %s; a cluster that is there already is named by --context", o.cluster, strings.Join(provider.Names, " or "))
-	case o.nodeImage != "" && o.cluster == provider.Builtin:
-		return fmt.Errorf("--node-image %s: nodes of the built-in cluster have none: expected --cluster %s", o.nodeImage, provider.Kind)
-	case o.apiPort < 0 || o.apiPort > 65535:
+	if o.apiPort < 0 || o.apiPort > 65535 {
 		return fmt.Errorf("--api-port %d: expected 1 to 65535, or 0 for any free one", o.apiPort)
-	case o.nodeImage != "":
-		o.cluster = provider.Kind
 	}
+	kinds := registry.All(dirs.Dirs{}, "")
+	if o.cluster != "" {
+		if _, err := kinds.Named(o.cluster); err != nil {
+			return fmt.Errorf("--cluster %w; to use a cluster that runs already, give --context", err)
+		}
+	}
+	if o.nodeImage == "" {
+		return nil
+	}
+	name, err := kinds.With(o.cluster, func(k provider.Kind) bool { return k.NodeImages })
+	if err != nil {
+		return fmt.Errorf("--node-image %s: its nodes have no image: %w", o.nodeImage, err)
+	}
+	o.cluster = name
 	return nil
 }
 
@@ -68,7 +76,7 @@ func newUp() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			cluster, err := on.up(cmd.Context(), newPrinter(on.steps), nil)
+			cluster, err := on.Up(cmd.Context(), newPrinter(on.Steps), nil)
 			if err != nil {
 				return exitError{exitNoCluster, err}
 			}

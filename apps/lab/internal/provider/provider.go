@@ -1,36 +1,33 @@
-// Package provider makes clusters of every kind that the lab can boot, behind one
-// interface: the built-in one and kind's.
+// Package provider is the one interface between the lab and the kinds of clusters that
+// it can boot. Package registry lists them.
 package provider
 
 import (
 	"context"
 	"errors"
-	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/dirs"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
 )
 
-// The kinds of clusters: the values of --cluster.
-const (
-	Builtin = "builtin"
-	Kind    = "kind"
-)
-
-// Names lists the kinds, the one first that is preferred where both can be had.
-var Names = []string{Kind, Builtin}
+// Kind is a kind of cluster and what it can do that others cannot.
+type Kind struct {
+	// Name is a value of --cluster.
+	Name string
+	// NodeImages says that its nodes are images, and that Options.NodeImage names one.
+	NodeImages bool
+	// Usage says that the counters of its containers can be read.
+	Usage bool
+}
 
 // ErrNoImage says that the image of a node cannot be had.
 var ErrNoImage = errors.New("the node's image cannot be had")
 
 // Provider makes clusters of one kind: one for each checkout.
 type Provider interface {
-	// Name is one of Names.
-	Name() string
+	// Kind is the same for all checkouts.
+	Kind() Kind
 	// Check returns why this machine cannot have such a cluster, soon, and what to
 	// do about it.
 	Check(ctx context.Context) error
@@ -62,7 +59,7 @@ type Options struct {
 	Nodes   int
 	// APIPort is the port of the loopback at which the API answers; 0 takes a free one.
 	APIPort int
-	// NodeImage is the image of a kind node; empty takes kind's own.
+	// NodeImage is the image of the nodes, for kinds that have one; empty takes the usual one.
 	NodeImage string
 	// Patience stretches what booting may take; 0 takes what a quick measurement of
 	// the machine says.
@@ -72,95 +69,4 @@ type Options struct {
 	// Builds are components that will be built later: they need space too.
 	Builds   []component.Component
 	Progress progress.Reporter
-}
-
-// Set is the checkout's providers, in the order of Names.
-type Set []Provider
-
-// All returns the providers of the checkout at root.
-func All(d dirs.Dirs, root string) Set {
-	return Set{kindProvider{d}, builtinProvider{d, root}}
-}
-
-// Named returns a provider.
-func (s Set) Named(name string) (Provider, error) {
-	for _, p := range s {
-		if p.Name() == name {
-			return p, nil
-		}
-	}
-	return nil, fmt.Errorf("%q is no kind of cluster: expected one of %s", name, strings.Join(Names, ", "))
-}
-
-// Find returns the checkout's cluster that is up and its provider, or nil.
-func (s Set) Find(ctx context.Context) (Provider, cluster.Cluster, error) {
-	for _, p := range s {
-		if on, err := p.Find(ctx); on != nil || err != nil {
-			return p, on, err
-		}
-	}
-	return nil, nil, nil
-}
-
-// Choose returns the provider that was asked for, or without a name the first that
-// this machine can have.
-func (s Set) Choose(ctx context.Context, name string) (Provider, error) {
-	if name != "" {
-		p, err := s.Named(name)
-		if err != nil {
-			return nil, err
-		}
-		if err := p.Check(ctx); err != nil {
-			return nil, fmt.Errorf("--cluster %s: not run: %w", name, err)
-		}
-		return p, nil
-	}
-	var why []string
-	for _, p := range s {
-		err := p.Check(ctx)
-		if err == nil {
-			return p, nil
-		}
-		why = append(why, fmt.Sprintf("%s: %v", p.Name(), err))
-	}
-	return nil, fmt.Errorf("this machine can have no cluster: %s", strings.Join(why, "; "))
-}
-
-// After returns the first provider after p that this machine can have, or nil.
-func (s Set) After(ctx context.Context, p Provider) Provider {
-	for _, next := range s[slices.Index(s, p)+1:] {
-		if next.Check(ctx) == nil {
-			return next
-		}
-	}
-	return nil
-}
-
-// Down removes the checkout's clusters of all kinds.
-func (s Set) Down(ctx context.Context) error {
-	var errs []error
-	for _, p := range s {
-		errs = append(errs, p.Down(ctx))
-	}
-	return errors.Join(errs...)
-}
-
-// Elsewhere says how to reach a cluster of this checkout that is another user's.
-func (s Set) Elsewhere() string {
-	for _, p := range s {
-		if where := p.Elsewhere(); where != "" {
-			return where
-		}
-	}
-	return ""
-}
-
-// Left names what is left of clusters that are not up.
-func (s Set) Left(ctx context.Context) (all []string, err error) {
-	var errs []error
-	for _, p := range s {
-		left, err := p.Left(ctx)
-		all, errs = append(all, left...), append(errs, err)
-	}
-	return all, errors.Join(errs...)
 }

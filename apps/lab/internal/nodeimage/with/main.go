@@ -63,7 +63,7 @@ func run(ctx context.Context, args []string) error {
 	case asRunC:
 		return nodeimage.RunC(args[1], args[2:])
 	}
-	if kind.Answers(ctx) == nil && pulls(ctx) {
+	if kind.IsAvailable(ctx) == nil && pulls(ctx) {
 		return command(ctx, defaults.Image, args)
 	}
 	err := own(ctx, args)
@@ -103,7 +103,7 @@ func own(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	if kind.Answers(ctx) == nil {
+	if kind.IsAvailable(ctx) == nil {
 		if err := nodeimage.Load(ctx, image); err != nil {
 			return err
 		}

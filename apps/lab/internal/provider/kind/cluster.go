@@ -33,7 +33,7 @@ type Cluster struct {
 var _ cluster.Cluster = (*Cluster)(nil)
 
 // Kind implements cluster.Cluster.
-func (c *Cluster) Kind() string { return "kind" }
+func (c *Cluster) Kind() string { return name }
 
 // Kubeconfig implements cluster.Cluster.
 func (c *Cluster) Kubeconfig() string { return c.options.Kubeconfig }

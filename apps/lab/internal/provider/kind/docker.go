@@ -23,6 +23,7 @@ const (
 	// clusterLabel is on every container that kind makes.
 	clusterLabel = "io.x-k8s.kind.cluster"
 	network      = "kind"
+	name         = "kind" // of the kind of cluster
 
 	// settle is for how long nothing may appear after a creation was cut off:
 	// a `docker run` of it may be on its way.

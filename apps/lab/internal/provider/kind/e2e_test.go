@@ -38,7 +38,7 @@ func realDocker(t *testing.T) kind.Options {
 	if os.Getenv("LAB_E2E") == "" || node == "" {
 		t.Skip("needs LAB_E2E=1 and LAB_NODE_IMAGE: it creates clusters in Docker; .ci/kind sets both")
 	}
-	if err := kind.Answers(t.Context()); err != nil {
+	if err := kind.IsAvailable(t.Context()); err != nil {
 		t.Skipf("kind was not exercised: not run: %v", err)
 	}
 	before := listing(t)

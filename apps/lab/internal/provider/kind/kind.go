@@ -63,8 +63,8 @@ func (o Options) image() string { return cmp.Or(o.NodeImage, defaults.Image) }
 // unfinished is the kubeconfig until the cluster is complete.
 func (o Options) unfinished() string { return o.Kubeconfig + ".new" }
 
-// Answers returns an error unless a Docker daemon answers.
-func Answers(ctx context.Context) error {
+// IsAvailable returns an error unless a Docker daemon answers.
+func IsAvailable(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, answerTime, fmt.Errorf("not in %s", answerTime))
 	defer cancel()
 	if _, err := docker(ctx, "version", "--format={{.Server.Version}}"); err != nil {

@@ -1,4 +1,6 @@
-package provider
+//go:build linux
+
+package builtin
 
 import (
 	"context"
@@ -7,24 +9,27 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/dirs"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider/builtin"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider"
 )
 
 type builtinProvider struct {
-	dirs dirs.Dirs
+	dirs Dirs
 	root string
 }
 
-func (builtinProvider) Name() string { return Builtin }
+// New returns what makes the built-in cluster of the checkout at root.
+func New(d dirs.Dirs, root string) provider.Provider { return builtinProvider{Dirs{d}, root} }
+
+func (builtinProvider) Kind() provider.Kind { return kind }
 
 // Check implements Provider. What else the machine may lack is told, with the
 // remedies, by the first step of Up.
-func (builtinProvider) Check(context.Context) error { return builtin.CheckUser() }
+func (builtinProvider) Check(context.Context) error { return CheckUser() }
 
 func (builtinProvider) Architecture(context.Context) (string, error) { return runtime.GOARCH, nil }
 
 func (p builtinProvider) Find(context.Context) (cluster.Cluster, error) {
-	on, err := builtin.Find(p.own())
+	on, err := Find(p.dirs)
 	if on == nil {
 		return nil, err // no interface that holds a nil pointer
 	}
@@ -33,11 +38,11 @@ func (p builtinProvider) Find(context.Context) (cluster.Cluster, error) {
 
 func (builtinProvider) Components() []component.Component { return component.Cluster }
 
-func (builtinProvider) Steps(Options) int { return builtin.Steps() }
+func (builtinProvider) Steps(provider.Options) int { return Steps() }
 
-func (p builtinProvider) Up(ctx context.Context, o Options) (cluster.Cluster, error) {
-	on, err := builtin.Up(ctx, builtin.Options{
-		Builder: o.Builder, Dirs: p.own(), Nodes: o.Nodes, APIPort: o.APIPort,
+func (p builtinProvider) Up(ctx context.Context, o provider.Options) (cluster.Cluster, error) {
+	on, err := Up(ctx, Options{
+		Builder: o.Builder, Dirs: p.dirs, Nodes: o.Nodes, APIPort: o.APIPort,
 		Builds: o.Builds, Patience: o.Patience, Detached: o.Detached, Progress: o.Progress,
 	})
 	if on == nil {
@@ -46,11 +51,9 @@ func (p builtinProvider) Up(ctx context.Context, o Options) (cluster.Cluster, er
 	return on, err
 }
 
-func (p builtinProvider) Down(ctx context.Context) error { return builtin.Down(ctx, p.own()) }
+func (p builtinProvider) Down(ctx context.Context) error { return Down(ctx, p.dirs) }
 
-func (p builtinProvider) Elsewhere() string { return builtin.Elsewhere(p.own(), p.root) }
+func (p builtinProvider) Elsewhere() string { return Elsewhere(p.dirs, p.root) }
 
 // Left implements Provider. What a dead cluster leaves, the next one removes.
 func (builtinProvider) Left(context.Context) ([]string, error) { return nil, nil }
-
-func (p builtinProvider) own() builtin.Dirs { return builtin.Dirs{Dirs: p.dirs} }

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package provider
+package builtin
 
 import (
 	"context"
@@ -10,15 +10,16 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/dirs"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider"
 )
 
 // builtinProvider says that the built-in cluster needs Linux.
-type builtinProvider struct {
-	dirs dirs.Dirs
-	root string
-}
+type builtinProvider struct{}
 
-func (builtinProvider) Name() string { return Builtin }
+// New returns what says so.
+func New(dirs.Dirs, string) provider.Provider { return builtinProvider{} }
+
+func (builtinProvider) Kind() provider.Kind { return kind }
 
 func (builtinProvider) Check(context.Context) error {
 	return fmt.Errorf("the built-in cluster needs Linux, this is %s: start Docker and use --cluster kind, or name a cluster of yours by --context", runtime.GOOS)
@@ -30,9 +31,9 @@ func (builtinProvider) Find(context.Context) (cluster.Cluster, error) { return n
 
 func (builtinProvider) Components() []component.Component { return nil }
 
-func (builtinProvider) Steps(Options) int { return 0 }
+func (builtinProvider) Steps(provider.Options) int { return 0 }
 
-func (p builtinProvider) Up(ctx context.Context, _ Options) (cluster.Cluster, error) {
+func (p builtinProvider) Up(ctx context.Context, _ provider.Options) (cluster.Cluster, error) {
 	return nil, p.Check(ctx)
 }
 
