@@ -35,6 +35,9 @@ type Experiment struct {
 	Edits bool
 	// Alone experiments take away what other strategies need too.
 	Alone bool
+	// Rights returns the access that it takes beyond what every run does; nil means
+	// none.
+	Rights func(Strategy) []Access
 	// Purpose limits the experiment to one kind of run.
 	Purpose Purpose
 	// Inner experiments are made while the change is in force.
@@ -53,6 +56,12 @@ const (
 	Compare
 )
 
-func (e Experiment) appliesTo(strategy string, purpose Purpose) bool {
-	return (e.Strategies == nil || slices.Contains(e.Strategies, strategy)) && (e.Purpose == Any || e.Purpose == purpose)
+// isMadeWith tells whether the experiment is made with a strategy, in whatever run.
+func (e Experiment) isMadeWith(s Strategy) bool {
+	return e.Strategies == nil || slices.Contains(e.Strategies, s.kind())
+}
+
+// appliesTo tells whether it is made with a strategy in a run of that purpose.
+func (e Experiment) appliesTo(s Strategy, purpose Purpose) bool {
+	return e.isMadeWith(s) && (e.Purpose == Any || e.Purpose == purpose)
 }

@@ -11,109 +11,94 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
-// access is a rule of rights: every verb on every resource of a group.
-type access struct {
-	group     string
-	resources []string
-	verbs     []string
+// Access is every verb on every resource of an API group, in the strategy's
+// namespace or in the whole cluster.
+type Access struct {
+	Group            string
+	Resources, Verbs []string
+	Everywhere       bool
 }
 
-// measuring is what the experiments do in a strategy's namespace, whatever the
-// overlay.
-var measuring = []access{
-	{"", []string{"pods"}, []string{"get", "list", "watch", "delete", "deletecollection"}},
-	{"", []string{"pods/log"}, []string{"get"}},
-	{"", []string{"events"}, []string{"list"}},
-	{"apps", []string{"deployments/scale"}, []string{"patch"}},
-	{"batch", []string{"jobs"}, []string{"create", "delete"}},
-	{"discovery.k8s.io", []string{"endpointslices"}, []string{"list", "watch"}},
+// measuring is what every run does in a strategy's namespace, whatever the
+// overlay and the experiments.
+var measuring = []Access{
+	{Resources: []string{"pods"}, Verbs: []string{"get", "list", "watch", "delete", "deletecollection"}},
+	{Resources: []string{"pods/log"}, Verbs: []string{"get"}},
+	{Resources: []string{"events"}, Verbs: []string{"list"}},
+	{Group: "apps", Resources: []string{"deployments/scale"}, Verbs: []string{"patch"}},
+	{Group: "batch", Resources: []string{"jobs"}, Verbs: []string{"create", "delete"}},
+	{Group: "discovery.k8s.io", Resources: []string{"endpointslices"}, Verbs: []string{"list", "watch"}},
 }
-
-// injecting is what it takes to ask sidecars; which of the verbs a WebSocket
-// needs is a matter of the API server's version.
-var injecting = []access{{"", []string{"pods/exec"}, []string{"create", "get"}}}
-
-// proxying is what the experiments with proxies of a Deployment do.
-var proxying = []access{
-	{"", []string{"configmaps"}, []string{"create", "delete", "get"}},
-	{"", []string{"pods/eviction"}, []string{"create"}},
-	{"apps", []string{"deployments"}, []string{"get"}},
-}
-
-// nodeProxying is what those with proxies on the nodes do in the namespace, and
-// looking is what they look at everywhere.
-var (
-	nodeProxying = []access{{"", []string{"pods/proxy"}, []string{"get"}}}
-	looking      = []access{
-		{"", []string{"nodes", "pods"}, []string{"list"}},
-		{"authorization.k8s.io", []string{"subjectaccessreviews"}, []string{"create"}},
-	}
-)
 
 // Rights returns what a run of the strategy does on a cluster that has all else:
-// it applies the overlay, grants what the overlay grants, measures and deletes
-// the namespace. Objects are the overlay's rendering.
-func Rights(s Strategy, objects []*unstructured.Unstructured) ([]kube.Right, error) {
+// it applies the overlay, grants what the overlay grants, makes its experiments and
+// deletes the namespace. Objects are the overlay's rendering. What several need is
+// listed once.
+func (suite Suite) Rights(s Strategy, objects []*unstructured.Unstructured) ([]kube.Right, error) {
 	namespace := manifest.Namespace(s.Name)
 	var all []kube.Right
-	add := func(namespace, object string, rules ...access) {
+	add := func(object string, rules ...Access) {
 		for _, r := range rules {
-			for _, resource := range r.resources {
-				for _, verb := range r.verbs {
-					all = append(all, kube.Right{Verb: verb, Group: r.group, Resource: resource, Namespace: namespace, Name: object})
+			in := namespace
+			if r.Everywhere {
+				in = ""
+			}
+			for _, resource := range r.Resources {
+				for _, verb := range r.Verbs {
+					right := kube.Right{Verb: verb, Group: r.Group, Resource: resource, Namespace: in, Name: object}
+					if !slices.Contains(all, right) {
+						all = append(all, right)
+					}
 				}
 			}
 		}
 	}
-	add("", namespace, access{"", []string{"namespaces"}, []string{"get", "create", "patch", "delete"}})
-	node := false
+	add(namespace, Access{Resources: []string{"namespaces"}, Verbs: []string{"get", "create", "patch", "delete"}, Everywhere: true})
 	for _, o := range objects {
 		if o.GetKind() == "Namespace" {
 			continue
 		}
-		node = node || o.GetKind() == "DaemonSet" && o.GetName() == s.Proxy
 		resource, _ := meta.UnsafeGuessKindToResource(o.GroupVersionKind())
-		add(namespace, "", access{resource.Group, []string{resource.Resource}, []string{"create", "patch"}})
-		if o.GetKind() == "Role" { // nobody may grant what he may not do
+		add("", Access{Group: resource.Group, Resources: []string{resource.Resource}, Verbs: []string{"create", "patch"}})
+		if o.GetKind() == "Role" { // nobody may grant what they may not do
 			granted, err := rulesOf(o)
 			if err != nil {
 				return nil, err
 			}
-			add(namespace, "", granted...)
+			add("", granted...)
 		}
 	}
-	add(namespace, "", measuring...)
-	switch {
-	case s.Sidecar != "":
-		add(namespace, "", injecting...)
-	case node:
-		add(namespace, "", nodeProxying...)
-		add("", "", looking...)
-	case s.Proxy != "":
-		add(namespace, "", proxying...)
+	add("", measuring...)
+	for _, e := range suite.Experiments {
+		if e.Rights != nil && e.isMadeWith(s) {
+			add("", e.Rights(s)...)
+		}
+	}
+	if s.Preflight != nil {
+		add("", s.Preflight.Rights...)
 	}
 	return all, nil
 }
 
-func rulesOf(role *unstructured.Unstructured) ([]access, error) {
+func rulesOf(role *unstructured.Unstructured) ([]Access, error) {
 	rules, _, err := unstructured.NestedSlice(role.Object, "rules")
 	if err != nil {
-		return nil, fmt.Errorf("experiment: Role/%s: %w", role.GetName(), err)
+		return nil, fmt.Errorf("runner: Role/%s: %w", role.GetName(), err)
 	}
-	var all []access
+	var all []Access
 	for _, rule := range rules {
 		fields, ok := rule.(map[string]any)
 		if !ok {
-			return nil, fmt.Errorf("experiment: Role/%s has the rule %v: expected an object", role.GetName(), rule)
+			return nil, fmt.Errorf("runner: Role/%s has the rule %v: expected an object", role.GetName(), rule)
 		}
 		groups, _, _ := unstructured.NestedStringSlice(fields, "apiGroups")
 		resources, _, _ := unstructured.NestedStringSlice(fields, "resources")
 		verbs, _, _ := unstructured.NestedStringSlice(fields, "verbs")
 		if slices.Contains(slices.Concat(groups, resources, verbs), "*") || len(groups)*len(resources)*len(verbs) == 0 {
-			return nil, fmt.Errorf("experiment: Role/%s has a rule with nothing or everything in it: %v", role.GetName(), rule)
+			return nil, fmt.Errorf("runner: Role/%s has a rule with nothing or everything in it: %v", role.GetName(), rule)
 		}
 		for _, group := range groups {
-			all = append(all, access{group, resources, verbs})
+			all = append(all, Access{Group: group, Resources: resources, Verbs: verbs})
 		}
 	}
 	return all, nil

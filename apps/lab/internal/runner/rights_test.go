@@ -7,7 +7,6 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/strategy"
 )
 
@@ -31,7 +30,7 @@ func TestRights(t *testing.T) {
 		},
 		"envoy": {{Verb: "create", Resource: "pods/eviction"}, {Verb: "delete", Resource: "configmaps"}},
 		"istio": {{Verb: "create", Resource: "pods/exec"}},
-		"xds":   {{Verb: "create", Resource: "pods/exec"}},
+		"dns":   {{Verb: "create", Resource: "pods/exec"}},
 	}
 	for _, s := range strategy.All() {
 		t.Run(s.Name, func(t *testing.T) {
@@ -43,7 +42,7 @@ func TestRights(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			rights, err := runner.Rights(s, objects)
+			rights, err := strategy.Suite().Rights(s, objects)
 			if err != nil {
 				t.Fatal(err)
 			}

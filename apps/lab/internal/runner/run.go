@@ -430,7 +430,7 @@ func (r *run) environment(client *kube.Client, joined membership) (*Environment,
 func (r *run) experiments(ctx context.Context) error {
 	a := r.env
 	for _, e := range r.cfg.Suite.Experiments {
-		if e.appliesTo(r.strategy.kind(), r.cfg.Purpose) {
+		if e.appliesTo(r.strategy, r.cfg.Purpose) {
 			if err := r.experiment(ctx, e); err != nil {
 				return err
 			}

@@ -38,7 +38,7 @@ type membership map[string]*barrier
 func (s *shared) join(experiments []Experiment, strategy Strategy, purpose Purpose) membership {
 	joined := membership{}
 	for _, e := range experiments {
-		if b := s.barriers[e.Name]; b != nil && e.appliesTo(strategy.kind(), purpose) {
+		if b := s.barriers[e.Name]; b != nil && e.appliesTo(strategy, purpose) {
 			b.join()
 			joined[e.Name] = b
 		}

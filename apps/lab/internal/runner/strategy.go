@@ -52,7 +52,9 @@ type Strategy struct {
 type Preflighter struct {
 	// Claim is the number of the claim that is about what it finds.
 	Claim int
-	Check func(ctx context.Context, client *kube.Client, r Rendering) (*observe.Preflight, error)
+	// Rights are what it takes beyond what every run does.
+	Rights []Access
+	Check  func(ctx context.Context, client *kube.Client, r Rendering) (*observe.Preflight, error)
 }
 
 // kind is the name by which experiments and claims know the strategy.

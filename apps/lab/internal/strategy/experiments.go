@@ -49,6 +49,7 @@ const (
 var Experiments = []runner.Experiment{
 	{
 		Name: WarmUp, Strategies: []string{"linkerd"},
+		Rights:  always(nodesListed),
 		Steady:  "all servers are ready",
 		Change:  "none: the proxies get their first calls",
 		Hold:    func(ctx context.Context, a *runner.Environment) error { return a.ServersReady(ctx, a.Replicas()) },
@@ -84,6 +85,7 @@ var Experiments = []runner.Experiment{
 	},
 	{
 		Name: ThroughNodes, Strategies: []string{"linkerd"}, Purpose: runner.Prove, Edits: true,
+		Rights:  always(nodesListed, runner.Access{Resources: []string{"pods/proxy"}, Verbs: []string{"get"}}),
 		Steady:  "all servers are ready, the clients' last two windows are free of failures and name every server",
 		Change:  fmt.Sprintf("the clients stop; Jobs make %d calls to each node's port, and %d calls on each node as its clients do", reachCalls, nodeCalls),
 		Hold:    func(ctx context.Context, a *runner.Environment) error { return a.Steady(ctx, a.Replicas(), true) },
@@ -100,6 +102,7 @@ var Experiments = []runner.Experiment{
 	},
 	{
 		Name: ThroughSidecar, Strategies: []string{"istio"}, Purpose: runner.Prove,
+		Rights:  always(executing),
 		Steady:  "all servers are ready, the clients' last two windows are free of failures and name every server",
 		Change:  fmt.Sprintf("Jobs make %d calls each: one for each client with a sidecar, and one without", sidecarCalls),
 		Hold:    func(ctx context.Context, a *runner.Environment) error { return a.Steady(ctx, a.Replicas(), true) },
@@ -124,7 +127,13 @@ var Experiments = []runner.Experiment{
 		AtRest:  true,
 	},
 	{
-		Name:   ScaleOut,
+		Name: ScaleOut,
+		Rights: func(s runner.Strategy) []runner.Access {
+			if s.ByName {
+				return []runner.Access{executing} // a client looks the servers up
+			}
+			return nil
+		},
 		Steady: "all servers are ready, the clients' last two windows are free of failures",
 		Change: "scale the servers to twice as many",
 		Hold:   func(ctx context.Context, a *runner.Environment) error { return a.Steady(ctx, a.Replicas(), false) },
@@ -195,6 +204,7 @@ var Experiments = []runner.Experiment{
 	},
 	{
 		Name: ProxyDrains, Strategies: []string{"envoy"}, Purpose: runner.Prove,
+		Rights:  always(runner.Access{Resources: []string{"pods/eviction"}, Verbs: []string{"create"}}),
 		Steady:  "all servers are ready, the clients' last two windows are free of failures and name every server",
 		Change:  "evict one proxy and, when it is replaced, the next",
 		Hold:    func(ctx context.Context, a *runner.Environment) error { return a.Steady(ctx, a.Replicas(), true) },
@@ -203,6 +213,10 @@ var Experiments = []runner.Experiment{
 	},
 	{
 		Name: BrokenConfiguration, Strategies: []string{"envoy"}, Purpose: runner.Prove, Edits: true,
+		Rights: always(
+			runner.Access{Resources: []string{"configmaps"}, Verbs: []string{"create", "delete", "get"}},
+			runner.Access{Group: "apps", Resources: []string{"deployments"}, Verbs: []string{"get"}},
+		),
 		Steady:  "all servers are ready, the clients' last two windows are free of failures and name every server",
 		Change:  "point the proxies at a configuration that they refuse",
 		Hold:    func(ctx context.Context, a *runner.Environment) error { return a.Steady(ctx, a.Replicas(), true) },

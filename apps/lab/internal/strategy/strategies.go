@@ -42,7 +42,11 @@ var strategies = []runner.Strategy{
 		Balancer:    "Linkerd 1, a proxy on each node",
 		EveryServer: true,
 		Proxy:       "l5d",
-		Preflight:   &runner.Preflighter{Claim: 17, Check: preflight},
+		Preflight: &runner.Preflighter{Claim: 17, Check: preflight, Rights: []runner.Access{
+			nodesListed,
+			{Resources: []string{"pods"}, Verbs: []string{"list"}, Everywhere: true},
+			{Group: "authorization.k8s.io", Resources: []string{"subjectaccessreviews"}, Verbs: []string{"create"}, Everywhere: true},
+		}},
 	},
 	{
 		Name:        "envoy",
