@@ -104,7 +104,7 @@ func TestProbeJobOfEveryOverlay(t *testing.T) {
 			if !ok {
 				t.Fatalf("the overlay has no Deployment labelled %s: %s", manifest.ComponentLabel, manifest.Client)
 			}
-			job := runner.Job("resolve-1", client.Spec.Template, []string{"resolve"})
+			job := runner.JobOf(runner.ClientJob{Name: "resolve-1", Args: []string{"resolve"}}, client.Spec.Template)
 			pod := job.Spec.Template
 			if diff := cmp.Diff([]string{"resolve"}, pod.Spec.Containers[0].Args); diff != "" {
 				t.Errorf("args (-want +got):\n%s", diff)

@@ -12,6 +12,8 @@ import (
 // What only tests outside of the package reach for.
 var (
 	ClaimNamespace = claimNamespace
+	JobOf          = ClientJob.job
+	ClientLog      = clientLog
 	Brief          = brief
 	Deployment     = deployment
 	Component      = component

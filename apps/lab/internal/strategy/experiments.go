@@ -358,16 +358,15 @@ func openConnections(ctx context.Context, a *runner.Environment, p *observe.Phas
 	if err != nil {
 		return err
 	}
-	lines, err := a.Probe(ctx, FreshConnections, []string{to, fmt.Sprintf("--fresh-connections=%d", freshConnections)})
+	ran, err := a.RunClient(ctx, runner.ClientJob{
+		Name: FreshConnections, Limit: runner.ProbeTimeout,
+		Args: []string{to, fmt.Sprintf("--fresh-connections=%d", freshConnections)},
+	})
 	if err != nil {
 		return err
 	}
-	summary := summaryOf(lines)
-	if summary == nil {
-		return fmt.Errorf("job %s logged no summary in %d lines", FreshConnections, len(lines))
-	}
 	a.Record.Update(func(f *observe.Facts) {
-		f.Fresh = &observe.Fresh{Wanted: freshConnections, Summary: *summary, Servers: p.Servers}
+		f.Fresh = &observe.Fresh{Wanted: freshConnections, Summary: ran.Summary, Servers: p.Servers}
 	})
 	return nil
 }

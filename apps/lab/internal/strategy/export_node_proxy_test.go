@@ -4,8 +4,7 @@ import ()
 
 // What tests of node proxies reach for.
 var (
-	Outcome = outcome
-	Cold    = cold
+	Cold = cold
 )
 
 // WarmCalls is how many answers in a row tests come up to.

@@ -127,12 +127,3 @@ func lookup(f *observe.Facts, lines []calllog.Line, now time.Time) observe.Looku
 	}
 	return l
 }
-
-func summaryOf(lines []calllog.Line) *calllog.Summary {
-	for _, line := range lines {
-		if s, ok := line.(*calllog.Summary); ok {
-			return s
-		}
-	}
-	return nil
-}

@@ -1,7 +1,6 @@
 package strategy
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -106,7 +105,7 @@ func callThroughNodes(ctx context.Context, a *runner.Environment, _ *observe.Pha
 			return err
 		}
 		args := append(clientArgs(a), fmt.Sprintf("--count=%d", nodeCalls), fmt.Sprintf("--rate=%d", nodeRate), "--timeout=10s")
-		summary, _, err := summarize(ctx, a, "through-"+node, node, args)
+		ran, err := a.RunClient(ctx, runner.ClientJob{Name: "through-" + node, Args: args, Node: node, Limit: sidecarTimeout, MayFail: true})
 		if err != nil {
 			return err
 		}
@@ -118,7 +117,7 @@ func callThroughNodes(ctx context.Context, a *runner.Environment, _ *observe.Pha
 			after[name] -= before[name]
 		}
 		a.Record.Update(func(f *observe.Facts) {
-			f.NodeProxies = append(f.NodeProxies, observe.NodeProxy{Node: node, Summary: *summary, Counted: after})
+			f.NodeProxies = append(f.NodeProxies, observe.NodeProxy{Node: node, Summary: ran.Summary, Counted: after})
 		})
 	}
 	return nil
@@ -148,11 +147,11 @@ func reachNodes(ctx context.Context, a *runner.Environment, experiment string) (
 		}
 		// The name is the experiment's own: of two Jobs of one name the first
 		// one's pod would answer for both.
-		summary, failure, err := summarize(ctx, a, experiment+"-reach-"+node, "", args)
+		ran, err := a.RunClient(ctx, runner.ClientJob{Name: experiment + "-reach-" + node, Args: args, Limit: sidecarTimeout, MayFail: true})
 		if err != nil {
 			return nil, err
 		}
-		reach := observe.Reach{Node: node, Summary: *summary, NoProxy: proxies[node] == "", Failure: failure}
+		reach := observe.Reach{Node: node, Summary: ran.Summary, NoProxy: proxies[node] == "", Failure: ran.Failure}
 		a.Note("%s", reachText(reach))
 		a.Record.Update(func(f *observe.Facts) { f.Reached = append(f.Reached, reach) })
 		if !reach.NoProxy {
@@ -162,44 +161,7 @@ func reachNodes(ctx context.Context, a *runner.Environment, experiment string) (
 	return proxied, nil
 }
 
-// summarize runs one client as a Job, on a node where one is given, and returns
-// its summary and the last failure that it logged. That nobody answers is a
-// result too.
-func summarize(ctx context.Context, a *runner.Environment, name, node string, args []string) (summary *calllog.Summary, failure string, err error) {
-	j := runner.Job(name, a.Clients.Spec.Template, args)
-	j.Spec.Template.Spec.NodeName = node // as a DaemonSet's pods, it runs on a cordoned node too
-	ended, err := a.RunJob(ctx, sidecarTimeout, j)
-	if err != nil {
-		return nil, "", err
-	}
-	raw, err := a.Kube.Typed.CoreV1().Pods(a.Namespace).GetLogs(ended.Name, &corev1.PodLogOptions{Container: a.Client}).DoRaw(ctx)
-	if err != nil {
-		return nil, "", fmt.Errorf("reading the log of Job %s: %w", name, err)
-	}
-	if summary, failure = outcome(raw); summary == nil {
-		return nil, "", fmt.Errorf("job %s ended with %d and logged no summary: %.300q", name, runner.Exit(ended, a.Client).ExitCode, raw)
-	}
-	return summary, failure, a.DeleteJob(ctx, name)
-}
-
-// outcome reads a client's log. A client that nobody answered says so below its
-// summary, in a line that is none of the log's.
-func outcome(raw []byte) (summary *calllog.Summary, failure string) {
-	for line, err := range calllog.Read(bytes.NewReader(raw)) {
-		if err != nil {
-			continue
-		}
-		switch l := line.(type) {
-		case *calllog.Summary:
-			summary = l
-		case *calllog.Failure:
-			failure = l.Code + ": " + strings.Join(strings.Fields(l.Error), " ")
-		}
-	}
-	return summary, failure
-}
-
-// nodes returns the addresses of the nodes by name.
+// nodeAddresses returns the addresses of the nodes by name.
 func nodeAddresses(ctx context.Context, a *runner.Environment) (map[string]string, error) {
 	list, err := a.Kube.Typed.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/istio"
@@ -38,15 +37,23 @@ func callThroughSidecars(ctx context.Context, a *runner.Environment, _ *observe.
 	}
 	// A call that is late is not lost: what is counted is who answers.
 	args := []string{to, fmt.Sprintf("--count=%d", sidecarCalls), fmt.Sprintf("--rate=%d", sidecarRate), "--timeout=10s"}
+	job := func(name string) runner.ClientJob {
+		return runner.ClientJob{Name: name, Args: args, Limit: sidecarTimeout}
+	}
 	all := []func(context.Context) error{func(ctx context.Context) error {
-		j := runner.Job("without-sidecar", a.Clients.Spec.Template, args)
-		j.Spec.Template.Labels["sidecar.istio.io/inject"] = "false"
-		return callBare(ctx, a, j)
+		bare := job("without-sidecar")
+		bare.Labels = map[string]string{"sidecar.istio.io/inject": "false"}
+		ran, err := a.RunClient(ctx, bare)
+		if err != nil {
+			return err
+		}
+		a.Record.Update(func(f *observe.Facts) { f.Bare = &ran.Summary })
+		return nil
 	}}
 	for n := range *a.Clients.Spec.Replicas {
-		j := runner.Job(fmt.Sprintf("with-sidecar-%d", n+1), a.Clients.Spec.Template, args)
-		j.Spec.Template.Annotations = map[string]string{"sidecar.istio.io/nativeSidecar": "false"}
-		all = append(all, func(ctx context.Context) error { return callProxied(ctx, a, j) })
+		proxied := job(fmt.Sprintf("with-sidecar-%d", n+1))
+		proxied.Annotations = map[string]string{"sidecar.istio.io/nativeSidecar": "false"}
+		all = append(all, func(ctx context.Context) error { return callProxied(ctx, a, proxied) })
 	}
 	if err := alongside(ctx, all...); err != nil {
 		return err
@@ -54,44 +61,27 @@ func callThroughSidecars(ctx context.Context, a *runner.Environment, _ *observe.
 	return countHandshakes(ctx, a)
 }
 
-func callBare(ctx context.Context, a *runner.Environment, j *batchv1.Job) error {
-	ended, err := a.RunJob(ctx, sidecarTimeout, j)
+// callProxied runs a client whose sidecar outlives it, and reads its counters.
+func callProxied(ctx context.Context, a *runner.Environment, j runner.ClientJob) error {
+	var sent map[string]int64
+	j.Ended = func(ctx context.Context, pod string) error {
+		raw, err := askProxy(ctx, a, pod, "clusters?format=json")
+		if err != nil {
+			return err
+		}
+		if sent, err = sentTo(raw, a.Server+"."+a.Namespace+"."); err != nil {
+			return fmt.Errorf("the proxy of %s: %w", pod, err)
+		}
+		return nil
+	}
+	ran, err := a.RunClient(ctx, j)
 	if err != nil {
 		return err
-	}
-	lines, err := a.JobLog(ctx, j.Name, ended)
-	if err != nil {
-		return err
-	}
-	a.Record.Update(func(f *observe.Facts) { f.Bare = summaryOf(lines) })
-	return a.DeleteJob(ctx, j.Name)
-}
-
-func callProxied(ctx context.Context, a *runner.Environment, j *batchv1.Job) error {
-	ended, err := a.RunJob(ctx, sidecarTimeout, j)
-	if err != nil {
-		return err
-	}
-	lines, err := a.JobLog(ctx, j.Name, ended)
-	if err != nil {
-		return err
-	}
-	summary := summaryOf(lines)
-	if summary == nil {
-		return fmt.Errorf("job %s logged no summary in %d lines", j.Name, len(lines))
-	}
-	raw, err := askProxy(ctx, a, ended.Name, "clusters?format=json")
-	if err != nil {
-		return err
-	}
-	sent, err := sentTo(raw, a.Server+"."+a.Namespace+".")
-	if err != nil {
-		return fmt.Errorf("the proxy of %s: %w", ended.Name, err)
 	}
 	a.Record.Update(func(f *observe.Facts) {
-		f.Sidecars = append(f.Sidecars, observe.Sidecar{Client: ended.Name, Summary: *summary, Sent: f.Named(sent)})
+		f.Sidecars = append(f.Sidecars, observe.Sidecar{Client: ran.Pod, Summary: ran.Summary, Sent: f.Named(sent)})
 	})
-	return a.DeleteJob(ctx, j.Name)
+	return nil
 }
 
 // askProxy asks the admin interface of a pod's sidecar, which answers only

@@ -1,0 +1,145 @@
+package runner
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
+)
+
+// probeName labels the pods of Jobs; it must match no selector of an overlay.
+const probeName = "echo-client-probe"
+
+// ClientJob is one run of the overlay's client with other arguments. It runs as a
+// Job in the cluster because the host can dial no ClusterIP.
+type ClientJob struct {
+	Name string
+	Args []string
+	// Node is where it runs, also where the node is cordoned; "" lets the scheduler
+	// choose.
+	Node string
+	// Labels and Annotations are added to the pod's.
+	Labels, Annotations map[string]string
+	// Limit is how long it may take.
+	Limit time.Duration
+	// MayFail says that it is a result, too, if no call is answered.
+	MayFail bool
+	// Ended, if not nil, is called with the name of the pod after the client has
+	// ended and before the pod is deleted.
+	Ended func(ctx context.Context, pod string) error
+}
+
+// ClientResult is what the client of a Job logged.
+type ClientResult struct {
+	Pod     string
+	Summary calllog.Summary
+	// Failure is the last code and error that it logged, "" without any.
+	Failure string
+}
+
+// RunClient runs a client to its end, reads its summary and deletes the Job.
+func (a *Environment) RunClient(ctx context.Context, c ClientJob) (ClientResult, error) {
+	jobs := a.Kube.Typed.BatchV1().Jobs(a.Namespace)
+	a.Note("run Job %s: %s %s", c.Name, a.Client, strings.Join(c.Args, " "))
+	if _, err := jobs.Create(ctx, c.job(a.Clients.Spec.Template), metav1.CreateOptions{FieldManager: FieldManager}); err != nil {
+		return ClientResult{}, fmt.Errorf("creating Job %s: %w", c.Name, err)
+	}
+	var pod string
+	var code int32
+	if err := a.Await(ctx, c.Limit, "Job "+c.Name, func(f *observe.Facts) string {
+		for _, p := range f.Pods {
+			if end := exit(p, a.Client); end != nil && p.Labels[batchv1.JobNameLabel] == c.Name {
+				pod, code = p.Name, end.ExitCode
+				return ""
+			}
+		}
+		return "its client has not ended"
+	}); err != nil {
+		return ClientResult{}, err
+	}
+	raw, err := a.Kube.Typed.CoreV1().Pods(a.Namespace).GetLogs(pod, &corev1.PodLogOptions{Container: a.Client}).DoRaw(ctx)
+	if err != nil {
+		return ClientResult{}, fmt.Errorf("reading the log of Job %s: %w", c.Name, err)
+	}
+	summary, failure := clientLog(raw)
+	if summary == nil || code != 0 && !c.MayFail {
+		return ClientResult{}, fmt.Errorf("job %s ended with exit code %d: %.300s", c.Name, code, bytes.TrimSpace(raw))
+	}
+	if c.Ended != nil {
+		if err := c.Ended(ctx, pod); err != nil {
+			return ClientResult{}, err
+		}
+	}
+	background := metav1.DeletePropagationBackground
+	if err := jobs.Delete(ctx, c.Name, metav1.DeleteOptions{PropagationPolicy: &background}); err != nil {
+		return ClientResult{}, fmt.Errorf("deleting Job %s: %w", c.Name, err)
+	}
+	return ClientResult{pod, *summary, failure}, nil
+}
+
+// clientLog reads a client's log. If no call was answered, a line in words
+// follows the summary.
+func clientLog(raw []byte) (summary *calllog.Summary, failure string) {
+	for line, err := range calllog.Read(bytes.NewReader(raw)) {
+		if err != nil {
+			continue
+		}
+		switch l := line.(type) {
+		case *calllog.Summary:
+			summary = l
+		case *calllog.Failure:
+			failure = l.Code + ": " + strings.Join(strings.Fields(l.Error), " ")
+		}
+	}
+	return summary, failure
+}
+
+// exit returns how the container ended, nil while it has not.
+func exit(p *corev1.Pod, container string) *corev1.ContainerStateTerminated {
+	for _, s := range p.Status.ContainerStatuses {
+		if s.Name == container {
+			return s.State.Terminated
+		}
+	}
+	return nil
+}
+
+func containerOf(pod corev1.PodSpec, name string) int {
+	return slices.IndexFunc(pod.Containers, func(c corev1.Container) bool { return c.Name == name })
+}
+
+// job is the client's pod with other arguments and labels of its own.
+func (c ClientJob) job(template corev1.PodTemplateSpec) *batchv1.Job {
+	pod := *template.DeepCopy()
+	pod.Labels = map[string]string{observe.NameLabel: probeName}
+	maps.Copy(pod.Labels, c.Labels)
+	pod.Annotations = c.Annotations
+	pod.Spec.RestartPolicy = corev1.RestartPolicyNever
+	pod.Spec.TopologySpreadConstraints = nil // they count the Deployment's pods
+	pod.Spec.NodeName = c.Node
+	pod.Spec.Containers[0].Args = c.Args
+	never := int32(0)
+	return &batchv1.Job{
+		ObjectMeta: metav1.ObjectMeta{Name: c.Name, Labels: map[string]string{observe.NameLabel: probeName}},
+		Spec:       batchv1.JobSpec{BackoffLimit: &never, Template: pod},
+	}
+}
+
+// Target returns the client's argument that says whom it calls.
+func Target(template corev1.PodTemplateSpec) (string, error) {
+	client := template.Spec.Containers[0]
+	if i := slices.IndexFunc(client.Args, func(a string) bool { return strings.HasPrefix(a, "--target=") }); i >= 0 {
+		return client.Args[i], nil
+	}
+	return "", fmt.Errorf("container %s has no argument --target=…", client.Name)
+}
