@@ -78,8 +78,8 @@ type DNS struct {
 	Assumed bool
 }
 
-// Trail is how long an old answer can be given.
-func (d DNS) Trail() time.Duration { return d.TTL + d.Cache }
+// MaxStaleness is how long the DNS can give an old answer.
+func (d DNS) MaxStaleness() time.Duration { return d.TTL + d.Cache }
 
 // UsualDNS is what most clusters configure: records of 30 s, cached for 30 s.
 var UsualDNS = DNS{TTL: 30 * time.Second, Cache: 30 * time.Second, Assumed: true}

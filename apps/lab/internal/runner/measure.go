@@ -220,7 +220,7 @@ func (a *Environment) FreshClients(ctx context.Context) error {
 	var known time.Time
 	fresh := true
 	a.Record.Look(func(f *observe.Facts) {
-		known = f.EndpointsSince().Add(f.DNS.Trail())
+		known = f.EndpointsSince().Add(f.DNS.MaxStaleness())
 		for _, name := range f.Running() {
 			if c := f.Clients[name]; c.Started.Before(known) {
 				fresh = false

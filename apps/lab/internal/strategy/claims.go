@@ -47,7 +47,7 @@ var Claims = []runner.Claim{
 	{
 		ID: 4, Strategies: []string{"dns"},
 		Text:     "the headless name has one A record for each ready pod",
-		Limit:    func(d observe.DNS) string { return "within " + runner.Seconds(d.Trail()) + " (TTL and cache)" },
+		Limit:    func(d observe.DNS) string { return "within " + runner.Seconds(d.MaxStaleness()) + " (TTL and cache)" },
 		Evaluate: recordsFollow,
 	},
 	{

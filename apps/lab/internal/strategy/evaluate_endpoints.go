@@ -21,7 +21,7 @@ func recordsFollow(f *observe.Facts) runner.Verdict {
 	if out == nil {
 		return runner.NotRunFor(why)
 	}
-	limit := f.DNS.Trail()
+	limit := f.DNS.MaxStaleness()
 	for _, l := range f.Lookups {
 		after := l.At.Sub(l.Since)
 		if l.At.Before(out.Change) || len(l.Ready) != len(out.Servers)+len(out.Added) {

@@ -49,7 +49,7 @@ func all(judges ...func(*observe.Facts) runner.Verdict) func(*observe.Facts) run
 
 // refreshLimit is how soon a proxy that looks a headless name up each second
 // sends to new pods: what DNS trails, a look-up, a health check and a margin.
-func refreshLimit(d observe.DNS) time.Duration { return d.Trail() + 5*time.Second }
+func refreshLimit(d observe.DNS) time.Duration { return d.MaxStaleness() + 5*time.Second }
 
 // undisturbed wants no call lost in an experiment and almost all in time.
 func undisturbed(experiment string) func(*observe.Facts) runner.Verdict {

@@ -281,7 +281,7 @@ func startBeforeServers(ctx context.Context, a *runner.Environment, p *observe.P
 // watchAdded looks at new servers for longer than DNS can trail.
 func watchAdded(ctx context.Context, a *runner.Environment, p *observe.Phase) error {
 	a.Record.Update(func(f *observe.Facts) { p.Added = runner.Without(f.ReadyNow(), p.Servers) })
-	return runner.Pause(ctx, max(watchTime, a.DNS.Trail()+2*time.Second))
+	return runner.Pause(ctx, max(watchTime, a.DNS.MaxStaleness()+2*time.Second))
 }
 
 // lookUp resolves the servers' name until it gives the ready pods, or until it
@@ -294,7 +294,7 @@ func lookUp(ctx context.Context, a *runner.Environment) error {
 	if err != nil {
 		return err
 	}
-	for deadline := time.Now().Add(a.DNS.Trail() + lookupMargin); ; {
+	for deadline := time.Now().Add(a.DNS.MaxStaleness() + lookupMargin); ; {
 		lines, err := resolveServers(ctx, a, to)
 		if ctx.Err() != nil {
 			return err
@@ -315,7 +315,7 @@ func lookUp(ctx context.Context, a *runner.Environment) error {
 			f.Lookups = append(f.Lookups, last)
 		})
 		a.Note("the name has %d addresses, %d pods are ready", len(last.Addresses), len(last.Ready))
-		if slices.Equal(last.Addresses, last.Ready) || last.At.Sub(last.Since) >= a.DNS.Trail() {
+		if slices.Equal(last.Addresses, last.Ready) || last.At.Sub(last.Since) >= a.DNS.MaxStaleness() {
 			return nil
 		}
 		if err := runner.Pause(ctx, lookupInterval); err != nil {
