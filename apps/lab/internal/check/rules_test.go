@@ -117,7 +117,7 @@ var mutations = []struct {
 	{rule: "reference", file: "overlays/linkerd/l5d/daemonset.yaml", old: "serviceAccountName: l5d", new: "serviceAccountName: linkerd", check: []string{"linkerd"}},
 	{rule: "variable", file: "overlays/linkerd/echo-client.patch.yaml", old: "name: HOST_IP", new: "name: NODE_IP", check: []string{"linkerd"}},
 	{rule: "variable", file: "base/echo-client/deployment.yaml", old: "            - --lb-policy=pick_first\n", new: "            - --lb-policy=pick_first\n            - --message=cost $(USD)\n", check: []string{"l4"}},
-	{rule: "variable", file: "base/echo-client/deployment.yaml", old: `value: "20"`, new: "value: $(CALLS)", check: []string{"l4"}},
+	{rule: "variable", file: "base/echo-client/deployment.yaml", old: "- name: RATE\n              value: \"", new: "- name: RATE\n              value: \"$(CALLS)", check: []string{"l4"}},
 	{rule: "service-port", file: "base/echo-server/service.yaml", old: "appProtocol: kubernetes.io/h2c", new: "appProtocol: grpc", check: []string{"l4"}},
 	{rule: "service-target-port", file: "base/echo-server/service.yaml", old: "targetPort: grpc", new: "targetPort: http", check: []string{"l4"}},
 	{rule: "probe", file: "base/echo-server/deployment.yaml", old: "livenessProbe:", new: "startupProbe:", check: []string{"l4"}},

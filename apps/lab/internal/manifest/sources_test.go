@@ -23,7 +23,7 @@ func TestIstioEqualsL4(t *testing.T) {
 		want  []string
 	}{
 		{name: "as_it_is", istio: istio},
-		{name: "another_rate", istio: manifesttest.Mutate(t, istio, `value: "20"`, `value: "51"`), want: []string{"Deployment/echo-client differs"}},
+		{name: "another_rate", istio: manifesttest.Mutate(t, istio, "- name: RATE\n          value: \"", "- name: RATE\n          value: \"9"), want: []string{"Deployment/echo-client differs"}},
 		{name: "another_name", istio: manifesttest.Mutate(t, istio, "kind: PodDisruptionBudget\nmetadata:\n", "kind: PodDisruptionBudget\nmetadata:\n  generateName: x\n"), want: []string{"PodDisruptionBudget/echo-server differs"}},
 		{name: "one_more", istio: append(bytes.Clone(istio), service...), want: []string{"Service/more is added"}},
 		{name: "none", want: []string{"Deployment/echo-client is missing", "Deployment/echo-server is missing", "Namespace is missing", "PodDisruptionBudget/echo-server is missing", "Service/echo-server is missing", "ServiceAccount/echo-client is missing", "ServiceAccount/echo-server is missing"}},
