@@ -141,7 +141,7 @@ func run(ctx context.Context, o runOptions, stdout io.Writer) error {
 	}
 	disposable := on.Boots && !o.keep
 	early := printProven(printer, report.Style{Color: colored(os.Stderr)})
-	result, err := p.Run(ctx, running, plan.Execution{Disposable: disposable, Progress: printer}, early)
+	outcome, err := p.Run(ctx, running, plan.Execution{Disposable: disposable, Progress: printer}, early)
 	if disposable {
 		if downErr := on.Down(ctx); downErr != nil {
 			err = errors.Join(err, fmt.Errorf("taking the cluster down: %w", downErr))
@@ -150,6 +150,7 @@ func run(ctx context.Context, o runOptions, stdout io.Writer) error {
 	if on.Boots && o.keep {
 		fmt.Fprintf(os.Stderr, "lab: the %s cluster is kept: KUBECONFIG=%s; `lab down` ends it\n", running.Kind(), running.Kubeconfig())
 	}
+	result := outcome.Result
 	if result.Started.IsZero() {
 		if errors.Is(err, plan.ErrNodes) {
 			return exitError{exitNoCluster, err}
@@ -168,7 +169,7 @@ func run(ctx context.Context, o runOptions, stdout io.Writer) error {
 	if require == nil {
 		result = report.WithinReach(result)
 		if !o.keep {
-			require = p.Runnable()
+			require = outcome.Runnable
 		}
 	}
 	if short := report.Shortcomings(result, require); len(short) > 0 {

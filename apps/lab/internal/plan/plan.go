@@ -199,15 +199,19 @@ func (p *Plan) Components() []component.Component {
 	return all
 }
 
-// Runnable returns the strategies of the plan that this machine can run, and
-// Argo CD where it is part of it.
-func (p *Plan) Runnable() []string {
+// runnable returns the strategies of the plan that this machine can run, as far as the
+// plan and what was supplied for its parts tell, and Argo CD where it is part of it.
+func (p *Plan) runnable(supplied ...*Supplies) []string {
+	lacks := func(name string) bool {
+		return p.remarks.unavailable[name] != "" ||
+			slices.ContainsFunc(supplied, func(s *Supplies) bool { return s != nil && s.unavailable[name] != "" })
+	}
 	var names []string
 	if p.GitOps {
 		names = append(names, argocd.Name)
 	}
 	for _, s := range p.strategies {
-		if s.NotRun == "" && p.remarks.unavailable[s.Name] == "" && (!needsMesh(s) || p.mesh) {
+		if s.NotRun == "" && !lacks(s.Name) && (!needsMesh(s) || p.mesh) {
 			names = append(names, s.Name)
 		}
 	}

@@ -41,26 +41,34 @@ func (p *Plan) of(some func(runner.Strategy) bool) *Plan {
 	return &part
 }
 
+// Outcome is what a run found.
+type Outcome struct {
+	report.Result
+	// Runnable names the strategies that this machine could run, and Argo CD where it
+	// was judged.
+	Runnable []string
+}
+
 // Run builds and measures the plan on a cluster: the strategies that need no Istio
 // first, where it must be compiled. Judged is told the claims about those.
-func (p *Plan) Run(ctx context.Context, on cluster.Cluster, e Execution, judged func([]report.Claim)) (report.Result, error) {
+func (p *Plan) Run(ctx context.Context, on cluster.Cluster, e Execution, judged func([]report.Claim)) (Outcome, error) {
 	first, then, err := p.split()
 	if err != nil {
-		return report.Result{}, err
+		return Outcome{}, err
 	}
 	if first == nil {
-		result, _, err := p.supplyAndMeasure(ctx, on, nil, e)
-		return result, err
+		result, had, err := p.supplyAndMeasure(ctx, on, nil, e)
+		return Outcome{result, p.runnable(had)}, err
 	}
 	// Its pods must be gone when the others are measured, on whatever cluster.
 	early := e
 	early.Disposable, early.Judged = false, judged
 	result, had, err := first.supplyAndMeasure(ctx, on, nil, early)
 	if err != nil {
-		return result, err
+		return Outcome{result, first.runnable(had)}, err
 	}
-	next, _, err := then.supplyAndMeasure(ctx, on, had, e)
-	return result.And(next, p.names()), err
+	next, last, err := then.supplyAndMeasure(ctx, on, had, e)
+	return Outcome{result.And(next, p.names()), p.runnable(had, last)}, err
 }
 
 func (p *Plan) supplyAndMeasure(ctx context.Context, on cluster.Cluster, had *Supplies, e Execution) (report.Result, *Supplies, error) {

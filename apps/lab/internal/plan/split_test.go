@@ -93,7 +93,7 @@ func TestSplit(t *testing.T) {
 			if needs := namesOf(then.Components()); !slices.Contains(needs, component.Istio.Name) {
 				t.Errorf("the others need %q, want Istio", needs)
 			}
-			if diff := cmp.Diff(test.options.Overlays, p.Runnable()); diff != "" {
+			if diff := cmp.Diff(test.options.Overlays, p.runnable()); diff != "" {
 				t.Errorf("runnable (-want +got):\n%s", diff)
 			}
 		})

@@ -3,6 +3,8 @@ package plan
 import (
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
 )
 
@@ -27,5 +29,20 @@ func TestRename(t *testing.T) {
 		if p.images[name] != want {
 			t.Errorf("%s becomes %s, want %s", name, p.images[name], want)
 		}
+	}
+}
+
+// A strategy whose image cannot be had is not required: only the build tells that.
+func TestRunnable(t *testing.T) {
+	p, err := newPlan(t, Options{Overlays: []string{"l4", "envoy"}}, thisMachine)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lacking := &Supplies{remarks: remarks{unavailable: map[string]string{"envoy": "its image cannot be had"}}}
+	if diff := cmp.Diff([]string{"l4"}, p.runnable(nil, lacking)); diff != "" {
+		t.Errorf("runnable without Envoy's image (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"l4", "envoy"}, p.runnable()); diff != "" {
+		t.Errorf("runnable (-want +got):\n%s", diff)
 	}
 }

@@ -89,7 +89,7 @@ func TestConnect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(map[string]string{"kubernetes": "v1.30.1"}, c.Versions()); diff != "" || c.Kind() != "existing" {
+	if diff := cmp.Diff(map[string]string{"kubernetes": "v1.30.1"}, c.Versions()); diff != "" || c.Kind() != "external" {
 		t.Errorf("%s, versions (-want +got):\n%s", c.Kind(), diff)
 	}
 	for what, err := range map[string]error{
@@ -222,7 +222,7 @@ func TestLoadImagesUnreachable(t *testing.T) {
 	t.Setenv("DOCKER_CONFIG", t.TempDir())
 	dir := t.TempDir()
 	archive := filepath.Join(dir, "one.tar")
-	self, err := filepath.Abs("existing.go")
+	self, err := filepath.Abs("external.go")
 	if err != nil {
 		t.Fatal(err)
 	}

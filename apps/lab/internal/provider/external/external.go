@@ -185,7 +185,7 @@ func (c *Cluster) Status() cluster.Status {
 }
 
 // Kind implements cluster.Cluster.
-func (c *Cluster) Kind() string { return "existing" }
+func (c *Cluster) Kind() string { return "external" }
 
 // RESTConfig implements cluster.Cluster.
 func (c *Cluster) RESTConfig() (*rest.Config, error) { return rest.CopyConfig(c.config), nil }

@@ -99,7 +99,7 @@ func TestExistingCluster(t *testing.T) {
 		if diff := cmp.Diff([]string{"8 k8s-api: the audit log of this cluster is out of reach"}, beyond); diff != "" {
 			t.Errorf("claims out of reach (-want +got):\n%s", diff)
 		}
-		if result.Cluster != "existing" || f.pulls.Load() == 0 {
+		if result.Cluster != "external" || f.pulls.Load() == 0 {
 			t.Errorf("cluster %q, %d requests of nodes to the registry: want existing, and some", result.Cluster, f.pulls.Load())
 		}
 		for name := range strings.SplitSeq(e2e, ",") {
