@@ -30,16 +30,16 @@ func podsOf(objects []manifest.Object) map[string]corev1.PodSpec {
 	return pods
 }
 
-// README names the component as it is added. With it no pod of any overlay asks for a user or a group
+// The lab's page names the component as it is added. With it no pod of any overlay asks for a user or a group
 // of its own, each still refuses to be root, nothing else changes, and every rule
 // accepts it.
 func TestOpenShift(t *testing.T) {
-	readme, err := os.ReadFile(filepath.Join(manifesttest.Checkout(t).Root(), "README.md"))
+	readme, err := os.ReadFile(filepath.Join(manifesttest.Checkout(t).Root(), "apps/lab/README.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if lines := "      components:\n        - ../../base/components/openshift\n"; !strings.Contains(string(readme), lines) {
-		t.Errorf("README.md does not say\n%s", lines)
+		t.Errorf("apps/lab/README.md does not say\n%s", lines)
 	}
 	for _, overlayName := range manifesttest.Names(t) {
 		t.Run(overlayName, func(t *testing.T) {

@@ -21,7 +21,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/strategy"
 )
 
-// adoption is README's way to a service of one's own: the commands of each of
+// adoption is ADOPT.md's way to a service of one's own: the commands of each of
 // its five steps, with other names where there are some.
 type adoption struct {
 	steps [5][]string
@@ -33,22 +33,20 @@ type adoption struct {
 // assignment is a shell variable of the first step and its value.
 var assignment = regexp.MustCompile(`\b([a-z]+)=(\S+)`)
 
-// readAdoption takes the commands out of README, where they are indented.
+// readAdoption takes the commands out of ADOPT.md, where they are indented.
 func readAdoption(t *testing.T, names map[string]string) adoption {
 	t.Helper()
-	content, err := os.ReadFile(filepath.Join(root, "README.md"))
+	content, err := os.ReadFile(filepath.Join(root, "overlays/ADOPT.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, section, _ := strings.Cut(string(content), "\n## Your own service in five steps\n")
-	section, _, _ = strings.Cut(section, "\n## ")
 	a := adoption{names: map[string]string{}, released: `sha256:|\b` + regexp.QuoteMeta(nextTag(t)) + `\b`}
 	for _, i := range releaseOf(t, root) {
 		a.released += "|" + regexp.QuoteMeta(path.Dir(i.NewName)+"/")
 	}
-	for step, text := range strings.Split(section, "\n**")[1:] {
+	for step, text := range strings.Split(string(content), "\n**")[1:] {
 		if step >= len(a.steps) || text[0] != byte('1'+step) {
-			t.Fatalf("README's step %d begins with %.20q, want five that are numbered", step+1, text)
+			t.Fatalf("ADOPT.md's step %d begins with %.20q, want five that are numbered", step+1, text)
 		}
 		for line := range strings.Lines(text) {
 			if command, ok := strings.CutPrefix(line, "    "); ok {
@@ -68,7 +66,7 @@ func readAdoption(t *testing.T, names map[string]string) adoption {
 	}
 	for name := range names {
 		if a.names[name] == "" {
-			t.Fatalf("README's first step sets no %s", name)
+			t.Fatalf("ADOPT.md's first step sets no %s", name)
 		}
 	}
 	return a
@@ -100,7 +98,7 @@ func (a adoption) bash(t *testing.T, dir, cache string, last string, steps ...in
 func (a adoption) follow(t *testing.T, dir string, steps ...int) {
 	t.Helper()
 	if code, stdout, stderr := a.bash(t, dir, t.TempDir(), "", steps...); code != 0 {
-		t.Fatalf("README's steps %v: exit code %d:\n%s%s", steps, code, stdout, stderr)
+		t.Fatalf("ADOPT.md's steps %v: exit code %d:\n%s%s", steps, code, stdout, stderr)
 	}
 }
 
@@ -110,7 +108,7 @@ func (a adoption) prove(t *testing.T, dir, cache, begin, more string) (code int,
 	const program = "go run ./apps/lab "
 	i := slices.IndexFunc(a.steps[4], func(line string) bool { return strings.HasPrefix(line, program+begin) })
 	if i < 0 {
-		t.Fatalf("README's last step has no %s%s", program, begin)
+		t.Fatalf("ADOPT.md's last step has no %s%s", program, begin)
 	}
 	return a.bash(t, dir, cache, "exec "+lab+" "+strings.TrimSpace(strings.TrimPrefix(a.steps[4][i], program))+more)
 }
@@ -145,7 +143,7 @@ func (a adoption) oldFiles(t *testing.T, dir string) (all []string) {
 	return all
 }
 
-// others are names of which README has none.
+// others are names of which ADOPT.md has none.
 func others(like string) map[string]string {
 	return map[string]string{
 		"name": "till", "like": like, "server": "till", "client": "till-web", "port": "9443",
@@ -190,7 +188,7 @@ func digests(tag string) (all []string) {
 	return all
 }
 
-// Who follows README's steps, whatever the names and the strategy, has an overlay
+// Who follows ADOPT.md's steps, whatever the names and the strategy, has an overlay
 // to which check has no objection and that says what it follows, a rendering in
 // which nothing has an old name, and a difference of nothing but what is new.
 func TestAdopt(t *testing.T) {
@@ -290,7 +288,7 @@ func TestAdoptLeavingOut(t *testing.T) {
 	}
 }
 
-// A service that was adopted so runs on a cluster, by the last command that README
+// A service that was adopted so runs on a cluster, by the last command that ADOPT.md
 // gives: echo's programs under other names, in images and a namespace of their
 // own. The strategy's claims hold for it, every client is answered evenly, and
 // nothing is left of the cluster, which is that of a copy of this checkout.

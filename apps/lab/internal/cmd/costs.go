@@ -28,7 +28,7 @@ type costsOptions struct {
 	run    runOptions
 	runs   int
 	from   string
-	update string
+	update []string
 }
 
 func newCosts() *cobra.Command {
@@ -50,7 +50,7 @@ killed. It prints medians over the runs; it judges no claims.`,
 	f.StringSliceVar(&o.run.only, "only", nil, "compare only these `overlays` (default all)")
 	f.IntVar(&o.runs, "runs", 5, "`number` of runs")
 	f.StringVar(&o.from, "from", "", "measure nothing and read the `file` that -o json wrote")
-	f.StringVar(&o.update, "update", "", "also put the tables and the guide into this Markdown `file`")
+	f.StringArrayVar(&o.update, "update", nil, "also write the tables and the guide into this Markdown `file`, between its marks (repeatable)")
 	f.StringVarP(&o.run.output, "output", "o", "table", "output `format`: table, json or markdown")
 	f.StringArrayVar(&o.run.images, "image", nil, "an image as `REF=FILE`, of docker save or an OCI layout, instead of packing or pulling it (repeatable)")
 	f.BoolVar(&o.run.noInstall, "no-install", false, "install nothing beside the overlays")
@@ -75,10 +75,8 @@ func (o costsOptions) execute(ctx context.Context, stdout io.Writer) error {
 		return exitError{exitUsage, fmt.Errorf("the containers' counters are out of reach there: %w", err)}
 	}
 	o.run.up.cluster = counted
-	if o.update != "" { // which must not fail after an hour of measuring
-		if _, err := o.updated(costs.Table{}); err != nil {
-			return exitError{exitUsage, err}
-		}
+	if _, err := o.updated(costs.Table{}); err != nil { // which must not fail after an hour of measuring
+		return exitError{exitUsage, err}
 	}
 	t, err := o.table(ctx)
 	if err != nil && len(t.Rows) == 0 {
@@ -109,30 +107,31 @@ func (o costsOptions) table(ctx context.Context) (costs.Table, error) {
 	return t, nil
 }
 
-// updated returns the document of --update with the tables and the guide in it.
-func (o costsOptions) updated(t costs.Table) (string, error) {
-	document, err := os.ReadFile(o.update)
-	if err != nil {
-		return "", fmt.Errorf("--update: %w", err)
+// updated returns the documents of --update with the tables and the guide in them.
+func (o costsOptions) updated(t costs.Table) (map[string]string, error) {
+	documents := map[string]string{}
+	for _, file := range o.update {
+		document, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("--update: %w", err)
+		}
+		if documents[file], err = costs.Update(string(document), costs.Markdown(t)); err != nil {
+			return nil, fmt.Errorf("--update %s: %w", file, err)
+		}
 	}
-	updated, err := costs.Update(string(document), costs.Markdown(t))
-	if err != nil {
-		return "", fmt.Errorf("--update %s: %w", o.update, err)
-	}
-	return updated, nil
+	return documents, nil
 }
 
-// put writes the document of --update anew.
+// put writes the documents of --update anew.
 func (o costsOptions) put(t costs.Table) error {
-	if o.update == "" {
-		return nil
-	}
-	updated, err := o.updated(t)
+	documents, err := o.updated(t)
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(o.update, []byte(updated), 0o644); err != nil {
-		return fmt.Errorf("--update: %w", err)
+	for file, document := range documents {
+		if err := os.WriteFile(file, []byte(document), 0o644); err != nil {
+			return fmt.Errorf("--update: %w", err)
+		}
 	}
 	return nil
 }

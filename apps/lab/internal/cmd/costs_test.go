@@ -23,7 +23,7 @@ func TestCostsSpelled(t *testing.T) {
 		{name: "no_install", change: func(o *costsOptions) { o.run.noInstall = true }, want: " --runs 5 --no-install -o json"},
 		{name: "nodes", change: func(o *costsOptions) { o.run.up.nodes = 3 }, want: " --runs 5 --nodes 3 -o json"},
 		{name: "what_does_not_matter", change: func(o *costsOptions) {
-			o.run.up.apiPort, o.run.output, o.update = 6443, "markdown", "README.md"
+			o.run.up.apiPort, o.run.output, o.update = 6443, "markdown", []string{"README.md"}
 		}, want: " --runs 5 -o json"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -559,16 +559,16 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// The line by which README moves Argo CD's files into another namespace leaves
+// The line by which argocd/README.md moves Argo CD's files into another namespace leaves
 // nothing for check to find; a file that it forgot would be.
 func TestReadmeNamespace(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join(root, "README.md"))
+	text, err := os.ReadFile(filepath.Join(root, "argocd/README.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	line := regexp.MustCompile("`(sed -i '[^']*' [^`]*argocd/root\\.yaml)`").FindStringSubmatch(string(text))
+	line := regexp.MustCompile(`(?m)^    (sed -i '[^']*' .*argocd/root\.yaml)$`).FindStringSubmatch(string(text))
 	if line == nil {
-		t.Fatal("README has no sed for argocd/root.yaml")
+		t.Fatal("argocd/README.md has no sed for argocd/root.yaml")
 	}
 	for _, test := range []struct {
 		command string

@@ -16,9 +16,9 @@ import (
 )
 
 // Every command, path and overlay in a workflow exists, and those that anyone may
-// want to run are named by README in the same words.
+// want to run are named by a page in the same words.
 func TestWorkflowCommands(t *testing.T) {
-	document := strings.ReplaceAll(readme(t), `"`, "") // commands are read without quotes
+	document := strings.ReplaceAll(page(t, "README.md")+page(t, "apps/lab/README.md")+page(t, ".github/CONTRIBUTING.md"), `"`, "") // commands are read without quotes
 	for name, w := range workflows(t) {
 		if len(w.On) == 0 {
 			t.Errorf("%s: nothing starts it", name)
@@ -40,7 +40,7 @@ func TestWorkflowCommands(t *testing.T) {
 			}
 			for _, c := range j.commands(t) {
 				if line := c.documented(); !strings.Contains(document, line) {
-					t.Errorf("%s: job %s runs `%s`, which README does not name", name, id, line)
+					t.Errorf("%s: job %s runs `%s`, which neither README.md nor CONTRIBUTING.md names", name, id, line)
 				}
 			}
 		}
@@ -281,7 +281,7 @@ func pathProblem(dir, word string) string {
 	return ""
 }
 
-// documented is how README names a command; "" is one that it need not name.
+// documented is how a page names a command; "" is one that it need not name.
 func (c command) documented() string {
 	if args, isLab := c.lab(); isLab {
 		return "go run ./apps/lab " + args[0]

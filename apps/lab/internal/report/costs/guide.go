@@ -30,8 +30,7 @@ var situations = []situation{
 		proof: func(r Row) string {
 			return fmt.Sprintf("changes %s, adds %s ms at p50, new pods after %s", r.change(), r.AddedP50.text(2), r.newPods())
 		},
-		advice: "A flag or nothing is all that these change. A sidecar needs not even the flag, and costs its memory in every pod; " +
-			"proxies of their own cost it once.",
+		advice: "These change a flag of the client, or nothing. A sidecar costs its memory in every pod; separate proxies cost it once.",
 	},
 	{
 		name: "New pods must be called within a second",
@@ -40,7 +39,7 @@ var situations = []situation{
 		},
 		better: func(a, b Row) int { return cmp.Compare(a.NewPods.Median, b.NewPods.Median) },
 		proof:  func(r Row) string { return fmt.Sprintf("new pods after %s", r.newPods()) },
-		advice: "What is told of endpoints is at once; what asks DNS is late by TTL, caches and its own interval.",
+		advice: "Strategies that receive pushes react at once; DNS lags by TTL, caches and its own interval.",
 	},
 	{
 		name:   "I pay for calls between zones",
@@ -49,8 +48,8 @@ var situations = []situation{
 		proof: func(r Row) string {
 			return fmt.Sprintf("%.0f %% of the calls are answered on another node", 100*r.OtherNode.Median)
 		},
-		advice: "Two nodes stand in for two zones here. Who spreads over all servers sends about half of the calls to the other zone, whoever spreads; " +
-			"none of these overlays prefers its own. Not measured: a Service's `trafficDistribution` for l4, Istio's locality load balancing.",
+		advice: "Two nodes stand in for two zones here. Every strategy that spreads calls over all servers sends about half of them to the other zone; " +
+			"no overlay prefers its own zone. Not measured: a Service's `trafficDistribution` for l4, and Istio's locality load balancing.",
 	},
 	{
 		name:   "My streams live long",
@@ -59,8 +58,8 @@ var situations = []situation{
 		proof: func(r Row) string {
 			return fmt.Sprintf("new pods: %s, %s calls failed while servers restarted", r.newPods(), r.failed("rolling-restart"))
 		},
-		advice: "A balancer of calls chooses once a stream, so a stream stays where it began with every strategy. MaxConnectionAge ends " +
-			"connections gracefully: streams must come to an end within MaxConnectionAgeGrace and be opened anew by the application.",
+		advice: "With every strategy a stream stays on the server where it began. MaxConnectionAge ends " +
+			"connections gracefully: streams must end within MaxConnectionAgeGrace, and the application must open them again.",
 	},
 	{
 		name:   "I have thousands of clients",
@@ -69,20 +68,20 @@ var situations = []situation{
 		proof: func(r Row) string {
 			return fmt.Sprintf("%s connections a client with 3 servers", r.Connections.text(1))
 		},
-		advice: "N clients that balance by themselves hold N x M connections to M servers, each with a health check or a keepalive of its own; " +
-			"k8s-api adds N watches on the API server, xds N streams to istiod. A few proxies bound both sides.",
+		advice: "N clients that balance by themselves hold N x M connections to M servers. k8s-api adds N watches on the API server, " +
+			"xds adds N streams to istiod. A few proxies bound both numbers.",
 	},
 }
 
 // limits is what no row shows.
 const limits = `Limits to know before you choose:
 
-- **Istio** balances no headless Service: the client's connection passes through to the pod that it chose.
+- **Istio** does not balance a headless Service: the client's connection goes to the pod that the client chose.
 - **Socket balancing by eBPF** (Cilium, Calico) picks a pod before a sidecar sees the call; with Cilium set ` + "`socketLB.hostNamespaceOnly=true`" + `.
 - **Linkerd 1** ended in 2022 and reads core/v1 Endpoints, which Kubernetes deprecates.
-- **dns** asks again at most each 30 s: a rolling restart that replaces every server sooner leaves its clients without an address.
-- **MaxConnectionAge** spreads connections only in time, and each end of a connection costs a handshake.
-- **Clients that balance** hold N x M connections, and each needs what tells it of endpoints: DNS, a watch, or a stream.
+- **dns** resolves at most every 30 s: a rolling restart that replaces every server sooner leaves its clients without an address.
+- **MaxConnectionAge** spreads connections slowly, and each end of a connection costs a handshake.
+- **Clients that balance** hold N x M connections, and each needs a source of endpoints: DNS, a watch, or a stream.
 `
 
 // balances says that new pods are called at all.

@@ -156,20 +156,29 @@ func link(r Row) string {
 	if strings.HasSuffix(r.Strategy, "-max-age") {
 		return fmt.Sprintf("`%s`", r.Strategy)
 	}
-	return fmt.Sprintf("[`%[1]s`](overlays/%[1]s)", r.Strategy)
+	return fmt.Sprintf("[`%[1]s`](/overlays/%[1]s)", r.Strategy) // from the repository's root, on whatever page it is
 }
 
-// Update puts the blocks between their marks in a document:
-// <!-- NAME --> and <!-- /NAME -->. A mark that is missing is an error.
+// Update puts blocks between their marks in a document, <!-- NAME --> and
+// <!-- /NAME -->. A document has marks for some of the blocks. One that has a mark
+// for none, or half of a pair, is an error.
 func Update(document string, blocks map[string]string) (string, error) {
+	found := false
 	for _, name := range slices.Sorted(maps.Keys(blocks)) {
 		begin, end := "<!-- "+name+" -->\n", "<!-- /"+name+" -->"
 		from := strings.Index(document, begin)
 		to := strings.Index(document, end)
-		if from < 0 || to < from {
-			return "", fmt.Errorf("costs: the document has no block %s…%s", strings.TrimSpace(begin), end)
+		if from < 0 && to < 0 {
+			continue
 		}
+		if from < 0 || to < from {
+			return "", fmt.Errorf("costs: the document has one of the marks %s and %s, expected both in this order", strings.TrimSpace(begin), end)
+		}
+		found = true
 		document = document[:from+len(begin)] + blocks[name] + document[to:]
+	}
+	if !found {
+		return "", fmt.Errorf("costs: the document has no mark of a block: expected <!-- NAME --> and <!-- /NAME --> for one of %s", strings.Join(slices.Sorted(maps.Keys(blocks)), ", "))
 	}
 	return document, nil
 }
