@@ -47,7 +47,7 @@ var rows = []row{
 
 // command is what measures figures.
 func command(run string) string {
-	return "go test ./apps/k8sresolver/bench/endurance -v -timeout 30m -endurance.full -endurance.json measured.json -run " + run
+	return "go -C apps/k8sresolver/bench test ./endurance -v -timeout 30m -endurance.full -endurance.json measured.json -run " + run
 }
 
 // Tests that the README's table is that of the committed figures, and that the README
@@ -64,7 +64,7 @@ func TestReadme(t *testing.T) {
 	if *update {
 		must(t, os.WriteFile("README.md", []byte(want), 0o644))
 	} else if diff := cmp.Diff(want, string(got)); diff != "" {
-		t.Errorf("README.md is not what measured.json gives; go test ./apps/k8sresolver/bench/endurance -run Readme -update writes it (-want +got):\n%s", diff)
+		t.Errorf("README.md is not what measured.json gives; go -C apps/k8sresolver/bench test ./endurance -run Readme -update writes it (-want +got):\n%s", diff)
 	}
 	for _, r := range rows {
 		if !strings.Contains(want, command(r.run)+" ") {

@@ -77,7 +77,7 @@ func TestScale(t *testing.T) {
 	after := program.stat(endpoints)
 	note(t, "scale.rollout.length", took.Seconds(), "s")
 	note(t, "scale.rollout.writes", float64(len(writes)), "writes")
-	atMost(t, "scale.rollout.updates", float64(after.Updates-before.Updates)/float64(many)/took.Seconds(), "updates/s", 10)
+	atMost(t, "scale.rollout.updates", float64(after.Updates-before.Updates)/float64(many)/took.Seconds(), "updates/s", updatesGoal(took))
 	note(t, "scale.rollout.cpu", 100*(after.CPU-before.CPU).Seconds()/took.Seconds(), "% of a core")
 	note(t, "scale.rollout.lag", ms(max(after.Last.Sub(last), 0)), "ms")
 	atMost(t, "scale.rollout.watches", float64(api.watches()), "watch", 1)
@@ -109,6 +109,10 @@ func TestStorm(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) { storm(t, "storm."+test.name, test.roundRobin) })
 	}
 }
+
+// updatesGoal returns how many updates a second a storm of a length may cause. A light
+// storm is little more than the burst of 20 that begins it, its first and its last update.
+func updatesGoal(took time.Duration) float64 { return pick(10+22/took.Seconds(), 10) }
 
 func storm(t *testing.T, name string, roundRobin bool) {
 	t.Helper()
@@ -143,7 +147,7 @@ func storm(t *testing.T, name string, roundRobin bool) {
 	program.await(pods+1-unready, func(s Stats) bool { return s.Complete == 1 && s.New == 1 })
 	after := program.stat(0)
 	updates := float64(after.Updates - before.Updates)
-	atMost(t, name+".updates", updates/took.Seconds(), "updates/s", 10)
+	atMost(t, name+".updates", updates/took.Seconds(), "updates/s", updatesGoal(took))
 	atMost(t, name+".cpu", 100*(after.CPU-before.CPU).Seconds()/took.Seconds(), "% of a core", 5)
 	atMost(t, name+".lag", ms(max(after.Last.Sub(last), 0)), "ms", 200)
 	if roundRobin {
