@@ -83,12 +83,12 @@ func TestReadme_Arithmetic(t *testing.T) {
 	plain, compressed := m.Figures["scale.bytes_uncompressed"].Value, m.Figures["scale.bytes"].Value
 	saved := 1 - m.Figures["minimal.grpcnotrace.size"].Value/m.Figures["minimal.size"].Value
 	for _, want := range []string{
-		fmt.Sprintf("[%.0f bytes](endurance), %.0f kB each", plain, plain*slice/1e3),
+		fmt.Sprintf("[%.0f bytes](bench/endurance) an endpoint or %.0f kB a slice", plain, plain*slice/1e3),
 		fmt.Sprintf("%.1f MB = %.0f GB", plain*pods/1e6, plain*pods*clients/1e9),
 		fmt.Sprintf("× %.0f kB × 5,000 / 3,600 s = %.1f GB/s", plain*slice/1e3, plain*slice*events*clients/hour/1e9),
 		fmt.Sprintf("to %.0f bytes an endpoint | 5,000 | %.1f GB | %.2f GB/s", compressed, compressed*pods*clients/1e9, compressed*slice*events*clients/hour/1e9),
 		fmt.Sprintf("| 20,000 | %.0f GB | %.1f GB/s |", 4*plain*pods*clients/1e9, 4*plain*slice*events*clients/hour/1e9),
-		fmt.Sprintf("takes %.0f %% off a stripped client", 100*saved),
+		fmt.Sprintf("makes a stripped client %.0f %% smaller", 100*saved),
 	} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("k8sresolver's README lacks %q, which measured.json gives", want)
