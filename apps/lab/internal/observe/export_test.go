@@ -7,4 +7,5 @@ var (
 	ReadyPods    = readyPods
 	IngestClient = ingestClient
 	IngestServer = ingestServer
+	Follow       = follow
 )

@@ -70,12 +70,18 @@ func stream(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod, c
 }
 
 // readStamped splits the time from each line and drops those that are not after
-// last: the API takes the time to read from in whole seconds.
+// last: the API takes the time to read from in whole seconds. A line that a broken
+// stream has cut is dropped, too: it is read again, whole.
 func readStamped(r io.Reader, last *time.Time, line func([]byte)) error {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, maxLine)
+	lines.Split(withNewline)
 	for lines.Scan() {
-		stamp, text, _ := bytes.Cut(lines.Bytes(), []byte(" "))
+		text, whole := bytes.CutSuffix(lines.Bytes(), []byte("\n"))
+		if !whole && lines.Err() != nil {
+			break
+		}
+		stamp, text, _ := bytes.Cut(text, []byte(" "))
 		at, err := time.Parse(time.RFC3339Nano, string(stamp))
 		if err != nil || !at.After(*last) {
 			continue
@@ -84,6 +90,18 @@ func readStamped(r io.Reader, last *time.Time, line func([]byte)) error {
 		line(text)
 	}
 	return lines.Err()
+}
+
+// withNewline is bufio.ScanLines that leaves the newline on: only the last line
+// can be without one.
+func withNewline(data []byte, atEOF bool) (advance int, token []byte, err error) {
+	if i := bytes.IndexByte(data, '\n'); i >= 0 {
+		return i + 1, data[:i+1], nil
+	}
+	if atEOF && len(data) > 0 {
+		return len(data), data, nil
+	}
+	return 0, nil, nil
 }
 
 // finished tells whether the container has ended, and whether its pod is gone.
