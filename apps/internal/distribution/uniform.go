@@ -5,10 +5,13 @@ import (
 	"math"
 )
 
-// tail is the one-sided probability of five standard deviations. A server is
+// Sigmas is how many standard deviations a count may be off.
+const Sigmas = 5
+
+// tail is the one-sided probability of that. A server is
 // called uneven only when chance explains its count less often than that: about
 // one false alarm in 1.7 million, so that a right spread is never refuted.
-var tail = math.Erfc(5/math.Sqrt2) / 2
+var tail = math.Erfc(Sigmas/math.Sqrt2) / 2
 
 // Uniformity is the outcome of testing whether each call chose its server at
 // random with the same probability, independently of the others.

@@ -14,6 +14,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/check"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest/manifesttest"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/strategy"
 )
 
 // podsOf returns the pod specs of an overlay's workloads by their names.
@@ -125,9 +126,9 @@ func TestCheckAcceptsOtherClusters(t *testing.T) {
 			for _, v := range violations {
 				t.Error(v)
 			}
-			strategy, err := repository.Strategy(test.overlay)
-			if err != nil || strategy != test.overlay {
-				t.Errorf("it follows %q, error %v, want %s", strategy, err, test.overlay)
+			follows, err := strategy.Followed(repository, test.overlay)
+			if err != nil || follows.Name != test.overlay {
+				t.Errorf("it follows %q, error %v, want %s", follows.Name, err, test.overlay)
 			}
 		})
 	}

@@ -10,6 +10,7 @@ import (
 	"k8s.io/pod-security-admission/policy"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/strategy"
 )
 
 var podSecurityRule = Rule{
@@ -57,7 +58,8 @@ func checkPodSecurity(r manifest.Rendering, wrong reportObject) {
 // grants returns the workloads that may call Kubernetes' API in the overlay's
 // strategy. No other workload has a token, and no other role exists.
 func grants(r manifest.Rendering) []manifest.Grant {
-	all := slices.Clone(r.View().Grants())
+	s, _ := strategy.Of(r.View())
+	all := slices.Clone(s.Grants)
 	for i, g := range all {
 		if g.Workload == "" {
 			client, _ := manifest.Component(r.Objects, manifest.Client)

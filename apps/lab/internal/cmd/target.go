@@ -22,6 +22,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/plan"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider/external"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/strategy"
 )
 
@@ -192,7 +193,7 @@ func (c checkout) rights(overlays []string) ([]kube.Right, error) {
 		if err != nil {
 			return nil, err
 		}
-		some, err := strategy.Suite().Rights(s, objects)
+		some, err := runner.Rights(s, objects)
 		if err != nil {
 			return nil, err
 		}

@@ -45,24 +45,6 @@ type Facts struct {
 	Endpoints []EndpointEvent
 	// Phases holds the experiments by name.
 	Phases map[string]*Phase
-	// Fresh is what clients with one call a connection saw, nil without them.
-	Fresh *Fresh
-	// Sidecars are the clients whose calls were counted by their sidecars too,
-	// and Bare is the one that was given none, nil without them.
-	Sidecars []Sidecar
-	Bare     *calllog.Summary
-	// Handshakes holds, by server, the TLS handshakes that its sidecar counted.
-	Handshakes map[string]int64
-	// Reached are the nodes' ports as they were called, NodeProxies the clients on
-	// each node and what the nodes' proxies counted.
-	Reached     []Reach
-	NodeProxies []NodeProxy
-	// Rollout is what became of a broken configuration, nil without one.
-	Rollout *Rollout
-	// Processes holds what runs in the pods, by pod name; ProcessesUnknown says
-	// why that is not known.
-	Processes        map[string][]string
-	ProcessesUnknown Reason
 	// Preflight is what was found before any pod ran; PreflightUnknown says why
 	// nothing was.
 	Preflight        *Preflight
@@ -71,13 +53,9 @@ type Facts struct {
 	Pods map[string]*corev1.Pod
 	// Nodes holds, by pod name, the node that runs it.
 	Nodes map[string]string
-	// Turns are the times in which this strategy alone was called.
-	Turns []Turn
 	// Differs lists how the rendering differs from l4's in more than it may, nil
 	// where that was not looked for.
 	Differs *[]string
-	// Lookups are the resolutions of the servers' name, in order.
-	Lookups []Lookup
 	// Requests are what the clients asked of the API server, in order;
 	// RequestsUnknown says why they are not known.
 	Requests        []Request
@@ -136,60 +114,27 @@ type Phase struct {
 	Evidence any
 }
 
-// EvidenceOf returns what an experiment gathered beside its phase; ok is false
-// where it gathered nothing of that type.
-func EvidenceOf[T any](f *Facts, experiment string) (evidence T, ok bool) {
+// EvidenceOf returns what an experiment gathered beside its phase, nil where it
+// gathered nothing. T is a pointer.
+func EvidenceOf[T any](f *Facts, experiment string) (evidence T) {
 	if p := f.Phases[experiment]; p != nil {
-		evidence, ok = p.Evidence.(T)
+		evidence, _ = p.Evidence.(T)
 	}
-	return evidence, ok
+	return evidence
 }
 
-// Fresh counts the calls of clients that made each on a new connection.
-type Fresh struct {
-	Wanted  int64
-	Summary calllog.Summary
-	Servers []string // ready at the time
-}
-
-// Sidecar is a client and what its sidecar counted meanwhile.
-type Sidecar struct {
-	Client  string
-	Summary calllog.Summary
-	// Sent holds the calls that the proxy sent, by server pod, or by address
-	// where no server has that.
-	Sent map[string]int64
-}
+// Summaries is evidence that holds the summaries of clients which ran as Jobs.
+type Summaries interface{ Summaries() []calllog.Summary }
 
 // Probes returns the summaries of the clients that ran as Jobs.
 func (f *Facts) Probes() []calllog.Summary {
 	var all []calllog.Summary
-	if f.Fresh != nil {
-		all = append(all, f.Fresh.Summary)
-	}
-	if f.Bare != nil {
-		all = append(all, *f.Bare)
-	}
-	for _, s := range f.Sidecars {
-		all = append(all, s.Summary)
-	}
-	for _, r := range f.Reached {
-		all = append(all, r.Summary)
-	}
-	for _, n := range f.NodeProxies {
-		all = append(all, n.Summary)
+	for _, p := range f.Phases {
+		if evidence, ok := p.Evidence.(Summaries); ok {
+			all = append(all, evidence.Summaries()...)
+		}
 	}
 	return all
-}
-
-// Lookup is one answer of the cluster's DNS.
-type Lookup struct {
-	At        time.Time
-	Addresses []string // sorted, without ports
-	// Ready are the addresses of the ready pods at that time, sorted, and Since
-	// is when they last changed.
-	Ready []string
-	Since time.Time
 }
 
 // Request is one request of a client to the API server.

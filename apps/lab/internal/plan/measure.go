@@ -58,7 +58,7 @@ func (p *Plan) Measure(ctx context.Context, on cluster.Cluster, s *Supplies, e E
 	known := s.clone()
 	dns := on.DNS(ctx)
 	for _, st := range p.strategies {
-		if dns.Assumed && strategy.TrailsDNS(st) {
+		if dns.Assumed && strategy.FollowsDNS(st) {
 			known.add(st.Name, fmt.Sprintf("the TTL and the cache of this cluster's DNS are not known, %s and %s are assumed", dns.TTL, dns.Cache))
 		}
 		if p.Nodes.Assumed {
@@ -66,7 +66,7 @@ func (p *Plan) Measure(ctx context.Context, on cluster.Cluster, s *Supplies, e E
 		}
 	}
 	c := runner.Config{
-		Suite: strategy.Suite(), Check: check.Objects,
+		Summarize: strategy.Summarize, Check: check.Objects,
 		Cluster: on, Repository: p.repository, Strategies: p.strategies, Images: s.images,
 		Unavailable: known.unavailable, Origins: known.origins, Istio: s.istio, Purpose: p.Purpose,
 		DNS: dns, Shared: p.Registry != nil,

@@ -8,24 +8,35 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )
 
-// Claim is a sentence about strategies, decided by measurement.
+// Claim is a sentence about a strategy, decided by measurement.
 type Claim struct {
-	ID int
-	// Strategies are those it is made about; nil means all.
-	Strategies []string
-	Text       string
-	// Limit decides, with room for a machine five times slower; Goal is what a
-	// machine of its own should reach.
-	Limit func(observe.DNS) string
-	Goal  string
+	// ID is never given twice.
+	ID   int
+	Text string
+	// Goal is what a machine of its own should reach, 0 where the limit is none in
+	// time.
+	Goal time.Duration
 	// Static claims are about the rendering alone: they are judged where the
 	// strategy cannot run too.
 	Static bool
 	// Own claims are about this repository's overlay, and not about those that
 	// follow it.
 	Own bool
-	// Evaluate decides. It is pure, and refutes what it cannot prove.
+	Criterion
+}
+
+// Criterion is a limit and the function that decides by it.
+type Criterion struct {
+	Limit Limit
+	// Evaluate is pure, and refutes what it cannot prove.
 	Evaluate func(*observe.Facts) Verdict
+}
+
+// Limit is what a measurement is compared with. It leaves room for a machine that
+// is five times slower.
+type Limit interface {
+	// Sentence prints the limit for a cluster with this DNS.
+	Sentence(observe.DNS) string
 }
 
 // Verdict is the outcome of a claim.
@@ -41,8 +52,12 @@ func (c Claim) Judge(f *observe.Facts, reason observe.Reason) report.Claim {
 	if reason == (observe.Reason{}) || c.Static {
 		v = c.Evaluate(f)
 	}
+	goal := ""
+	if c.Goal != 0 {
+		goal = Seconds(c.Goal)
+	}
 	return report.Claim{
-		ID: c.ID, Strategy: f.Strategy, Text: c.Text, Limit: c.Limit(f.DNS), Goal: c.Goal,
+		ID: c.ID, Strategy: f.Strategy, Text: c.Text, Limit: c.Limit.Sentence(f.DNS), Goal: goal,
 		Status: v.Status, Measured: v.Measured, Reason: v.Reason.Text,
 		OutOfReach: v.Status == report.NotRun && v.Reason.Kind == observe.OutOfReach,
 	}

@@ -2,7 +2,6 @@ package runner
 
 import (
 	"context"
-	"slices"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
@@ -11,8 +10,9 @@ import (
 // Experiment is one change made to a strategy in a steady state.
 type Experiment struct {
 	Name string
-	// Strategies are those it is made with; nil means all.
-	Strategies []string
+	// Order is its place among a strategy's experiments; those of one order are
+	// made as they are listed.
+	Order int
 	// Steady and Change are Hold and Act in words.
 	Steady, Change string
 	// Hold brings about and checks the steady state.
@@ -56,12 +56,7 @@ const (
 	Compare
 )
 
-// isMadeWith tells whether the experiment is made with a strategy, in whatever run.
-func (e Experiment) isMadeWith(s Strategy) bool {
-	return e.Strategies == nil || slices.Contains(e.Strategies, s.kind())
-}
-
-// appliesTo tells whether it is made with a strategy in a run of that purpose.
-func (e Experiment) appliesTo(s Strategy, purpose Purpose) bool {
-	return e.isMadeWith(s) && (e.Purpose == Any || e.Purpose == purpose)
+// servesFor tells whether it is made in a run of that purpose.
+func (e Experiment) servesFor(purpose Purpose) bool {
+	return e.Purpose == Any || e.Purpose == purpose
 }

@@ -50,11 +50,11 @@ type Together struct {
 
 func NewTogether() Together {
 	rest := []Experiment{{Name: "first", AtRest: true}, {Name: "second", AtRest: true}}
-	return Together{newShared(nil, rest), rest}
+	return Together{newShared(nil), rest}
 }
 
 func (t Together) Join() Member {
-	return Member{t.join(t.rest, Strategy{}, Any), t}
+	return Member{t.join(t.rest, Any), t}
 }
 func (t Together) Alone(ctx context.Context, do func() error) error { return t.alone(ctx, do) }
 func (t Together) StartPods(ctx context.Context) (done func(), err error) {

@@ -76,10 +76,8 @@ func (a *Environment) measure(ctx context.Context, e Experiment) error {
 	}
 	a.Note("observed for %s", Seconds(p.End.Sub(p.Change).Round(time.Millisecond)))
 	for _, inner := range e.Inner {
-		if inner.isMadeWith(a.Strategy) {
-			if err := a.measure(ctx, inner); err != nil {
-				return err
-			}
+		if err := a.measure(ctx, inner); err != nil {
+			return err
 		}
 	}
 	return nil

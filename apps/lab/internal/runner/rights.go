@@ -34,7 +34,7 @@ var measuring = []Access{
 // it applies the overlay, grants what the overlay grants, makes its experiments and
 // deletes the namespace. Objects are the overlay's rendering. What several need is
 // listed once.
-func (suite Suite) Rights(s Strategy, objects []*unstructured.Unstructured) ([]kube.Right, error) {
+func Rights(s Strategy, objects []*unstructured.Unstructured) ([]kube.Right, error) {
 	namespace := manifest.Namespace(s.Name)
 	var all []kube.Right
 	add := func(object string, rules ...Access) {
@@ -69,8 +69,8 @@ func (suite Suite) Rights(s Strategy, objects []*unstructured.Unstructured) ([]k
 		}
 	}
 	add("", measuring...)
-	for _, e := range suite.Experiments {
-		if e.Rights != nil && e.isMadeWith(s) {
+	for _, e := range s.Experiments {
+		if e.Rights != nil {
 			add("", e.Rights(s)...)
 		}
 	}

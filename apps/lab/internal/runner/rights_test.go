@@ -7,6 +7,7 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/strategy"
 )
 
@@ -42,7 +43,7 @@ func TestRights(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			rights, err := strategy.Suite().Rights(s, objects)
+			rights, err := runner.Rights(s, objects)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -25,18 +25,11 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )
 
-// Suite is what is done to strategies and what is made of it.
-type Suite struct {
-	// Experiments are made in this order.
-	Experiments []Experiment
+// Config is what a run needs.
+type Config struct {
 	// Summarize fills in a strategy's figures and what it costs. Change is what an
 	// application must change for it.
 	Summarize func(f *observe.Facts, change report.Change, s *report.Strategy) error
-}
-
-// Config is what a run needs.
-type Config struct {
-	Suite Suite
 	// Check judges the files of an overlay that a preflight looks at.
 	Check      func(overlay string, objects []manifest.Object) error
 	Cluster    cluster.Cluster
@@ -215,9 +208,9 @@ func measureAll(ctx context.Context, cfg Config, runs []*run) error {
 		return fmt.Errorf("experiment: %w", err)
 	}
 	id := fmt.Sprintf("%d", time.Now().Unix())
-	together := newShared(newMesh(cfg.Istio), cfg.Suite.Experiments)
+	together := newShared(newMesh(cfg.Istio))
 	return eachOf(ctx, cfg.Parallel, runs, func(ctx context.Context, r *run) error {
-		joined := together.join(cfg.Suite.Experiments, r.strategy, cfg.Purpose)
+		joined := together.join(r.strategy.Experiments, cfg.Purpose)
 		defer joined.drop()
 		r.shared = together
 		err := r.run(ctx, joined, client, id)
@@ -429,8 +422,8 @@ func (r *run) environment(client *kube.Client, joined membership) (*Environment,
 // experiments makes all of them and gathers what only the end can tell.
 func (r *run) experiments(ctx context.Context) error {
 	a := r.env
-	for _, e := range r.cfg.Suite.Experiments {
-		if e.appliesTo(r.strategy, r.cfg.Purpose) {
+	for _, e := range r.strategy.Experiments {
+		if e.servesFor(r.cfg.Purpose) {
 			if err := r.experiment(ctx, e); err != nil {
 				return err
 			}
@@ -542,8 +535,8 @@ func (r *run) outcome() outcome {
 	}
 	if o.reason == (observe.Reason{}) {
 		facts = r.env.facts
-		r.env.finish(r.cfg.Suite.Experiments)
-		if err := r.cfg.Suite.Summarize(facts, changeOf(r.strategy, r.env.Clients, r.l4, r.objects), &o.row); err != nil {
+		r.env.finish(r.strategy.Experiments)
+		if err := r.cfg.Summarize(facts, changeOf(r.strategy, r.env.Clients, r.l4, r.objects), &o.row); err != nil {
 			o.reason.Text = err.Error()
 		}
 	}

@@ -14,19 +14,14 @@ const fewAtOnce = 2
 // shared is what strategies that run side by side have in common.
 type shared struct {
 	mesh     *mesh
-	barriers map[string]*barrier // by the experiments that are made at rest; never changed
+	mu       sync.Mutex          // guards barriers
+	barriers map[string]*barrier // by the experiments that are made at rest
 	turn     sync.Mutex          // held by the one strategy that does something alone
 	starting *semaphore.Weighted // held by those that start pods
 }
 
-func newShared(m *mesh, experiments []Experiment) *shared {
-	s := &shared{mesh: m, barriers: map[string]*barrier{}, starting: semaphore.NewWeighted(fewAtOnce)}
-	for _, e := range experiments {
-		if e.AtRest {
-			s.barriers[e.Name] = &barrier{}
-		}
-	}
-	return s
+func newShared(m *mesh) *shared {
+	return &shared{mesh: m, barriers: map[string]*barrier{}, starting: semaphore.NewWeighted(fewAtOnce)}
 }
 
 // membership is one strategy's part in the barriers of the experiments that it
@@ -35,13 +30,19 @@ type membership map[string]*barrier
 
 // join makes a strategy a member of the barriers of all experiments that it makes
 // at rest.
-func (s *shared) join(experiments []Experiment, strategy Strategy, purpose Purpose) membership {
+func (s *shared) join(experiments []Experiment, purpose Purpose) membership {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	joined := membership{}
 	for _, e := range experiments {
-		if b := s.barriers[e.Name]; b != nil && e.appliesTo(strategy, purpose) {
-			b.join()
-			joined[e.Name] = b
+		if !e.AtRest || !e.servesFor(purpose) {
+			continue
 		}
+		if s.barriers[e.Name] == nil {
+			s.barriers[e.Name] = &barrier{}
+		}
+		s.barriers[e.Name].join()
+		joined[e.Name] = s.barriers[e.Name]
 	}
 	return joined
 }

@@ -1,7 +1,6 @@
 package runner
 
 import (
-	"cmp"
 	"context"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
@@ -14,6 +13,8 @@ import (
 type Strategy struct {
 	// Name is the overlay's or the variant's.
 	Name string
+	// Order is its place in the table.
+	Order int
 	// Follows is the strategy whose experiments are made and whose claims are
 	// judged, where the overlay is a copy of another name; else it is empty.
 	Follows string
@@ -44,8 +45,9 @@ type Strategy struct {
 	Grants []manifest.Grant
 	// Preflight checks what can be checked before any pod runs; nil checks nothing.
 	Preflight *Preflighter
-	// Claims are judged about it.
-	Claims []Claim
+	// Claims are judged about it, Experiments are made with it.
+	Claims      []Claim
+	Experiments []Experiment
 }
 
 // Preflighter checks all of an overlay up to the running pod.
@@ -56,9 +58,6 @@ type Preflighter struct {
 	Rights []Access
 	Check  func(ctx context.Context, client *kube.Client, r Rendering) (*observe.Preflight, error)
 }
-
-// kind is the name by which experiments and claims know the strategy.
-func (s Strategy) kind() string { return cmp.Or(s.Follows, s.Name) }
 
 // String names the overlay and what it follows.
 func (s Strategy) String() string {

@@ -7,28 +7,58 @@ import (
 	"time"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
+
+	"github.com/grpc-lb/grpc-lb/apps/internal/distribution"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )
 
-// ages is for how many ages of a connection a scale-out is watched, at the most:
-// three clients then open so many that all of them miss three new pods of six
-// once in 2^18 times.
-const ages = 6
+// withinAges is how soon connections that end by age must lead to new pods.
+type withinAges struct {
+	// Ages is how many ages of a connection that takes.
+	Ages int
+	// Lookup is how soon observe.DNS tells the clients of new pods, where they learn of
+	// them from DNS. Then every client must call every new pod.
+	Lookup Delay
+}
 
-// agedLimit is how soon connections that end by age must lead to new pods.
-func agedLimit(f observe.Subject) time.Duration {
-	limit := ages * f.ConnectionAge
-	if f.ByName {
-		limit = max(limit, relearnLimit(f.DNS)+f.ConnectionAge+f.ConnectionAge/10) // gRPC varies the age by a tenth
+func (w withinAges) Sentence(dns observe.DNS) string {
+	if w.Lookup == (Delay{}) {
+		return fmt.Sprintf("new pods are called within %d ages of a connection", w.Ages)
+	}
+	return "every new pod within " + runner.Seconds(w.Lookup.In(dns)) + " and one age of a connection"
+}
+
+func (w withinAges) FollowsDNS() bool { return w.Lookup.FollowsDNS() }
+
+// In returns the limit for connections of that age. gRPC varies the age by a tenth.
+func (w withinAges) In(dns observe.DNS, age time.Duration) time.Duration {
+	limit := time.Duration(w.Ages) * age
+	if w.Lookup != (Delay{}) {
+		limit = max(limit, w.Lookup.In(dns)+age+age/10)
 	}
 	return limit
+}
+
+// The limits of connections that end by age. In six ages three clients open so
+// many that all of them miss three new pods of six once in 2^18 times.
+var (
+	agesByChance = withinAges{Ages: 6}
+	agesByName   = withinAges{Ages: 6, Lookup: relearning}
+)
+
+// agesOf returns the limit that the clients of a strategy have.
+func agesOf(byName bool) withinAges {
+	if byName {
+		return agesByName
+	}
+	return agesByChance
 }
 
 // watchAged watches a scale-out until connections have ended by age and led to
 // the new pods: those of dns to every one, those of l4 to any.
 func watchAged(ctx context.Context, a *runner.Environment, p *observe.Phase) error {
-	return a.Await(ctx, agedLimit(a.Subject), "the clients to see the new pods", func(f *observe.Facts) string {
+	return a.Await(ctx, agesOf(a.ByName).In(a.DNS, a.ConnectionAge), "the clients to see the new pods", func(f *observe.Facts) string {
 		called, all := 0, 0
 		for _, client := range p.Clients {
 			some := false
@@ -73,11 +103,7 @@ func moves(f *observe.Facts, from, to time.Time, clients []string) (opened, move
 
 // spreadInTime wants new connections to lead to other servers as often as chance
 // does.
-func spreadInTime(f *observe.Facts) runner.Verdict {
-	steady, why := f.Phase(Steady)
-	if steady == nil {
-		return runner.NotRunFor(why)
-	}
+func spreadInTime(f *observe.Facts, steady *observe.Phase, _ chance) runner.Verdict {
 	out, why := f.Phase(ScaleOut)
 	if out == nil {
 		return runner.NotRunFor(why)
@@ -94,25 +120,20 @@ func spreadInTime(f *observe.Facts) runner.Verdict {
 		len(steady.Clients), opened, runner.Seconds(out.End.Sub(steady.Begin).Round(time.Second)), moved, least)
 }
 
-// leastMoves is what a fair choice among n servers exceeds within 5 sigma, and
-// at least one.
+// leastMoves is what a fair choice among n servers exceeds within
+// distribution.Sigmas, and at least one.
 func leastMoves(opened int64, n int) int64 {
 	p := 1 - 1/float64(n)
 	mean := float64(opened) * p
-	return max(1, int64(math.Ceil(mean-5*math.Sqrt(mean*(1-p)))))
+	return max(1, int64(math.Ceil(mean-distribution.Sigmas*math.Sqrt(mean*(1-p)))))
 }
 
 // agedSeesScaleOut wants connections that end by age to lead to new pods.
-func agedSeesScaleOut(f *observe.Facts) runner.Verdict {
-	out, why := f.Phase(ScaleOut)
-	if out == nil {
-		return runner.NotRunFor(why)
+func agedSeesScaleOut(f *observe.Facts, out *observe.Phase, pairs []observe.Pair, in withinAges) runner.Verdict {
+	if f.ConnectionAge == 0 {
+		return runner.NotRun("connections never end by age")
 	}
-	pairs := f.FirstCalls(out)
-	if len(pairs) == 0 || f.ConnectionAge == 0 {
-		return runner.NotRun("%d servers were added beside %d clients, connections end after %s", len(out.Added), len(out.Clients), f.ConnectionAge)
-	}
-	limit, called, soonest, slowest := agedLimit(f.Subject), 0, time.Duration(math.MaxInt64), time.Duration(0)
+	limit, called, soonest, slowest := in.In(f.DNS, f.ConnectionAge), 0, time.Duration(math.MaxInt64), time.Duration(0)
 	for _, c := range pairs {
 		if c.Called {
 			called++

@@ -1,23 +1,23 @@
 package strategy
 
 import (
-	"maps"
-	"slices"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
+
 	"time"
 
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )
 
 // cost sums up what a strategy costs, as far as it was measured; nil without a
 // turn.
 func cost(f *observe.Facts, change report.Change) (*report.Cost, error) {
-	if len(f.Turns) == 0 {
+	seen := observe.EvidenceOf[*TurnsTaken](f, Turns)
+	if seen == nil || len(seen.Turns) == 0 {
 		return nil, nil
 	}
-	c := &report.Cost{Rate: turnRate * float64(len(f.Phases[Turns].Clients)), Change: change, Encrypted: encryptedAll(f)}
-	for _, t := range f.Turns {
-		windows := f.Within(t)
+	c := &report.Cost{Rate: turnRate * float64(len(f.Phases[Turns].Clients)), Change: change, Encrypted: seen.Handshakes.all()}
+	for _, t := range seen.Turns {
+		windows := windowsIn(f, t)
 		turn := report.Turn{CPU: map[string]float64{}}
 		counted, measured := int64(0), time.Duration(0)
 		for _, w := range windows {
@@ -41,7 +41,7 @@ func cost(f *observe.Facts, change report.Change) (*report.Cost, error) {
 		}
 		c.Turns = append(c.Turns, turn)
 	}
-	last := f.Turns[len(f.Turns)-1]
+	last := seen.Turns[len(seen.Turns)-1]
 	c.Proxies = proxies(f, last)
 	c.Connections = connections(f, last)
 	c.OtherNode = otherNode(f)
@@ -50,7 +50,7 @@ func cost(f *observe.Facts, change report.Change) (*report.Cost, error) {
 	for _, name := range []string{ServerLeaves, RollingRestart, Kill} {
 		if p, _ := f.Phase(name); p != nil {
 			failed, all := f.Failed(p)
-			c.Failed[name] = report.Failed{Failed: failed, Calls: all, Late: lateIn(f, p)}
+			c.Failed[name] = report.Failed{Failed: failed, Calls: all, Late: late(f, p)}
 		}
 	}
 	return c, nil
@@ -65,7 +65,7 @@ func newPodsOf(f *observe.Facts) *report.NewPods {
 
 // proxies counts the containers that are neither client nor server: those beside
 // them in their pods, and those in pods of their own.
-func proxies(f *observe.Facts, t observe.Turn) report.Proxies {
+func proxies(f *observe.Facts, t Turn) report.Proxies {
 	var p report.Proxies
 	for _, pod := range observe.Keys(t.Memory) {
 		beside := false
@@ -91,9 +91,9 @@ func proxies(f *observe.Facts, t observe.Turn) report.Proxies {
 }
 
 // connections returns how many each client holds.
-func connections(f *observe.Facts, t observe.Turn) float64 {
+func connections(f *observe.Facts, t Turn) float64 {
 	var sum, n int64
-	for _, w := range f.Within(t) {
+	for _, w := range windowsIn(f, t) {
 		sum, n = sum+w.Connections, n+1
 	}
 	return float64(sum) / float64(max(n, 1))
@@ -121,12 +121,7 @@ func otherNode(f *observe.Facts) *float64 {
 	return new(float64(other) / float64(all))
 }
 
-// encryptedAll tells whether every server's proxy counted TLS handshakes.
-func encryptedAll(f *observe.Facts) bool {
-	return len(f.Handshakes) > 0 && !slices.Contains(slices.Collect(maps.Values(f.Handshakes)), 0)
-}
-
-func lateIn(f *observe.Facts, p *observe.Phase) (late int64) {
+func late(f *observe.Facts, p *observe.Phase) (late int64) {
 	for _, name := range p.Clients {
 		late += lateness(f.Clients[name].Between(p.Begin, p.End))
 	}

@@ -46,12 +46,14 @@ func inTurns(t *testing.T) *observe.Facts {
 		memory[name] = map[string]int64{"echo-server": 9}
 	}
 	second := time.Second
-	f.Turns = []observe.Turn{
+	taken := &strategy.TurnsTaken{}
+	f.Phases[strategy.Turns].Evidence = taken
+	taken.Turns = []strategy.Turn{
 		{From: at(3), To: at(8), CPU: map[string]time.Duration{"client": second, "server": second / 2, "proxy": second / 4}, Memory: map[string]map[string]int64{"gone": {"envoy": 99}}},
 		{From: at(13), To: at(18), CPU: map[string]time.Duration{"client": second, "server": second / 2, "proxy": second / 4}, Memory: memory},
 	}
 	f.Nodes = map[string]string{"c1": "n1", "c2": "n1", "c3": "n2", "s1": "n2", "s2": "n2", "s3": "n2"}
-	f.Handshakes = map[string]int64{"s1": 3, "s2": 4, "s3": 3}
+	taken.Handshakes = strategy.Handshakes{"s1": 3, "s2": 4, "s3": 3}
 	restart, kill := *f.Phases[strategy.ServerLeaves], *f.Phases[strategy.Steady]
 	f.Phases[strategy.RollingRestart], f.Phases[strategy.Kill] = &restart, &kill
 	return f
@@ -83,7 +85,7 @@ func TestCost(t *testing.T) {
 	}{
 		{name: "measured"},
 		{name: "windows_that_a_turn_cuts_do_not_count", change: func(f *observe.Facts) {
-			f.Turns[0].From, f.Turns[0].To = at(3.5), at(8.5) // still 5 s, of which 4 whole windows say 150 calls a second
+			turns(f).Turns[0].From, turns(f).Turns[0].To = at(3.5), at(8.5) // still 5 s, of which 4 whole windows say 150 calls a second
 			for _, c := range f.Clients {
 				c.Windows[3].Calls, c.Windows[8].Calls = 9000, 9000
 			}
@@ -100,9 +102,9 @@ func TestCost(t *testing.T) {
 				}
 			}
 		}, want: func(c *report.Cost) { c.Turns = c.Turns[1:] }},
-		{name: "turn_without_a_window", change: func(f *observe.Facts) { f.Turns[0].From, f.Turns[0].To = at(900), at(905) }, want: func(c *report.Cost) { c.Turns = c.Turns[1:] }},
-		{name: "plain_at_one_server", change: func(f *observe.Facts) { f.Handshakes["s2"] = 0 }, want: func(c *report.Cost) { c.Encrypted = false }},
-		{name: "handshakes_not_counted", change: func(f *observe.Facts) { f.Handshakes = nil }, want: func(c *report.Cost) { c.Encrypted = false }},
+		{name: "turn_without_a_window", change: func(f *observe.Facts) { turns(f).Turns[0].From, turns(f).Turns[0].To = at(900), at(905) }, want: func(c *report.Cost) { c.Turns = c.Turns[1:] }},
+		{name: "plain_at_one_server", change: func(f *observe.Facts) { turns(f).Handshakes["s2"] = 0 }, want: func(c *report.Cost) { c.Encrypted = false }},
+		{name: "handshakes_not_counted", change: func(f *observe.Facts) { turns(f).Handshakes = nil }, want: func(c *report.Cost) { c.Encrypted = false }},
 		{name: "all_on_one_node", change: func(f *observe.Facts) {
 			for pod := range f.Nodes {
 				f.Nodes[pod] = "n1"
@@ -152,7 +154,7 @@ func TestCost(t *testing.T) {
 	}
 	t.Run("no_turn", func(t *testing.T) {
 		f := inTurns(t)
-		f.Turns = nil
+		f.Phases[strategy.Turns].Evidence = nil
 		if got, err := strategy.Cost(f, report.Change{}); got != nil || err != nil {
 			t.Errorf("cost %+v, error %v, want none", got, err)
 		}
@@ -195,7 +197,7 @@ func TestProxies(t *testing.T) {
 				}
 				maps.Copy(memory[pod], containers)
 			}
-			if diff := cmp.Diff(test.want, strategy.Proxies(newFacts("k8s-api", "x"), observe.Turn{Memory: memory})); diff != "" {
+			if diff := cmp.Diff(test.want, strategy.Proxies(newFacts("k8s-api", "x"), strategy.Turn{Memory: memory})); diff != "" {
 				t.Errorf("proxies (-want +got):\n%s", diff)
 			}
 		})

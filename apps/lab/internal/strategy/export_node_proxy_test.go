@@ -1,7 +1,5 @@
 package strategy
 
-import ()
-
 // What tests of node proxies reach for.
 var (
 	Cold = cold

@@ -18,7 +18,6 @@ var (
 	Findings       = findings
 	SentTo         = sentTo
 	Counter        = counter
-	AgedLimit      = agedLimit
 	LeastMoves     = leastMoves
 	Cost           = cost
 	Proxies        = proxies
@@ -28,7 +27,7 @@ var (
 	TakenPorts     = takenPorts
 	MayRead        = mayRead
 	PauseClients   = pauseClients
-	MeasureTurn    = measureTurn
+	MeasureTurn    = turn
 	KillBusiest    = killBusiest
 	ListProcesses  = listProcesses
 )
@@ -38,6 +37,9 @@ const (
 	TurnSettle = turnSettle
 	TurnTime   = turnTime
 )
+
+// AgedLimit is how soon connections that end by age must lead to new pods.
+func AgedLimit(s observe.Subject) time.Duration { return agesOf(s.ByName).In(s.DNS, s.ConnectionAge) }
 
 // Moves counts how often clients connected, and how often to another server.
 func Moves(f *observe.Facts, from, to time.Time, clients ...string) (opened, moved int64) {
@@ -76,6 +78,10 @@ func findings(name string, f *observe.Facts) []string {
 			walk(e.Inner)
 		}
 	}
-	walk(Suite().Experiments)
+	for _, s := range All() {
+		if s.Name == f.Strategy {
+			walk(s.Experiments)
+		}
+	}
 	return all
 }

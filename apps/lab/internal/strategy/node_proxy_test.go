@@ -18,9 +18,8 @@ func TestNodesReached(t *testing.T) {
 	answered := calllog.Summary{Servers: map[string]int64{"s1": 3, "s2": 2}}
 	refused := calllog.Summary{Failures: map[string]int64{"Unavailable": 5}}
 	const failure = "Unavailable: connection refused"
-	notSteady := func(f *observe.Facts, nodes ...observe.Reach) {
-		f.Phases[strategy.ThroughNodes] = &observe.Phase{NotMeasured: observe.Reason{Text: "no steady state"}}
-		f.Reached, f.NodeProxies = nodes, nil
+	notSteady := func(f *observe.Facts, nodes ...strategy.Reach) {
+		f.Phases[strategy.ThroughNodes] = &observe.Phase{NotMeasured: observe.Reason{Text: "no steady state"}, Evidence: &strategy.ThroughProxies{Reached: nodes}}
 	}
 	for _, test := range []struct {
 		name           string
@@ -35,43 +34,43 @@ func TestNodesReached(t *testing.T) {
 		},
 		{
 			name: "no_proxy", change: func(f *observe.Facts) {
-				f.Reached[1] = observe.Reach{Node: "n2", Summary: refused, NoProxy: true, Failure: failure}
-				f.NodeProxies = f.NodeProxies[:1]
+				throughNodes(f).Reached[1] = strategy.Reach{Node: "n2", Summary: refused, NoProxy: true, Failure: failure}
+				throughNodes(f).Through = throughNodes(f).Through[:1]
 			},
 			want10: report.Refuted, text10: "0 of 5 calls to n2 were answered, no proxy runs there, failures map[Unavailable:5], the last " + failure,
 			want11: report.Refuted, text11: "no proxy runs on n2",
 		},
 		{
 			name: "no_proxy_but_another_answers", change: func(f *observe.Facts) {
-				f.Reached[0].NoProxy = true
+				throughNodes(f).Reached[0].NoProxy = true
 			},
 			want10: report.Refuted, text10: "5 of 5 calls to n1 were answered, no proxy runs there",
 			want11: report.Refuted, text11: "no proxy runs on n1",
 		},
 		{
 			name: "never_warm_without_a_proxy", change: func(f *observe.Facts) {
-				notSteady(f, observe.Reach{Node: "n1", Summary: answered}, observe.Reach{Node: "n2", Summary: refused, NoProxy: true})
+				notSteady(f, strategy.Reach{Node: "n1", Summary: answered}, strategy.Reach{Node: "n2", Summary: refused, NoProxy: true})
 			},
 			want10: report.Refuted, text10: "0 of 5 calls to n2",
 			want11: report.Refuted, text11: "no proxy runs on n2",
 		},
 		{
 			name: "never_warm_with_proxies", change: func(f *observe.Facts) {
-				notSteady(f, observe.Reach{Node: "n1", Summary: refused, Failure: failure}, observe.Reach{Node: "n2", Summary: refused})
+				notSteady(f, strategy.Reach{Node: "n1", Summary: refused, Failure: failure}, strategy.Reach{Node: "n2", Summary: refused})
 			},
 			want10: report.Refuted, text10: "0 of 5 calls to n1 were answered, failures map[Unavailable:5], the last " + failure,
 			want11: report.NotRun, text11: "no steady state",
 		},
 		{
 			name: "never_warm_though_all_answer", change: func(f *observe.Facts) {
-				notSteady(f, observe.Reach{Node: "n1", Summary: answered}, observe.Reach{Node: "n2", Summary: answered})
+				notSteady(f, strategy.Reach{Node: "n1", Summary: answered}, strategy.Reach{Node: "n2", Summary: answered})
 			},
 			want10: report.NotRun, text10: "no steady state",
 			want11: report.NotRun, text11: "no steady state",
 		},
 		{
 			name: "warm_late", change: func(f *observe.Facts) {
-				f.Reached = append([]observe.Reach{{Node: "n1", Summary: refused, NoProxy: true}}, f.Reached...)
+				throughNodes(f).Reached = append([]strategy.Reach{{Node: "n1", Summary: refused, NoProxy: true}}, throughNodes(f).Reached...)
 			},
 			want10: report.Proven, text10: "2 nodes",
 			want11: report.Proven, text11: "on each of 2 nodes",

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -134,17 +133,4 @@ func takenPorts(ctx context.Context, client *kube.Client, ports []int32, namespa
 		}
 	}
 	return taken, nil
-}
-
-// inPlace wants everything but the image.
-func inPlace(f *observe.Facts) runner.Verdict {
-	p := f.Preflight
-	if p == nil {
-		return runner.NotRunFor(cmp.Or(f.PreflightUnknown, observe.Reason{Text: "it was not checked"}))
-	}
-	if len(p.Problems) > 0 {
-		return runner.Decided(false, "%s", strings.Join(p.Problems, "; "))
-	}
-	return runner.Decided(p.Rights == len(needs), "the API server takes %d objects, its account may %s endpoints, the port is free on %d nodes, the dtab leads to a Service port of the overlay",
-		p.Objects, strings.Join(needs, ", "), p.Nodes)
 }

@@ -180,7 +180,7 @@ func TestFindings(t *testing.T) {
 		}},
 		{name: "plain_at_one_server", experiment: strategy.ThroughSidecar, scene: func() *observe.Facts {
 			f := sidecars()
-			f.Handshakes["s2"] = 0
+			proxied(f).Handshakes["s2"] = 0
 			return f
 		}, want: []string{
 			"no: the calls reach the servers' proxies encrypted: the proxies of 3 servers counted 12 TLS handshakes, none at s2",

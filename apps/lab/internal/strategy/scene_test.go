@@ -106,8 +106,9 @@ func pinned() *observe.Facts {
 		}
 		return originals[i : i+1]
 	})
-	f.Fresh = &observe.Fresh{Wanted: 300, Servers: originals, Summary: calllog.Summary{Servers: map[string]int64{"s1": 92, "s2": 110, "s3": 98}}}
-	for s, n := range f.Fresh.Summary.Servers {
+	opened := &strategy.Fresh{Wanted: 300, Servers: originals, Summary: calllog.Summary{Servers: map[string]int64{"s1": 92, "s2": 110, "s3": 98}}}
+	f.Phases[strategy.FreshConnections] = &observe.Phase{Evidence: opened}
+	for s, n := range opened.Summary.Servers {
 		*f.Servers[s].Calls += n
 	}
 	return f
@@ -121,12 +122,14 @@ func trailing() *observe.Facts {
 		}
 		return originals
 	})
+	seen := &strategy.Lookups{}
+	f.Phases[strategy.ScaleOut].Evidence = seen
 	for _, second := range []float64{17, 19, 21.5} {
-		l := observe.Lookup{At: at(second), Ready: addresses(6), Since: at(addedReady), Addresses: addresses(3)}
+		l := strategy.Lookup{At: at(second), Ready: addresses(6), Since: at(addedReady), Addresses: addresses(3)}
 		if second > 20 {
 			l.Addresses = addresses(6)
 		}
-		f.Lookups = append(f.Lookups, l)
+		seen.All = append(seen.All, l)
 	}
 	return f
 }
@@ -172,17 +175,19 @@ func watching() *observe.Facts {
 func sidecars() *observe.Facts {
 	f := scene("istio", func(int, int) []string { return originals })
 	steady := *f.Phases[strategy.Steady]
-	f.Phases[strategy.ThroughSidecar], f.Phases[strategy.ControlPlaneAway] = &steady, &steady
+	away, seen := steady, &strategy.Proxied{}
+	steady.Evidence = seen
+	f.Phases[strategy.ThroughSidecar], f.Phases[strategy.ControlPlaneAway] = &steady, &away
 	f.Differs = &[]string{}
 	for _, name := range []string{"p1", "p2", "p3"} {
-		f.Sidecars = append(f.Sidecars, observe.Sidecar{
+		seen.Clients = append(seen.Clients, strategy.Sidecar{
 			Client:  name,
 			Summary: calllog.Summary{Servers: map[string]int64{"s1": 340, "s2": 330, "s3": 330}},
 			Sent:    map[string]int64{"s1": 340, "s2": 330, "s3": 330},
 		})
 	}
-	f.Bare = &calllog.Summary{Servers: map[string]int64{"s2": 1000}}
-	f.Handshakes = map[string]int64{"s1": 6, "s2": 7, "s3": 6}
+	seen.Bare = &calllog.Summary{Servers: map[string]int64{"s2": 1000}}
+	seen.Handshakes = strategy.Handshakes{"s1": 6, "s2": 7, "s3": 6}
 	for s, n := range map[string]int64{"s1": 3 * 340, "s2": 3*330 + 1000, "s3": 3 * 330} {
 		*f.Servers[s].Calls += n
 	}
@@ -193,12 +198,14 @@ func sidecars() *observe.Facts {
 func nodeProxies() *observe.Facts {
 	f := following("linkerd")
 	steady := *f.Phases[strategy.Steady]
+	seen := &strategy.ThroughProxies{}
+	steady.Evidence = seen
 	f.Phases[strategy.ThroughNodes] = &steady
 	for i, node := range []string{"n1", "n2"} {
-		f.Reached = append(f.Reached, observe.Reach{Node: node, Summary: calllog.Summary{Servers: map[string]int64{"s1": 3, "s2": 2}}})
+		seen.Reached = append(seen.Reached, strategy.Reach{Node: node, Summary: calllog.Summary{Servers: map[string]int64{"s1": 3, "s2": 2}}})
 		counted := map[string]int64{"n1": 0, "n2": 0}
 		counted[node] = 500
-		f.NodeProxies = append(f.NodeProxies, observe.NodeProxy{
+		seen.Through = append(seen.Through, strategy.NodeProxy{
 			Node: node, Counted: counted, Summary: calllog.Summary{Servers: map[string]int64{originals[i]: 500}},
 		})
 		*f.Servers[originals[i]].Calls += 500
@@ -213,17 +220,19 @@ func nodeProxies() *observe.Facts {
 func standingProxies() *observe.Facts {
 	f := following("envoy")
 	drains := *f.Phases[strategy.ServerLeaves]
-	f.Phases[strategy.ProxyDrains], f.Phases[strategy.BrokenConfiguration] = &drains, &drains
-	f.Rollout = &observe.Rollout{Before: []string{"e1", "e2"}, After: []string{"e1", "e2"}, New: "e3", Why: "exit code 1"}
+	broken := drains
+	f.Phases[strategy.ProxyDrains], f.Phases[strategy.BrokenConfiguration] = &drains, &broken
+	broken.Evidence = &strategy.Rollout{Before: []string{"e1", "e2"}, After: []string{"e1", "e2"}, New: "e3", Why: "exit code 1"}
 	return f
 }
 
 // proxyless is xds.
 func proxyless() *observe.Facts {
 	f := following("xds")
-	f.Processes = map[string][]string{}
+	seen := &strategy.Listed{Processes: map[string][]string{}}
+	f.Phases[strategy.Processes] = &observe.Phase{Evidence: seen}
 	for _, c := range clients {
-		f.Processes[c] = []string{"echo-client-xds", "pause", "pilot-agent"}
+		seen.Processes[c] = []string{"echo-client-xds", "pause", "pilot-agent"}
 	}
 	return f
 }
@@ -253,4 +262,33 @@ func agedNames() *observe.Facts {
 	f := following("dns-max-age")
 	f.ConnectionAge = 10 * time.Second
 	return f
+}
+
+// What only one experiment gathered of a scene.
+func fresh(f *observe.Facts) *strategy.Fresh {
+	return observe.EvidenceOf[*strategy.Fresh](f, strategy.FreshConnections)
+}
+
+func lookups(f *observe.Facts) *strategy.Lookups {
+	return observe.EvidenceOf[*strategy.Lookups](f, strategy.ScaleOut)
+}
+
+func proxied(f *observe.Facts) *strategy.Proxied {
+	return observe.EvidenceOf[*strategy.Proxied](f, strategy.ThroughSidecar)
+}
+
+func throughNodes(f *observe.Facts) *strategy.ThroughProxies {
+	return observe.EvidenceOf[*strategy.ThroughProxies](f, strategy.ThroughNodes)
+}
+
+func rollout(f *observe.Facts) *strategy.Rollout {
+	return observe.EvidenceOf[*strategy.Rollout](f, strategy.BrokenConfiguration)
+}
+
+func listed(f *observe.Facts) *strategy.Listed {
+	return observe.EvidenceOf[*strategy.Listed](f, strategy.Processes)
+}
+
+func turns(f *observe.Facts) *strategy.TurnsTaken {
+	return observe.EvidenceOf[*strategy.TurnsTaken](f, strategy.Turns)
 }

@@ -1,6 +1,9 @@
 package strategy
 
 import (
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
+
 	"context"
 	"errors"
 	"fmt"
@@ -11,10 +14,21 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
+	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
 	"github.com/grpc-lb/grpc-lb/proto/echopb"
 )
+
+// Turns is the name of the experiment.
+const Turns = "in-turns"
+
+var _ = makeWithEvery(runner.Experiment{
+	Name: Turns, Order: 20, Purpose: runner.Compare,
+	Steady:  "all servers are ready, the clients' last two windows are free of failures and name every server that they should",
+	Change:  fmt.Sprintf("all clients pause; %d times each strategy in turn is called alone, with %d calls a second from each client, for %s", turnRounds, turnRate, runner.Seconds(turnTime)),
+	Hold:    func(ctx context.Context, a *runner.Environment) error { return a.Steady(ctx, a.Replicas(), true) },
+	Observe: takeTurns,
+	AtRest:  true,
+})
 
 const (
 	clientAdmin = 9091 // the client's default, on the pod's loopback
@@ -26,6 +40,21 @@ const (
 	turnRate = 100
 )
 
+// TurnsTaken is what was seen of a strategy that was called alone, in several turns.
+type TurnsTaken struct {
+	Turns      []Turn
+	Handshakes Handshakes // of strategies whose servers have sidecars
+}
+
+// Turn is one strategy called at a fixed rate while all others rest.
+type Turn struct {
+	From, To time.Time
+	// CPU is what the containers used meanwhile, by part: client, server, proxy.
+	CPU map[string]time.Duration
+	// Memory is the working set at the end by pod and container, in bytes.
+	Memory map[string]map[string]int64
+}
+
 // The parts of a strategy to which the use of a container is put down.
 const (
 	partClient = "client"
@@ -33,11 +62,11 @@ const (
 	partProxy  = "proxy"
 )
 
-func partOf(f observe.Subject, c runner.Container) string {
+func part(s observe.Subject, c runner.Container) string {
 	switch {
-	case c.Name == f.Client && c.App == f.Client:
+	case c.Name == s.Client && c.App == s.Client:
 		return partClient
-	case c.Name == f.Server && c.App == f.Server:
+	case c.Name == s.Server && c.App == s.Server:
 		return partServer
 	}
 	return partProxy
@@ -46,7 +75,7 @@ func partOf(f observe.Subject, c runner.Container) string {
 // takeTurns lets every strategy be called alone, in several rounds, so that what
 // the machine does meanwhile meets all of them.
 func takeTurns(ctx context.Context, a *runner.Environment, p *observe.Phase) (err error) {
-	rates, closeRates, err := openRates(ctx, a, p.Clients)
+	rates, closeRates, err := rates(ctx, a, p.Clients)
 	if err != nil {
 		return err
 	}
@@ -59,6 +88,8 @@ func takeTurns(ctx context.Context, a *runner.Environment, p *observe.Phase) (er
 		}
 		return nil
 	}
+	seen := &TurnsTaken{}
+	a.Record.Update(func(*observe.Facts) { p.Evidence = seen })
 	resume, err := pauseClients(ctx, rates)
 	defer func() { err = errors.Join(err, resume()) }()
 	if err != nil {
@@ -72,20 +103,22 @@ func takeTurns(ctx context.Context, a *runner.Environment, p *observe.Phase) (er
 			if err := set(ctx, turnRate); err != nil {
 				return err
 			}
-			turn, err := measureTurn(ctx, a)
+			turn, err := turn(ctx, a)
 			if err != nil {
 				return err
 			}
-			a.Record.Update(func(f *observe.Facts) { f.Turns = append(f.Turns, *turn) })
+			a.Record.Update(func(*observe.Facts) { seen.Turns = append(seen.Turns, *turn) })
 			return set(ctx, 0)
 		}); err != nil {
 			return err
 		}
 	}
 	if a.Strategy.Sidecar != "" && !a.Strategy.ClientsOnly {
-		if err := countHandshakes(ctx, a); err != nil {
+		counted, err := countHandshakes(ctx, a)
+		if err != nil {
 			return err
 		}
+		a.Record.Update(func(*observe.Facts) { seen.Handshakes = counted })
 	}
 	return a.Meet(ctx, Turns)
 }
@@ -113,11 +146,11 @@ func pauseClients(ctx context.Context, rates []echopb.ClientControlServiceClient
 }
 
 // turn measures what the strategy uses for a while.
-func measureTurn(ctx context.Context, a *runner.Environment) (*observe.Turn, error) {
+func turn(ctx context.Context, a *runner.Environment) (*Turn, error) {
 	if err := runner.Pause(ctx, turnSettle); err != nil {
 		return nil, err
 	}
-	t := &observe.Turn{From: time.Now(), CPU: map[string]time.Duration{}, Memory: map[string]map[string]int64{}}
+	t := &Turn{From: time.Now(), CPU: map[string]time.Duration{}, Memory: map[string]map[string]int64{}}
 	before, err := a.Usage(ctx)
 	if err != nil {
 		return nil, err
@@ -136,7 +169,7 @@ func measureTurn(ctx context.Context, a *runner.Environment) (*observe.Turn, err
 	}
 	for _, c := range after {
 		if begin, known := was[[2]string{c.Pod, c.Name}]; known {
-			t.CPU[partOf(a.Subject, c)] += c.CPU - begin
+			t.CPU[part(a.Subject, c)] += c.CPU - begin
 		}
 		if t.Memory[c.Pod] == nil {
 			t.Memory[c.Pod] = map[string]int64{}
@@ -147,7 +180,7 @@ func measureTurn(ctx context.Context, a *runner.Environment) (*observe.Turn, err
 }
 
 // rates opens the clients' admin ports, which answer only inside of the pods.
-func openRates(ctx context.Context, a *runner.Environment, clients []string) (all []echopb.ClientControlServiceClient, closeAll func(), err error) {
+func rates(ctx context.Context, a *runner.Environment, clients []string) (all []echopb.ClientControlServiceClient, closeAll func(), err error) {
 	var closers []func()
 	closeAll = func() {
 		for _, c := range closers {
@@ -171,4 +204,13 @@ func openRates(ctx context.Context, a *runner.Environment, clients []string) (al
 		all = append(all, echopb.NewClientControlServiceClient(conn))
 	}
 	return all, closeAll, nil
+}
+
+// windowsIn returns the clients' windows that lie in a turn.
+func windowsIn(f *observe.Facts, t Turn) []calllog.Window {
+	var all []calllog.Window
+	for _, name := range observe.Keys(f.Clients) {
+		all = append(all, f.Clients[name].Between(t.From, t.To)...)
+	}
+	return all
 }

@@ -86,7 +86,7 @@ func TestTurn(t *testing.T) {
 		"c1/echo-client": usage(400, 11), "c1/istio-proxy": usage(30, 12), "s1/echo-server": usage(90, 13), "s2/echo-server": usage(70, 14),
 		"e1/envoy": usage(1200, 15), "late/echo-server": usage(900, 16), "c1/pause": usage(1, 1),
 	}
-	want := &observe.Turn{
+	want := &strategy.Turn{
 		CPU: map[string]time.Duration{"client": 300 * time.Millisecond, "server": 50 * time.Millisecond, "proxy": 220 * time.Millisecond},
 		Memory: map[string]map[string]int64{
 			"c1": {"echo-client": 11, "istio-proxy": 12}, "s1": {"echo-server": 13}, "s2": {"echo-server": 14}, "e1": {"envoy": 15}, "late": {"echo-server": 16},
@@ -124,23 +124,24 @@ func TestListProcesses(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		err     error
-		want    map[string][]string
-		unknown string
+		want    *strategy.Listed
 		wantErr error
 	}{
-		{name: "listed", want: map[string][]string{"c1": {"pilot-agent", "echo-client-xds"}, "s1": {"echo-server"}}},
-		{name: "out_of_reach", err: errors.ErrUnsupported, unknown: "the processes of this cluster's pods are out of reach"},
+		{name: "listed", want: &strategy.Listed{Processes: map[string][]string{"c1": {"pilot-agent", "echo-client-xds"}, "s1": {"echo-server"}}}},
+		{name: "out_of_reach", err: errors.ErrUnsupported, want: &strategy.Listed{Unknown: observe.Reason{Kind: observe.OutOfReach, Text: "the processes of this cluster's pods are out of reach"}}},
 		{name: "broken", err: broken, wantErr: broken},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := newFacts("xds", "x")
 			on := &counted{used: []map[string]cluster.Usage{used}, err: test.err}
 			a := strategy.EnvironmentOf(on, f, podOf("c1", "echo-client", "istio-proxy", "echo-client"), podOf("s1", "echo-server", "echo-server"))
-			if err := strategy.ListProcesses(t.Context(), a, &observe.Phase{}); !errors.Is(err, test.wantErr) {
+			p := &observe.Phase{}
+			f.Phases[strategy.Processes] = p
+			if err := strategy.ListProcesses(t.Context(), a, p); !errors.Is(err, test.wantErr) {
 				t.Fatalf("error %v, want %v", err, test.wantErr)
 			}
-			if diff := cmp.Diff(test.want, f.Processes); diff != "" || f.ProcessesUnknown.Text != test.unknown {
-				t.Errorf("unknown %q, want %q; processes (-want +got):\n%s", f.ProcessesUnknown, test.unknown, diff)
+			if diff := cmp.Diff(test.want, listed(f)); diff != "" {
+				t.Errorf("processes (-want +got):\n%s", diff)
 			}
 		})
 	}

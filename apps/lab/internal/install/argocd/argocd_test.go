@@ -412,8 +412,10 @@ func TestRelease(t *testing.T) {
 // Numbers are given once, over the claims about strategies too.
 func TestClaimsAreNumberedOnce(t *testing.T) {
 	known := map[int]bool{}
-	for _, c := range strategy.Claims {
-		known[c.ID] = true
+	for _, s := range strategy.All() {
+		for _, c := range s.Claims {
+			known[c.ID] = true
+		}
 	}
 	for _, c := range argocd.Claims {
 		if known[c.ID] {

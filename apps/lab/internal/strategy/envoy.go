@@ -1,6 +1,11 @@
 package strategy
 
 import (
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
+
 	"context"
 	"encoding/json"
 	"fmt"
@@ -13,9 +18,70 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )
+
+// Names of experiments, by which claims find their phases.
+const (
+	ProxyDrains         = "proxy-drains"
+	BrokenConfiguration = "broken-configuration"
+)
+
+var _ = add(runner.Strategy{
+	Name: "envoy", Order: 70,
+	Recognises:  func(v manifest.View) bool { return v.Dials("envoy") },
+	Balancer:    "Envoy, a Deployment between them",
+	EveryServer: true,
+	Proxy:       "envoy",
+	Claims: []runner.Claim{
+		{
+			ID:        31,
+			Text:      "the proxies spread every client's calls",
+			Criterion: of(Steady, evenEnough, spreadFairly),
+		},
+		{
+			ID:   32,
+			Text: "after a scale-out every client's calls reach every new pod",
+			// The proxy looks a headless name up each second and checks health; both and a
+			// margin are 5 s.
+			Criterion: ofAdded(within{Delay: Delay{Fixed: 5 * time.Second, TTL: true, Cache: true}, Of: "of Ready (TTL, cache, refresh, health check)"}, called),
+		},
+		{
+			ID:        33,
+			Text:      "draining one proxy of two, and then the other, loses no call",
+			Criterion: of(ProxyDrains, mostInTime, undisturbed),
+		},
+		{
+			ID:        34,
+			Text:      "a configuration that the proxy refuses does not roll out",
+			Criterion: of(BrokenConfiguration, oldProxiesStay{mostInTime}, notRolledOut),
+		},
+	},
+	Experiments: []runner.Experiment{
+		{
+			Name: ProxyDrains, Order: 40, Purpose: runner.Prove,
+			Rights:  always(runner.Access{Resources: []string{"pods/eviction"}, Verbs: []string{"create"}}),
+			Steady:  "all servers are ready, the clients' last two windows are free of failures and name every server",
+			Change:  "evict one proxy and, when it is replaced, the next",
+			Hold:    func(ctx context.Context, a *runner.Environment) error { return a.Steady(ctx, a.Replicas(), true) },
+			Observe: drainProxies,
+			Assert:  func(f *observe.Facts, p *observe.Phase) []report.Finding { return []report.Finding{noFailures(f, p)} },
+		},
+		{
+			Name: BrokenConfiguration, Order: 40, Purpose: runner.Prove, Edits: true,
+			Rights: always(
+				runner.Access{Resources: []string{"configmaps"}, Verbs: []string{"create", "delete", "get"}},
+				runner.Access{Group: "apps", Resources: []string{"deployments"}, Verbs: []string{"get"}},
+			),
+			Steady:  "all servers are ready, the clients' last two windows are free of failures and name every server",
+			Change:  "point the proxies at a configuration that they refuse",
+			Hold:    func(ctx context.Context, a *runner.Environment) error { return a.Steady(ctx, a.Replicas(), true) },
+			Observe: breakProxies,
+			Assert:  func(f *observe.Facts, p *observe.Phase) []report.Finding { return []report.Finding{noFailures(f, p)} },
+			Undo:    mendProxies,
+		},
+	},
+})
 
 const (
 	drainTimeout  = 90 * time.Second
@@ -78,9 +144,32 @@ func podReady(p *corev1.Pod) bool {
 	})
 }
 
+// undisturbed wants no call lost in an experiment and almost all in time.
+func undisturbed(f *observe.Facts, p *observe.Phase, limit lossless) runner.Verdict {
+	failed, total := f.Failed(p)
+	late := late(f, p)
+	if total == 0 {
+		return runner.NotRun("no call was made")
+	}
+	return runner.Decided(failed == late && limit.keptBy(total-late, total), "%d calls of %d clients in %s: %d lost, %d late",
+		total, len(p.Clients), runner.Seconds(p.End.Sub(p.Change).Round(100*time.Millisecond)), failed-late, late)
+}
+
+// Rollout is what became of a Deployment of proxies that was given a
+// configuration which the proxy refuses.
+type Rollout struct {
+	// Ready are the old pods that were ready before and after, New is the pod
+	// with the broken configuration.
+	Before, After []string
+	New           string
+	NewReady      bool
+	// Why is what Kubernetes says of the new pod.
+	Why string
+}
+
 // breakProxies gives the proxies a configuration that they refuse, in the way in
 // which a new hash does, and waits until the first of them has failed.
-func breakProxies(ctx context.Context, a *runner.Environment, _ *observe.Phase) error {
+func breakProxies(ctx context.Context, a *runner.Environment, p *observe.Phase) error {
 	before, err := readyProxies(ctx, a, 0)
 	if err != nil {
 		return err
@@ -101,7 +190,7 @@ func breakProxies(ctx context.Context, a *runner.Environment, _ *observe.Phase) 
 	if err := mountConfig(ctx, a, d, brokenName); err != nil {
 		return err
 	}
-	outcome := &observe.Rollout{Before: names(before)}
+	outcome := &Rollout{Before: names(before)}
 	if err := a.Await(ctx, brokenTimeout, "the new proxy to fail or to be ready", func(f *observe.Facts) string {
 		for _, name := range observe.Keys(f.Pods) {
 			p := f.Pods[name]
@@ -130,7 +219,7 @@ func breakProxies(ctx context.Context, a *runner.Environment, _ *observe.Phase) 
 		return err
 	}
 	outcome.After = names(after)
-	a.Record.Update(func(f *observe.Facts) { f.Rollout = outcome })
+	a.Record.Update(func(*observe.Facts) { p.Evidence = outcome })
 	return nil
 }
 
@@ -190,4 +279,32 @@ func names(pods []*corev1.Pod) []string {
 	}
 	slices.Sort(all)
 	return all
+}
+
+// oldProxiesStay is the limit of a rollout that fails: lossless, and no new pod
+// becomes ready.
+type oldProxiesStay struct{ lossless }
+
+func (oldProxiesStay) Sentence(observe.DNS) string {
+	return "the new pod never becomes ready, the old ones stay, no call is lost"
+}
+
+// notRolledOut wants the old proxies to stay while the new one fails.
+func notRolledOut(f *observe.Facts, p *observe.Phase, limit oldProxiesStay) runner.Verdict {
+	r := observe.EvidenceOf[*Rollout](f, BrokenConfiguration)
+	if r == nil || len(r.Before) == 0 {
+		return runner.NotRun("no proxy was there before")
+	}
+	if r.NewReady {
+		return runner.Decided(false, "%s is ready with the broken configuration", r.New)
+	}
+	stayed := runner.Decided(slices.Equal(r.Before, r.After), "%s never became ready (%s); of %d old proxies %d serve on", r.New, r.Why, len(r.Before), len(r.After))
+	if stayed.Status != report.Proven {
+		return stayed
+	}
+	served := undisturbed(f, p, limit.lossless)
+	if served.Status == report.Proven {
+		served.Measured = stayed.Measured + "; " + served.Measured
+	}
+	return served
 }

@@ -1,17 +1,18 @@
-package manifest_test
+package strategy_test
 
 import (
 	"testing"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest/manifesttest"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/strategy"
 )
 
 // Every overlay and every variant of this checkout follows the strategy of its
 // name, and so does a copy of another name; what leads nowhere follows none.
-func TestStrategy(t *testing.T) {
+func TestFollowed(t *testing.T) {
 	for _, name := range manifesttest.All(t) {
-		if got, err := manifesttest.Checkout(t).Strategy(name); got != name {
-			t.Errorf("%s follows %q (%v), expected itself", name, got, err)
+		if got, err := strategy.Followed(manifesttest.Checkout(t), name); got.Name != name {
+			t.Errorf("%s follows %q (%v), expected itself", name, got.Name, err)
 		}
 	}
 	for _, test := range []struct {
@@ -26,15 +27,15 @@ func TestStrategy(t *testing.T) {
 				"overlays/x/kustomization.yaml": "namespace: grpc-lb-x\nresources: [../../base]\npatches: [{path: target.patch.yaml}]\n",
 				"overlays/x/target.patch.yaml":  "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: echo-client}\nspec: {template: {spec: {containers: [{name: echo-client, args: ['--target=" + test.target + "']}]}}}\n",
 			})
-			got, err := repository.Strategy("x")
-			if got != test.want {
-				t.Errorf("it follows %q, expected %q", got, test.want)
+			got, err := strategy.Followed(repository, "x")
+			if got.Name != test.want {
+				t.Errorf("it follows %q, expected %q", got.Name, test.want)
 			}
 			if test.err != "" {
 				manifesttest.Rejected(t, err, test.err)
 			}
 		})
 	}
-	_, err := manifesttest.Checkout(t).Strategy("nope")
+	_, err := strategy.Followed(manifesttest.Checkout(t), "nope")
 	manifesttest.Rejected(t, err, "does not exist")
 }

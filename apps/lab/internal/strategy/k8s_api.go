@@ -1,12 +1,41 @@
 package strategy
 
 import (
-	"fmt"
-	"slices"
+	rbacv1 "k8s.io/api/rbac/v1"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
+
+	"fmt"
+	"slices"
 )
+
+var _ = add(runner.Strategy{
+	Name: "k8s-api", Order: 50,
+	Recognises:  func(v manifest.View) bool { return v.Target.Scheme == "k8s" },
+	Balancer:    "client, round_robin over EndpointSlices",
+	EveryServer: true,
+	Code:        "apps/k8sresolver",
+	Grants: []manifest.Grant{{Rules: []rbacv1.PolicyRule{
+		{APIGroups: []string{"discovery.k8s.io"}, Resources: []string{"endpointslices"}, Verbs: []string{"list", "watch"}},
+	}}},
+	Claims: []runner.Claim{
+		roundRobinIsEven,
+		{
+			ID:        8,
+			Text:      "the resolver gets the whole list, then watches",
+			Criterion: by(exactly("nothing else is requested"), listsThenWatches),
+		},
+		{
+			ID:        9,
+			Text:      "after a scale-out every client calls every new pod",
+			Goal:      newPodGoal,
+			Criterion: ofAdded(newPod, called),
+		},
+	},
+})
 
 const endpointSlices = "endpointslices.discovery.k8s.io"
 
@@ -14,7 +43,7 @@ const endpointSlices = "endpointslices.discovery.k8s.io"
 // and then a watch, or a watch that streams the list first. Later lists are
 // right only where a watch follows at once: that is how a broken watch is
 // resumed, while a poll is list after list.
-func listsThenWatches(f *observe.Facts) runner.Verdict {
+func listsThenWatches(f *observe.Facts, _ exactly) runner.Verdict {
 	if f.RequestsUnknown != (observe.Reason{}) {
 		return runner.NotRunFor(f.RequestsUnknown)
 	}

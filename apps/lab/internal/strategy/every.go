@@ -1,19 +1,26 @@
 package strategy
 
 import (
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
+
 	"fmt"
 	"maps"
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/distribution"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 )
+
+var _ = claimOfEvery(runner.Claim{
+	ID:        15,
+	Text:      "the log names who answered every call",
+	Criterion: by(exactly("windows = summary = what the servers counted"), accounted),
+})
 
 // accounted compares three counts of the same calls that were made
 // independently: the sum of the windows, the summary, and what the servers
 // counted. A server may have counted calls whose answer came too late for the
 // client; it can have counted no more than the failed ones.
-func accounted(f *observe.Facts) runner.Verdict {
+func accounted(f *observe.Facts, _ exactly) runner.Verdict {
 	if len(f.Clients) == 0 || len(f.Servers) == 0 {
 		return runner.NotRun("the logs of %d clients and %d servers were read", len(f.Clients), len(f.Servers))
 	}

@@ -9,16 +9,10 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/internal/loadgen/latency"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 )
 
-// Suite returns what is done to every strategy.
-func Suite() runner.Suite {
-	return runner.Suite{Experiments: Experiments, Summarize: summarizeFacts}
-}
-
-// summarizeFacts fills in a strategy's figures and what it costs.
-func summarizeFacts(f *observe.Facts, change report.Change, s *report.Strategy) (err error) {
+// Summarize fills in a strategy's figures and what it costs.
+func Summarize(f *observe.Facts, change report.Change, s *report.Strategy) (err error) {
 	if err = row(f, s); err == nil {
 		s.Cost, err = cost(f, change)
 	}

@@ -1,44 +1,30 @@
 package strategy
 
 import (
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
+
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )
 
-const rolloutTimeout = 2 * time.Minute
+// Kill is the name of the experiment.
+const Kill = "kill"
 
-// restartRolling replaces every server as `kubectl rollout restart` does, and
-// returns when the old ones are gone.
-func restartRolling(ctx context.Context, a *runner.Environment, p *observe.Phase) error {
-	a.Note("restart Deployment %s", a.Server)
-	patch := fmt.Appendf(nil, `{"spec":{"template":{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":%q}}}}}`, time.Now().Format(time.RFC3339Nano))
-	if _, err := a.Kube.Typed.AppsV1().Deployments(a.Namespace).Patch(ctx, a.Server, types.StrategicMergePatchType, patch, metav1.PatchOptions{FieldManager: runner.FieldManager}); err != nil {
-		return fmt.Errorf("restarting %s: %w", a.Server, err)
-	}
-	if err := a.Await(ctx, rolloutTimeout, "the rollout", func(f *observe.Facts) string {
-		left := 0
-		for _, name := range p.Servers {
-			if s := f.Servers[name]; s == nil || !s.Ended {
-				left++
-			}
-		}
-		if left > 0 {
-			return fmt.Sprintf("%d of %d old servers still run", left, len(p.Servers))
-		}
-		return ""
-	}); err != nil {
-		return err
-	}
-	return a.ServersReady(ctx, a.Replicas())
-}
+var _ = makeWithEvery(runner.Experiment{
+	Name: Kill, Order: 60, Purpose: runner.Compare,
+	Steady:  "all servers are ready, the clients' last two windows are free of failures",
+	Change:  "kill -9 the server with the most calls",
+	Hold:    func(ctx context.Context, a *runner.Environment) error { return a.Steady(ctx, a.Replicas(), false) },
+	Act:     killBusiest,
+	Observe: watchKill,
+	Assert:  func(f *observe.Facts, p *observe.Phase) []report.Finding { return []report.Finding{noFailures(f, p)} },
+})
 
 // killBusiest ends a server's process as a crash does: nobody drains, and the
 // kubelet starts it anew in its pod.

@@ -1,0 +1,22 @@
+package strategy
+
+import (
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
+)
+
+var _ = add(runner.Strategy{
+	Name: "dns-max-age", Order: 40,
+	Recognises:  func(v manifest.View) bool { return v.Dials(v.Server) && v.Balances() && v.MaxConnectionAge != "" },
+	Balancer:    "client, over A records, and connections end by age",
+	EveryServer: true,
+	ByName:      true,
+	Claims: []runner.Claim{
+		{
+			ID:        40,
+			Text:      "with MaxConnectionAge clients see a scale-out while no server leaves",
+			Criterion: ofAdded(agesByName, agedSeesScaleOut),
+		},
+	},
+})

@@ -1,0 +1,25 @@
+package strategy
+
+import (
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
+)
+
+var _ = add(runner.Strategy{
+	Name: "l4-max-age", Order: 20,
+	Recognises: func(v manifest.View) bool { return v.Dials(v.Server) && !v.Balances() && v.MaxConnectionAge != "" },
+	Balancer:   "kube-proxy, and connections end by age",
+	Claims: []runner.Claim{
+		{
+			ID:        38,
+			Text:      "with MaxConnectionAge clients spread in time",
+			Criterion: of(Steady, chance("new connections lead to other servers as often as"), spreadInTime),
+		},
+		{
+			ID:        39,
+			Text:      "with MaxConnectionAge a scale-out is seen",
+			Criterion: ofAdded(agesByChance, agedSeesScaleOut),
+		},
+	},
+})

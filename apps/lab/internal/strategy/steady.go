@@ -1,0 +1,47 @@
+package strategy
+
+import (
+	"time"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
+
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
+)
+
+// Steady is the name of the experiment.
+const Steady = "steady"
+
+const steadyTime = 10 * time.Second
+
+var _ = makeWithEvery(runner.Experiment{
+	Name: Steady, Order: 10,
+	Steady:  "all servers are ready, the clients' last two windows are free of failures and name every server that they should",
+	Change:  "none",
+	Hold:    func(ctx context.Context, a *runner.Environment) error { return a.Steady(ctx, a.Replicas(), true) },
+	Observe: watchSteady,
+	Assert:  func(f *observe.Facts, p *observe.Phase) []report.Finding { return []report.Finding{noFailures(f, p)} },
+	AtRest:  true,
+})
+
+// watchSteady looks on, and makes sure that nothing changed meanwhile.
+func watchSteady(ctx context.Context, a *runner.Environment, p *observe.Phase) (err error) {
+	if err := runner.Pause(ctx, steadyTime); err != nil {
+		return err
+	}
+	a.Record.Look(func(f *observe.Facts) {
+		if since := f.EndpointsSince(); since.After(p.Begin) || !slices.Equal(f.Running(), p.Clients) {
+			err = fmt.Errorf("pods changed while it was measured: servers %v became %v, clients %v became %v", p.Servers, f.ReadyNow(), p.Clients, f.Running())
+		}
+	})
+	return err
+}
+
+func noFailures(f *observe.Facts, p *observe.Phase) report.Finding {
+	failed, all := f.Failed(p)
+	return report.Finding{Text: "no call fails", Holds: failed == 0, Measured: fmt.Sprintf("%d of %d failed", failed, all)}
+}
