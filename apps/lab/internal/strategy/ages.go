@@ -6,11 +6,10 @@ import (
 	"math"
 	"time"
 
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
-
 	"github.com/grpc-lb/grpc-lb/apps/internal/distribution"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 )
 
 // withinAges is how soon connections that end by age must lead to new pods.

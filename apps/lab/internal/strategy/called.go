@@ -1,10 +1,10 @@
 package strategy
 
 import (
+	"time"
+
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
-
-	"time"
 )
 
 // called wants every client to call every added pod soon after the watch

@@ -1,10 +1,9 @@
 package strategy
 
 import (
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
-
 	"time"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )
 

@@ -1,11 +1,6 @@
 package strategy
 
 import (
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
-
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
-
 	"bytes"
 	"context"
 	"fmt"
@@ -15,7 +10,10 @@ import (
 	"time"
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 )
 
 // Names of experiments, by which claims find their phases.

@@ -1,14 +1,13 @@
 package strategy
 
 import (
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
-
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 )
 
 var roundRobinIsEven = runner.Claim{

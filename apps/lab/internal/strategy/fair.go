@@ -1,14 +1,13 @@
 package strategy
 
 import (
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
-
 	"fmt"
 	"strings"
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
 	"github.com/grpc-lb/grpc-lb/apps/internal/distribution"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 )
 
 // fair is the least Jain's index of a balancer that picks at random and spares

@@ -1,11 +1,6 @@
 package strategy
 
 import (
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
-
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
-
 	"bufio"
 	"bytes"
 	"context"
@@ -22,7 +17,10 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
 	"github.com/grpc-lb/grpc-lb/apps/internal/distribution"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/istio"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 )
 
 // Names of experiments, by which claims find their phases.

@@ -1,15 +1,14 @@
 package strategy
 
 import (
+	"fmt"
+	"slices"
+
 	rbacv1 "k8s.io/api/rbac/v1"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
-
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
-
-	"fmt"
-	"slices"
 )
 
 var _ = add(runner.Strategy{

@@ -1,16 +1,15 @@
 package strategy
 
 import (
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
-
 	"context"
 	"fmt"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 )
 
 // Kill is the name of the experiment.

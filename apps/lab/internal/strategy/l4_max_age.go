@@ -2,7 +2,6 @@ package strategy
 
 import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
-
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 )
 

@@ -1,16 +1,15 @@
 package strategy
 
 import (
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
-
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/distribution"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 )
 
 // The limits that several claims have, and for which experiments wait.

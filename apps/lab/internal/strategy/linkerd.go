@@ -1,13 +1,6 @@
 package strategy
 
 import (
-	rbacv1 "k8s.io/api/rbac/v1"
-
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
-
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
-
 	"cmp"
 	"context"
 	"encoding/json"
@@ -18,11 +11,15 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
 	"github.com/grpc-lb/grpc-lb/apps/internal/distribution"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 )
 
 // Names of experiments, by which claims find their phases.

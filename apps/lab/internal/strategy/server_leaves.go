@@ -1,16 +1,15 @@
 package strategy
 
 import (
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
-
 	"context"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/distribution"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 )
 
 // ServerLeaves is the name of the experiment.

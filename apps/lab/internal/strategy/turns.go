@@ -1,9 +1,6 @@
 package strategy
 
 import (
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
-
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +12,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 	"github.com/grpc-lb/grpc-lb/proto/echopb"
 )
 
