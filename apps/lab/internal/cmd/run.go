@@ -58,7 +58,7 @@ without a strategy's name is measured as the strategy that its rendering follows
 	}
 	f := cmd.Flags()
 	f.StringSliceVar(&o.only, "only", nil, "run only these `overlays` (default all)")
-	f.StringSliceVar(&o.require, "require", nil, "fail unless every claim about these `overlays` is proven (default what this machine can run, as far as the cluster can show it; with --keep none, since servers that are kept do not say what they counted)")
+	f.StringSliceVar(&o.require, "require", nil, "fail unless every claim about these `overlays` is proven; all names those whose images the lab builds, packs or is given (default what this machine can run, as far as the cluster can show it; with --keep none, since servers that are kept do not say what they counted)")
 	f.StringVarP(&o.output, "output", "o", "table", "output `format`: table or json")
 	f.BoolVar(&o.keep, "keep", false, "leave the namespaces, and a cluster that this run booted, as they are")
 	f.IntVar(&o.retries, "retries", 1, "`times` that a strategy is measured again, beside no other that was proven, when one of its claims is not: a busy machine disturbs; with --keep 0")
@@ -166,7 +166,10 @@ func run(ctx context.Context, o runOptions, stdout io.Writer) error {
 		return exitError{exitFindings, err}
 	}
 	require := o.require
-	if require == nil {
+	switch {
+	case o.requiresAll():
+		require = p.Provided()
+	case require == nil:
 		result = report.WithinReach(result)
 		if !o.keep {
 			require = outcome.Runnable
@@ -189,6 +192,11 @@ func (c checkout) plan(o runOptions, on target, purpose runner.Purpose) (*plan.P
 	}, plan.Target{Nodes: on.nodes(), Registry: o.context.at})
 }
 
+// requireAll is the value of --require for all that needs no image of others.
+const requireAll = "all"
+
+func (o runOptions) requiresAll() bool { return slices.Equal(o.require, []string{requireAll}) }
+
 // choose fills in the defaults of --only and --require and checks the names.
 func (c checkout) choose(o *runOptions) error {
 	known, err := c.repository.All()
@@ -206,10 +214,14 @@ func (c checkout) choose(o *runOptions) error {
 		o.given = append(o.given, g)
 	}
 	requirable := slices.Clone(known)
+	required := o.require
+	if o.requiresAll() {
+		required = nil
+	}
 	if o.deploy == argocd.Name {
 		requirable = append(requirable, argocd.Name)
 	}
-	for _, given := range []struct{ names, known []string }{{o.only, known}, {o.require, requirable}} {
+	for _, given := range []struct{ names, known []string }{{o.only, known}, {required, requirable}} {
 		for _, n := range given.names {
 			if !slices.Contains(given.known, n) {
 				return fmt.Errorf("unknown overlay %q: expected one of %s", n, strings.Join(given.known, ", "))
@@ -219,7 +231,7 @@ func (c checkout) choose(o *runOptions) error {
 	if len(o.only) == 0 {
 		o.only = known
 	}
-	for _, n := range o.require {
+	for _, n := range required {
 		if n != argocd.Name && !slices.Contains(o.only, n) {
 			return fmt.Errorf("--require %s: it is not in --only %s", n, strings.Join(o.only, ","))
 		}

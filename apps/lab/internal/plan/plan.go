@@ -218,6 +218,28 @@ func (p *Plan) runnable(supplied ...*Supplies) []string {
 	return names
 }
 
+// Provided names the strategies whose images the lab builds, packs or was given, and
+// Argo CD if it is part of the plan: they must run on every machine. The others need
+// an image that somebody else publishes.
+func (p *Plan) Provided() []string {
+	var names []string
+	if p.GitOps {
+		names = append(names, argocd.Name)
+	}
+	for _, s := range p.strategies {
+		if s.NotRun == "" && !slices.ContainsFunc(p.named[s.Name], p.mustPull) {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}
+
+// mustPull tells whether only a registry of others has the image.
+func (p *Plan) mustPull(ref string) bool {
+	_, given := p.thirdParty.Given[ref]
+	return !given && len(p.thirdParty.Components([]string{ref})) == 0
+}
+
 // Steps counts the steps that Supply and Measure report: a build of each component,
 // the images, their loading, what Istio and Argo CD need, what Argo CD does and a
 // step for each strategy.

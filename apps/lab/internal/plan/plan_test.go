@@ -1,12 +1,15 @@
 package plan
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/argocd"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/thirdparty"
 )
 
 // Argo CD syncs every overlay, however few are measured: the nodes need the images
@@ -55,5 +58,37 @@ func TestPlanForOtherNodes(t *testing.T) {
 	}
 	if _, err := newPlan(t, Options{Overlays: []string{"l4"}, GitOps: true}, on); err == nil || !strings.Contains(err.Error(), "linux/s390x") {
 		t.Errorf("with Argo CD: %v, want the nodes' platform", err)
+	}
+}
+
+// A machine without a registry of others must run all strategies but those whose
+// image only such a registry has, unless the user gives that.
+func TestProvided(t *testing.T) {
+	repository, err := manifest.Find(repositoryRoot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := repository.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := newPlan(t, Options{Overlays: all}, thisMachine)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := slices.DeleteFunc(p.names(), func(name string) bool { return name == "linkerd" })
+	if diff := cmp.Diff(want, p.Provided()); diff != "" {
+		t.Errorf("provided (-want +got):\n%s", diff)
+	}
+	p.thirdParty.Given = map[string]thirdparty.Found{}
+	for _, ref := range p.named["linkerd"] {
+		p.thirdParty.Given[ref] = thirdparty.Found{}
+	}
+	if got := p.Provided(); !slices.Contains(got, "linkerd") {
+		t.Errorf("with its images given, %q are provided, want linkerd among them", got)
+	}
+	p.GitOps = true
+	if got := p.Provided(); !slices.Contains(got, argocd.Name) {
+		t.Errorf("with Argo CD, %q are provided, want argocd among them", got)
 	}
 }
