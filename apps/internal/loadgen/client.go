@@ -122,11 +122,6 @@ func invokeOn(conn *grpc.ClientConn, cfg *Config) invoke {
 		if err != nil {
 			return answer{err: err}
 		}
-		// A server that knows only the first fields tells its name, or nothing.
-		server := cmp.Or(reply.GetPod(), reply.GetFrom())
-		if server == "" && from.Addr != nil {
-			server = from.Addr.String()
-		}
-		return answer{server: server, node: reply.GetNode(), zone: reply.GetZone()}
+		return answer{server: serverName(reply, &from), reply: reply}
 	}
 }

@@ -11,13 +11,15 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
 	"github.com/grpc-lb/grpc-lb/apps/internal/distribution"
 	"github.com/grpc-lb/grpc-lb/apps/internal/loadgen/latency"
+	"github.com/grpc-lb/grpc-lb/proto/echopb"
 )
 
 // answer is the outcome of one call.
 type answer struct {
-	server, node, zone string // who answered; meaningless when err is set
-	err                error
-	refused            bool // not sent, because too many calls were in flight
+	server  string               // the name of who answered; "" when err is set
+	reply   *echopb.EchoResponse // nil when err is set
+	err     error
+	refused bool // not sent, because too many calls were in flight
 }
 
 func (a answer) code() string {
@@ -123,7 +125,7 @@ func (t *tally) complete(id int64, due time.Time, a answer) {
 		t.events <- event{line: &calllog.Failure{Header: at(now), Code: a.code(), Error: status.Convert(a.err).Message()}}
 	case a.err == nil && !t.seen[a.server]:
 		t.seen[a.server] = true
-		t.events <- event{line: &calllog.FirstAnswer{Header: at(now), Server: a.server, Node: a.node, Zone: a.zone}}
+		t.events <- event{line: firstAnswer(now, a)}
 	}
 	for w := range t.watchers {
 		w.complete(id, a)
