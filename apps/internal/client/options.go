@@ -18,6 +18,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/internal/echo"
 	"github.com/grpc-lb/grpc-lb/apps/internal/loadgen"
 	"github.com/grpc-lb/grpc-lb/apps/internal/metrics"
+	"github.com/grpc-lb/grpc-lb/apps/internal/policy"
 )
 
 const defaultRate = 50
@@ -159,7 +160,7 @@ func (o *options) addResolveFlags(fs *pflag.FlagSet, targets string) {
 
 func (o *options) addCallFlags(fs *pflag.FlagSet, targets string) {
 	o.addCommonFlags(fs, targets, time.Second, "of one call")
-	fs.StringVar(&o.Policy, "lb-policy", "", "balancer: "+strings.Join(loadgen.Policies, ", ")+" (default pick_first)")
+	fs.StringVar(&o.Policy, "lb-policy", "", "balancer: "+strings.Join(policy.Names(), ", ")+" (default pick_first)")
 	fs.StringVar(&o.ServiceConfig, "service-config", "", "gRPC service config as JSON, instead of --lb-policy")
 	fs.BoolVar(&o.NoServiceConfigLookup, "no-service-config-lookup", true, "ignore service configs that the resolver finds: no TXT look-ups")
 	fs.StringVar(&o.Authority, "authority", "", ":authority of the calls (default: from the target)")

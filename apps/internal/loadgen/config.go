@@ -9,19 +9,13 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/balancer"
-	_ "google.golang.org/grpc/balancer/leastrequest"       // so that --lb-policy and --service-config can name it
-	_ "google.golang.org/grpc/balancer/weightedroundrobin" // likewise
 	"google.golang.org/grpc/credentials/insecure"
 	_ "google.golang.org/grpc/health" // so that a service config's healthCheckConfig works
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/resolver"
 
-	"github.com/grpc-lb/grpc-lb/apps/peakewma"
+	"github.com/grpc-lb/grpc-lb/apps/internal/policy"
 )
-
-// Policies lists what --lb-policy accepts. Policies that need a configuration of
-// their own are for the service config. With an xds target neither is accepted.
-var Policies = []string{"pick_first", "round_robin", "least_request_experimental", "weighted_round_robin", peakewma.Name}
 
 const (
 	// minKeepalive is gRPC's: it would silently raise what is below.
@@ -105,7 +99,7 @@ func (c *Config) validateBalancing() error {
 	case c.Policy != "" && c.ServiceConfig != "":
 		return errors.New("--lb-policy and --service-config exclude each other: name the policy in the service config")
 	case c.Policy != "" && balancer.Get(c.Policy) == nil:
-		return fmt.Errorf("--lb-policy %q is unknown, expected one of %s", c.Policy, strings.Join(Policies, ", "))
+		return fmt.Errorf("--lb-policy %q is unknown, expected one of %s", c.Policy, strings.Join(policy.Names(), ", "))
 	case c.ServiceConfig != "" && !json.Valid([]byte(c.ServiceConfig)):
 		return fmt.Errorf(`--service-config %q is not JSON, expected the like of {"loadBalancingConfig":[{"round_robin":{}}]}`, c.ServiceConfig)
 	}
@@ -137,7 +131,7 @@ func (c *Config) serviceConfig() string {
 	case c.ServiceConfig != "":
 		return c.ServiceConfig
 	}
-	return fmt.Sprintf(`{"loadBalancingConfig":[{%q:{}}]}`, c.policyName())
+	return policy.ServiceConfig(c.policyName(), "")
 }
 
 // dial returns a new channel to the target. It does not connect yet.

@@ -2,12 +2,10 @@ package loadgen_test
 
 import (
 	"math"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/resolver/manual"
 
@@ -80,16 +78,4 @@ func TestValidate(t *testing.T) {
 // one of gRPC is tested with the program that has it.
 func asXDS(c *loadgen.Config) {
 	c.Target, c.Resolvers = "xds:///server:8080", []resolver.Builder{manual.NewBuilderWithScheme("xds")}
-}
-
-// Each policy that the help names is one that gRPC knows.
-func TestPoliciesAreRegistered(t *testing.T) {
-	for _, name := range loadgen.Policies {
-		if balancer.Get(name) == nil {
-			t.Errorf("balancer %q is not registered", name)
-		}
-	}
-	if !slices.Contains(loadgen.Policies, "round_robin") {
-		t.Error("round_robin is missing")
-	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/internal/echo"
 	"github.com/grpc-lb/grpc-lb/apps/internal/loadgen"
 	"github.com/grpc-lb/grpc-lb/apps/internal/loadgen/latency"
+	"github.com/grpc-lb/grpc-lb/apps/internal/policy"
 )
 
 const (
@@ -30,27 +31,6 @@ const (
 	maxRounds   = 100
 )
 
-// Policy is a balancer as it is measured.
-type Policy struct {
-	Name          string
-	ServiceConfig string
-	// WarmUp is how long a client calls before its calls count.
-	WarmUp time.Duration
-}
-
-// Policies are the balancers that are compared, gRPC's and this repository's, all
-// as they are by default, but for a pick_first that does not let every client pick
-// the same.
-var Policies = []Policy{
-	{"pick_first", `{"loadBalancingConfig":[{"pick_first":{"shuffleAddressList":true}}]}`, 2 * time.Second},
-	{"round_robin", `{"loadBalancingConfig":[{"round_robin":{}}]}`, 2 * time.Second},
-	{"least_request", `{"loadBalancingConfig":[{"least_request_experimental":{}}]}`, 2 * time.Second},
-	// It believes no weight before it has been reported for 10 s, and calls in
-	// turn until then.
-	{"weighted_round_robin", `{"loadBalancingConfig":[{"weighted_round_robin":{}}]}`, 13 * time.Second},
-	{"peak_ewma", `{"loadBalancingConfig":[{"peak_ewma_experimental":{}}]}`, 2 * time.Second},
-}
-
 // Config says what is measured.
 type Config struct {
 	Servers   int           // one of which is slow
@@ -60,7 +40,7 @@ type Config struct {
 	Clients   int           // each with channels and a balancer of its own
 	Rounds    int           // in each of which all policies have their turn
 	Time      time.Duration // that is measured of a turn
-	Policies  []Policy
+	Policies  []policy.Policy
 
 	// Listen returns where the next server listens.
 	Listen      func() (net.Listener, error)
@@ -74,7 +54,7 @@ type Config struct {
 func Default() Config {
 	return Config{
 		Servers: 10, Delay: 2 * time.Millisecond, SlowDelay: 50 * time.Millisecond,
-		Rate: 1000, Clients: 10, Rounds: 5, Time: 5 * time.Second, Policies: Policies,
+		Rate: 1000, Clients: 10, Rounds: 5, Time: 5 * time.Second, Policies: policy.All,
 		Listen: func() (net.Listener, error) { return net.Listen("tcp", "127.0.0.1:0") },
 	}
 }
@@ -149,7 +129,7 @@ func takeTurns(ctx context.Context, cfg *Config, state resolver.State) ([]Row, e
 	rows := make([]Row, len(cfg.Policies))
 	for i, p := range cfg.Policies {
 		totals[i] = newCounts()
-		rows[i] = Row{Policy: p.Name, ServiceConfig: p.ServiceConfig}
+		rows[i] = Row{Policy: p.Name, ServiceConfig: policy.ServiceConfig(p.Name, p.SlowConfig)}
 	}
 	for round := range cfg.Rounds {
 		for i, p := range cfg.Policies {
@@ -174,13 +154,13 @@ func takeTurns(ctx context.Context, cfg *Config, state resolver.State) ([]Row, e
 }
 
 // takeTurn lets fresh clients call and counts what they did once they are warm.
-func takeTurn(ctx context.Context, cfg *Config, p Policy, state resolver.State) (*counts, error) {
+func takeTurn(ctx context.Context, cfg *Config, p policy.Policy, state resolver.State) (*counts, error) {
 	var all []*loadgen.Client
 	for range cfg.Clients {
 		names := manual.NewBuilderWithScheme(scheme)
 		names.InitialState(state)
 		client, err := loadgen.New(loadgen.Config{
-			Target: scheme + ":///servers", ServiceConfig: p.ServiceConfig, NoServiceConfigLookup: true,
+			Target: scheme + ":///servers", ServiceConfig: policy.ServiceConfig(p.Name, p.SlowConfig), NoServiceConfigLookup: true,
 			Rate: cfg.Rate / float64(cfg.Clients), Duration: p.WarmUp + cfg.Time, Timeout: callTimeout,
 			Resolvers: []resolver.Builder{names}, DialOptions: cfg.DialOptions,
 		})

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/grpc-lb/grpc-lb/apps/internal/policy"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report/slow"
 )
 
@@ -72,7 +73,7 @@ func TestShares(t *testing.T) {
 				t.Errorf("%s: %d calls, %d failed, want about %.0f and none", r.Policy, r.Calls, r.Failed, want)
 			}
 		}
-		turns, least, weighted, fastest := rows["round_robin"], rows["least_request"], rows["weighted_round_robin"], rows["peak_ewma"]
+		turns, least, weighted, fastest := rows["round_robin"], rows["least_request_experimental"], rows["weighted_round_robin"], rows["peak_ewma_experimental"]
 		if math.Abs(turns.Share-0.1) > 0.005 {
 			t.Errorf("round_robin sends the slow server %.4f of the calls, want a tenth", turns.Share)
 		}
@@ -96,7 +97,7 @@ func TestShares(t *testing.T) {
 func TestLoopback(t *testing.T) {
 	cfg := slow.Default()
 	cfg.Rate, cfg.Rounds, cfg.Time = 200, 2, time.Second
-	cfg.Policies = []slow.Policy{{Name: "round_robin", ServiceConfig: slow.Policies[1].ServiceConfig, WarmUp: time.Second}}
+	cfg.Policies = []policy.Policy{{Name: "round_robin", WarmUp: time.Second}}
 	var steps, ended []string
 	cfg.Step = func(name string) func(error) {
 		steps = append(steps, name)
