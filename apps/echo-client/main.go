@@ -15,7 +15,7 @@ import (
 
 var program = client.Program{
 	Name:      "echo-client",
-	Target:    "k8s:///service[.namespace]:port",
+	Target:    "k8s:///service[.namespace][:port]",
 	Resolvers: resolvers,
 }
 

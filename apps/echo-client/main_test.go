@@ -19,7 +19,7 @@ func TestTargets(t *testing.T) {
 		code       int
 		want, not  string // in the output
 	}{
-		{"help", "--help", client.ExitOK, "k8s:///service[.namespace]:port", "xds"},
+		{"help", "--help", client.ExitOK, "k8s:///service[.namespace][:port]", "xds"},
 		{"k8s_without_cluster", "--target k8s:///x:grpc", client.ExitFailed, "echo-client: --target \"k8s:///x:grpc\" needs a cluster, but there is neither a pod's service account nor a kubeconfig", "--help"},
 		{"xds", "--target xds:///x:8080", client.ExitUsage, `scheme "xds" is unknown here, expected one of dns, passthrough, unix, unix-abstract, k8s (echo-client alone) or xds (echo-client-xds alone)`, "\nFlags"},
 		{"resolve_xds", "resolve --target xds:///x:8080", client.ExitUsage, `scheme "xds" is unknown here`, "\nFlags"},

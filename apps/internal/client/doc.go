@@ -1,3 +1,3 @@
 // Package client is the command line that all client programs share: its flags,
-// signals and exit codes. What makes the calls is package caller.
+// signals and exit codes. Package loadgen makes the calls.
 package client

@@ -3,7 +3,7 @@
 // A Client makes calls in one of three ways: an open loop (a fixed rate, whatever
 // the answers take), a closed loop (a fixed number of callers) or one call on
 // each of many fresh connections. One tally counts them all, in windows of a
-// second and in total, and one goroutine writes the lines of package callerlog.
+// second and in total, and one goroutine writes the lines of package calllog.
 // The same counts answer gRPC's standard LoadBalancerStatsService, and
 // ClientControlService changes the rate of an open loop while it runs.
 package loadgen
