@@ -178,6 +178,7 @@ func (f *Facts) ReadyNow() []string {
 	return Keys(f.Endpoints[len(f.Endpoints)-1].Ready)
 }
 
+// Keys returns the keys of a map, sorted.
 func Keys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 // Running returns the clients whose log goes on, sorted.
@@ -221,6 +222,7 @@ func Calls(windows []calllog.Window) distribution.Counts {
 	return sum
 }
 
+// Failures counts the failed calls of windows.
 func Failures(windows []calllog.Window) int64 {
 	var n int64
 	for _, w := range windows {

@@ -13,6 +13,7 @@ type Record struct {
 	changed chan struct{} // closed and made anew by every update
 }
 
+// NewRecord returns the record of facts, which nobody else may touch from then on.
 func NewRecord(facts *Facts) *Record {
 	return &Record{facts: facts, changed: make(chan struct{})}
 }

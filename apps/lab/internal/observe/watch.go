@@ -19,9 +19,10 @@ const (
 	// The names that base gives; an overlay that follows a strategy has its own.
 	serverName = "echo-server"
 	clientName = "echo-client"
-	NameLabel  = "app.kubernetes.io/name"
 
-	// clientPath is the client in its container, wherever its image has it.
+	// NameLabel is the label by which the pods of a Deployment are known.
+	NameLabel = "app.kubernetes.io/name"
+	// ClientPath is the client in its container, wherever its image has it.
 	ClientPath = "/proc/1/exe"
 )
 
@@ -147,15 +148,15 @@ func (w *watcher) readLog(ctx context.Context, p *corev1.Pod, container string) 
 		server := &Server{}
 		w.record.Update(func(f *Facts) { f.Servers[p.Name] = server })
 		err := follow(ctx, w.client, p, container, func(line []byte) {
-			w.record.Update(func(f *Facts) { ingestServer(server, line) })
+			w.record.Update(func(*Facts) { ingestServer(server, line) })
 		})
-		w.record.Update(func(f *Facts) { server.Ended, server.Trouble = true, server.Trouble+trouble(err) })
+		w.record.Update(func(*Facts) { server.Ended, server.Trouble = true, server.Trouble+trouble(err) })
 		return
 	}
 	client := &Client{First: map[string]time.Time{}}
 	w.record.Update(func(f *Facts) { f.Clients[p.Name] = client })
 	err := follow(ctx, w.client, p, container, func(line []byte) {
-		w.record.Update(func(f *Facts) { ingestClient(client, line) })
+		w.record.Update(func(*Facts) { ingestClient(client, line) })
 	})
 	w.record.Update(func(f *Facts) { client.Ended, client.Trouble = true, client.Trouble+trouble(err) })
 }

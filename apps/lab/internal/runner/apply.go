@@ -84,6 +84,7 @@ func (a *Environment) ScaleIn(ctx context.Context, namespace, name string, repli
 	return nil
 }
 
+// DeletePod deletes one pod, as `kubectl delete pod` does.
 func (a *Environment) DeletePod(ctx context.Context, name string) error {
 	a.Note("delete pod %s", name)
 	if err := a.Kube.Typed.CoreV1().Pods(a.Namespace).Delete(ctx, name, metav1.DeleteOptions{}); err != nil {

@@ -93,6 +93,7 @@ func (a *Environment) Await(ctx context.Context, limit time.Duration, what strin
 	return fmt.Errorf("waiting for %s: %w%s", what, err, a.diagnosis(context.WithoutCancel(ctx)))
 }
 
+// Pause returns after d, or with the context's cause when that ends.
 func Pause(ctx context.Context, d time.Duration) error {
 	select {
 	case <-time.After(d):
@@ -147,6 +148,7 @@ func pending[T any](logs map[string]T, ended func(T) bool) string {
 	return fmt.Sprintf("%d of %d logs go on", open, len(logs))
 }
 
+// Without returns those of all that are not among some.
 func Without(all, some []string) []string {
 	return slices.DeleteFunc(slices.Clone(all), func(s string) bool { return slices.Contains(some, s) })
 }

@@ -143,6 +143,7 @@ func (a *Environment) finish(all []Experiment) {
 	}
 }
 
+// Replicas is the number of servers that the overlay has.
 func (a *Environment) Replicas() int { return int(*a.servers.Spec.Replicas) }
 
 // started waits until all servers of the overlay are ready for the first time:

@@ -19,15 +19,3 @@ func called(f *observe.Facts, out *observe.Phase, first []observe.Pair, limit wi
 	}
 	return runner.Decided(slowest <= limit.In(f.DNS), "%d clients called all %d new pods, the slowest %s after Ready", len(out.Clients), len(out.Added), runner.Seconds(slowest.Round(10*time.Millisecond)))
 }
-
-// watched is how long the lab went on looking after the last added server was
-// ready.
-func watched(f *observe.Facts, p *observe.Phase) time.Duration {
-	from := p.Change
-	for _, server := range p.Added {
-		if at := f.Ready[server]; at.After(from) {
-			from = at
-		}
-	}
-	return p.End.Sub(from).Round(time.Second)
-}

@@ -211,23 +211,6 @@ func countHandshakes(ctx context.Context, a *runner.Environment) (Handshakes, er
 	return counted, nil
 }
 
-// named replaces the addresses of servers by their names.
-func named(f *observe.Facts, byAddress map[string]int64) map[string]int64 {
-	all := map[string]int64{}
-	for address, n := range byAddress {
-		name := address
-		for _, e := range f.Endpoints {
-			for pod, its := range e.Ready {
-				if its == address {
-					name = pod
-				}
-			}
-		}
-		all[name] += n
-	}
-	return all
-}
-
 // sentTo reads Envoy's /clusters: how many requests went to each address of the
 // clusters whose host begins so, retries included.
 func sentTo(raw []byte, host string) (map[string]int64, error) {

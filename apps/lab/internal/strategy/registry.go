@@ -17,19 +17,19 @@ var registry struct {
 }
 
 // add declares a strategy.
-func add(s runner.Strategy) struct{} {
+func add(s runner.Strategy) struct{} { //nolint:unparam // a variable of a package needs a value
 	registry.strategies = append(registry.strategies, s)
 	return struct{}{}
 }
 
 // makeWithEvery declares an experiment that is made with every strategy.
-func makeWithEvery(e runner.Experiment) struct{} {
+func makeWithEvery(e runner.Experiment) struct{} { //nolint:unparam // see add
 	registry.experiments = append(registry.experiments, e)
 	return struct{}{}
 }
 
 // claimOfEvery declares a claim about every strategy.
-func claimOfEvery(c runner.Claim) struct{} {
+func claimOfEvery(c runner.Claim) struct{} { //nolint:unparam // see add
 	registry.claims = append(registry.claims, c)
 	return struct{}{}
 }
