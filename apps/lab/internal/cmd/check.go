@@ -40,11 +40,11 @@ func newCheck() *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use:   "check [overlay...]",
-		Short: "Judge the manifests by every rule, and say what to do",
-		Long: `check renders overlays and judges them by every rule; without names all of
-them, their variants and Argo CD's files. It needs no cluster, shows all
-violations, and changes nothing. A note is no violation: it tells of a field that
-is committed and that Argo CD ignores.
+		Short: "Check the manifests against every rule and print how to fix each violation",
+		Long: `check renders the named overlays and checks them against every rule. Without
+names it checks all overlays, their variants and the files of Argo CD. It needs no
+cluster, prints all violations, and changes nothing. A note does not fail the
+check: it names a committed field that Argo CD ignores.
 
 Exit codes: 0 no violation; 1 violations; 2 wrong usage; 3 --live reached no
 cluster; 4 --live could not judge everything.`,
@@ -96,7 +96,7 @@ cluster; 4 --live could not judge everything.`,
 			return nil
 		},
 	}
-	cmd.Flags().BoolVar(&live, "live", false, "also have this checkout's cluster judge every object, by a dry run")
+	cmd.Flags().BoolVar(&live, "live", false, "also send every object to this checkout's cluster as a dry run")
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "output `format`: text or json")
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd

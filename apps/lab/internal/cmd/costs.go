@@ -35,10 +35,10 @@ func newCosts() *cobra.Command {
 	var o costsOptions
 	cmd := &cobra.Command{
 		Use:   "costs",
-		Short: "Measure side by side what each strategy costs",
-		Long: `costs deploys all strategies on one cluster. In each run they are called in
-turns at a fixed rate, one alone at a time, and then scaled out, restarted and
-killed. It prints medians over the runs; it judges no claims.`,
+		Short: "Measure what each strategy costs, side by side",
+		Long: `costs deploys all strategies on one cluster. In each run it calls one strategy
+at a time, at a fixed rate, and then scales out, restarts and kills servers. It
+prints the medians over the runs and does not judge claims.`,
 		Example: `  go run ./apps/lab costs
   go run ./apps/lab costs --runs 1 --only k8s-api,envoy
   go run ./apps/lab costs -o json >costs.json
@@ -49,11 +49,11 @@ killed. It prints medians over the runs; it judges no claims.`,
 	f := cmd.Flags()
 	f.StringSliceVar(&o.run.only, "only", nil, "compare only these `overlays` (default all)")
 	f.IntVar(&o.runs, "runs", 5, "`number` of runs")
-	f.StringVar(&o.from, "from", "", "measure nothing and read the `file` that -o json wrote")
+	f.StringVar(&o.from, "from", "", "read the `file` that -o json wrote, and measure nothing")
 	f.StringArrayVar(&o.update, "update", nil, "also write the tables and the guide into this Markdown `file`, between its marks (repeatable)")
 	f.StringVarP(&o.run.output, "output", "o", "table", "output `format`: table, json or markdown")
-	f.StringArrayVar(&o.run.images, "image", nil, "an image as `REF=FILE`, of docker save or an OCI layout, instead of packing or pulling it (repeatable)")
-	f.BoolVar(&o.run.noInstall, "no-install", false, "install nothing beside the overlays")
+	f.StringArrayVar(&o.run.images, "image", nil, "`REF=FILE`: take the image REF from FILE (docker save or OCI layout) instead of packing or pulling it (repeatable)")
+	f.BoolVar(&o.run.noInstall, "no-install", false, "install only the overlays")
 	o.run.up.flags(cmd)
 	_ = cmd.RegisterFlagCompletionFunc("only", completeOverlays)
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json", "markdown"}, cobra.ShellCompDirectiveNoFileComp))

@@ -26,24 +26,24 @@ func newDiff() *cobra.Command {
 	var o diffOptions
 	cmd := &cobra.Command{
 		Use:   "diff [overlay...]",
-		Short: "Show what a change does to the rendered objects, and flag what hurts",
-		Long: `diff renders the overlays and argocd/ of the working tree, uncommitted changes
-included, and of the merge base of HEAD and a ref, and compares them object by
-object. It needs no cluster. With --live it compares with this checkout's cluster
-instead, by a server-side dry run.
+		Short: "Show how a change alters the rendered objects, and flag dangerous changes",
+		Long: `diff renders the overlays and argocd/ twice: from the working tree, with its
+uncommitted changes, and from the merge base of HEAD and a ref. It compares the
+two object by object and needs no cluster. With --live it compares the working
+tree with this checkout's cluster, by a server-side dry run.
 
-Neither order nor the hash in the name of a generated ConfigMap is a difference.
-Flags mark what hurts:
-  image      a container of a workload that was there gets another image
+diff ignores the order of objects and fields, and the hash in the name of a
+generated ConfigMap. It marks dangerous changes with flags:
+  image      a container of an existing workload gets another image
   rbac       a Role's rights or a binding's subjects change
   immutable  the API server refuses the change, or ignores it, until the object
              is deleted
   pruned     an object is no longer rendered: Argo CD deletes it
   ignored    Argo CD does not set the field that changes, such as replicas
 
-Exit codes, those of diff(1): 0 nothing differs; 1 something does; 2 an error,
-also if --live finds no cluster. With --gate: 1 if one of these flags is raised,
-else 0, whatever differs.`,
+Exit codes, as of diff(1): 0 nothing differs; 1 something differs; 2 an error, or
+--live finds no cluster. With --gate: 1 if one of the given flags is raised; 0 if
+none is raised, even if objects differ.`,
 		Example: `  go run ./apps/lab diff                            # against the merge base with origin/main
   go run ./apps/lab diff dns --base HEAD            # what is not committed
   go run ./apps/lab diff --live l4                  # against the cluster
@@ -56,7 +56,7 @@ else 0, whatever differs.`,
 	f := cmd.Flags()
 	f.StringVar(&o.base, "base", "", "compare with the merge base of HEAD and this `ref` (default origin/main, else main)")
 	f.BoolVar(&o.live, "live", false, "compare with this checkout's cluster, by a dry run")
-	f.StringSliceVar(&o.gate, "gate", nil, "exit with 1 if one of these `flags` is raised, and else with 0: "+strings.Join(diff.Flags, ", "))
+	f.StringSliceVar(&o.gate, "gate", nil, "exit with 1 if one of these `flags` is raised, otherwise with 0: "+strings.Join(diff.Flags, ", "))
 	f.StringVarP(&o.output, "output", "o", "diff", "output `format`: diff, json or markdown")
 	cmd.MarkFlagsMutuallyExclusive("base", "live")
 	_ = cmd.RegisterFlagCompletionFunc("gate", cobra.FixedCompletions(diff.Flags, cobra.ShellCompDirectiveNoFileComp))

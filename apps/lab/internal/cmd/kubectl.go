@@ -17,7 +17,7 @@ import (
 func newKubectl() *cobra.Command {
 	return &cobra.Command{
 		Use:                "kubectl [arguments]",
-		Short:              "Run the cluster's own kubectl against it",
+		Short:              "Run kubectl on this checkout's cluster",
 		Example:            "  go run ./apps/lab kubectl -n grpc-lb-dns logs deployment/echo-client",
 		DisableFlagParsing: true,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -13,7 +13,7 @@ func newRelease() *cobra.Command {
 	var registry string
 	cmd := &cobra.Command{
 		Use:   "release TAG PROGRAM=DIGEST...",
-		Short: "Make the manifests deploy a release: its tag and each program's digest",
+		Short: "Set the release that the manifests deploy: its tag and each program's digest",
 		Long: `release sets the tag and the digest of every program in
 ` + release.Component + `,
 records them in ` + release.Digests + `, and changes nothing else. Commit
@@ -48,7 +48,7 @@ Exit codes: 0 done; 2 wrong usage, and nothing is changed.`,
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&registry, "registry", "", "`HOST/OWNER` of the images (default the one that is set); capitals become small, as registries want")
+	cmd.Flags().StringVar(&registry, "registry", "", "`HOST/OWNER` of the images (default: the current one); it is converted to lower case, which registries require")
 	return cmd
 }
 
@@ -56,7 +56,7 @@ func newFork() *cobra.Command {
 	var registry, branch string
 	cmd := &cobra.Command{
 		Use:   "fork URL --registry HOST/OWNER",
-		Short: "Make the manifests those of a fork: its repository and its registry",
+		Short: "Set the repository and the registry of a fork in the manifests",
 		Long: `fork sets the repository that Argo CD reads in argocd/repository.yaml and
 argocd/root.yaml, and the registry of the images in
 ` + release.Component + `. It changes
@@ -81,8 +81,8 @@ Exit codes: 0 done; 2 wrong usage, and nothing is changed.`,
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&registry, "registry", "", "`HOST/OWNER` of the images; capitals become small, as registries want")
-	cmd.Flags().StringVar(&branch, "branch", "", "the `branch` that Argo CD deploys (default the one that is set)")
+	cmd.Flags().StringVar(&registry, "registry", "", "`HOST/OWNER` of the images; it is converted to lower case, which registries require")
+	cmd.Flags().StringVar(&branch, "branch", "", "the `branch` that Argo CD deploys (default: the current one)")
 	_ = cmd.MarkFlagRequired("registry")
 	return cmd
 }

@@ -20,10 +20,10 @@ func newRender() *cobra.Command {
 		Short: "Print overlays as kubectl kustomize does",
 		Long: `render prints overlays, all of them by default, as kubectl kustomize does.
 
-With --output-dir it writes <overlay>.yaml for each into a directory, which it
-makes where it is missing. Either all files are written or none. Files of
-overlays are replaced; a directory that holds anything else is refused, because
-kubectl apply -f would apply that too.`,
+With --output-dir it writes <overlay>.yaml for each overlay into a directory, and
+creates the directory if it is missing. It writes all files or none. It replaces
+files of overlays. It refuses a directory with any other file, because kubectl
+apply -f would also apply that file.`,
 		Example:           "  go run ./apps/lab render dns | kubectl diff -f -\n  go run ./apps/lab render -o rendered",
 		ValidArgsFunction: completeOverlays,
 		RunE: func(cmd *cobra.Command, overlays []string) error {

@@ -40,12 +40,12 @@ func newRun() *cobra.Command {
 	var o runOptions
 	cmd := &cobra.Command{
 		Use:   "run",
-		Short: "Run the experiments and judge every claim (the default)",
+		Short: "Run the experiments and judge every claim (the default command)",
 		Long: `run deploys the overlays, measures them, and prints a table and the claims.
-It uses this checkout's cluster where one is up; else it boots one and takes it
-down at the end. With --context it uses a cluster of yours and installs nothing
-there beside the overlays, whose namespaces it deletes at the end. An overlay
-without a strategy's name is measured as the strategy that its rendering follows.`,
+If this checkout's cluster is up, run uses it. If not, run boots a cluster and
+takes it down at the end. With --context it uses your own cluster: it installs
+only the overlays there, and deletes their namespaces at the end. If an overlay
+does not have the name of a strategy, run finds its strategy in its manifests.`,
 		Example: `  go run ./apps/lab                          # everything, on a cluster of its own
   go run ./apps/lab run --only dns,k8s-api   # two strategies
   go run ./apps/lab run -o json >result.json # for a program
@@ -58,14 +58,14 @@ without a strategy's name is measured as the strategy that its rendering follows
 	}
 	f := cmd.Flags()
 	f.StringSliceVar(&o.only, "only", nil, "run only these `overlays` (default all)")
-	f.StringSliceVar(&o.require, "require", nil, "fail unless every claim about these `overlays` is proven; all names those whose images the lab builds, packs or is given (default what this machine can run, as far as the cluster can show it; with --keep none, since servers that are kept do not say what they counted)")
+	f.StringSliceVar(&o.require, "require", nil, "fail unless every claim about these `overlays` is proven; all means every overlay whose images the lab builds, packs or gets by --image (default: every overlay that this machine can run, and the claims that this cluster can show; none with --keep, because servers report their counts only when they stop)")
 	f.StringVarP(&o.output, "output", "o", "table", "output `format`: table or json")
-	f.BoolVar(&o.keep, "keep", false, "leave the namespaces, and a cluster that this run booted, as they are")
-	f.IntVar(&o.retries, "retries", 1, "`times` that a strategy is measured again, beside no other that was proven, when one of its claims is not: a busy machine disturbs; with --keep 0")
-	f.StringVar(&o.deploy, "deploy", "apply", "`means` of deploying the overlays: apply, or argocd to sync argocd/ by Argo CD and judge that too")
-	f.BoolVar(&o.dirty, "dirty", false, "with --deploy argocd: sync uncommitted changes too")
-	f.StringArrayVar(&o.images, "image", nil, "an image as `REF=FILE`, of docker save or an OCI layout, instead of packing or pulling it (repeatable)")
-	f.BoolVar(&o.noInstall, "no-install", false, "install nothing beside the overlays: what needs Istio is not run on a cluster without it")
+	f.BoolVar(&o.keep, "keep", false, "keep the namespaces, and keep the cluster if this run booted it")
+	f.IntVar(&o.retries, "retries", 1, "how many `times` a strategy is measured again, without the proven ones, if one of its claims is not proven, because a busy machine disturbs measurements; always 0 with --keep")
+	f.StringVar(&o.deploy, "deploy", "apply", "`means` of deployment: apply applies the overlays; argocd syncs argocd/ by Argo CD and also judges Argo CD's claims")
+	f.BoolVar(&o.dirty, "dirty", false, "with --deploy argocd: also sync uncommitted changes")
+	f.StringArrayVar(&o.images, "image", nil, "`REF=FILE`: take the image REF from FILE (docker save or OCI layout) instead of packing or pulling it (repeatable)")
+	f.BoolVar(&o.noInstall, "no-install", false, "install only the overlays; on a cluster without Istio, overlays that need Istio are not run")
 	o.up.flags(cmd)
 	o.context.flags(f)
 	for _, name := range []string{"only", "require"} {

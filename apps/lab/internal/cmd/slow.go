@@ -23,11 +23,12 @@ func newSlow() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "slow",
 		Short: "Measure what one slow server costs under each balancer",
-		Long: `slow calls several servers, one of which is slow, with each of gRPC's balancers, and
-this repository's, in turns, and prints the slow server's share of the calls and their latencies.
+		Long: `slow starts several servers, one of which is slow, and calls them with one balancer
+after another: those of gRPC and the one of this repository. For each balancer it prints
+the slow server's share of the calls, and the latencies of the calls.
 
-It needs no cluster and no checkout: servers and clients are those of the programs,
-but all in this one process, and they talk over loopback.`,
+It needs no cluster and no checkout. The servers and clients are those of the programs,
+but all run in this one process and talk over loopback.`,
 		Example: `  go run ./apps/lab slow
   go run ./apps/lab slow --rounds 1 --slow-delay 200ms -o json`,
 		Args: cobra.NoArgs,
@@ -35,12 +36,12 @@ but all in this one process, and they talk over loopback.`,
 	}
 	f, c := cmd.Flags(), &o.config
 	f.IntVar(&c.Servers, "servers", c.Servers, "`number` of servers, one of which is slow")
-	f.DurationVar(&c.Delay, "delay", c.Delay, "`time` in which all others answer")
-	f.DurationVar(&c.SlowDelay, "slow-delay", c.SlowDelay, "`time` in which the slow one answers")
+	f.DurationVar(&c.Delay, "delay", c.Delay, "`time` that each other server takes to answer")
+	f.DurationVar(&c.SlowDelay, "slow-delay", c.SlowDelay, "`time` that the slow server takes to answer")
 	f.Float64Var(&c.Rate, "rate", c.Rate, "`calls` per second of all clients together")
-	f.IntVar(&c.Clients, "clients", c.Clients, "`number` of clients, each with a balancer of its own")
-	f.IntVar(&c.Rounds, "rounds", c.Rounds, "`number` of rounds, in each of which all balancers have their turn")
-	f.DurationVar(&c.Time, "time", c.Time, "`time` that is measured in a turn, beside the balancer's warm-up")
+	f.IntVar(&c.Clients, "clients", c.Clients, "`number` of clients; each has its own balancer")
+	f.IntVar(&c.Rounds, "rounds", c.Rounds, "`number` of rounds; each round measures every balancer once")
+	f.DurationVar(&c.Time, "time", c.Time, "measured `time` of each balancer in a round, after its warm-up")
 	f.StringVarP(&o.output, "output", "o", "table", "output `format`: table, json or markdown")
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json", "markdown"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd

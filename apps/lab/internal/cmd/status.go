@@ -11,7 +11,7 @@ func newStatus() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show this checkout's cluster and its kubeconfig",
-		Long:  "status shows the cluster that is up, and exits with 3 where none is.",
+		Long:  "status shows this checkout's cluster. If no cluster is up, it exits with code 3.",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if output != "table" && output != "json" {

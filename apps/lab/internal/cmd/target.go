@@ -39,11 +39,11 @@ type contextOptions struct {
 }
 
 func (o *contextOptions) flags(f *pflag.FlagSet) {
-	f.StringVar(&o.name, "context", "", "`name` of a context of your kubeconfig: measure on that cluster, and install nothing beside the overlays")
-	f.StringVar(&o.registry, "registry", "", "with --context: `HOST/PATH` from which its nodes pull the lab's images")
-	f.BoolVar(&o.push, "push", false, "with --registry: push the lab's images there first")
-	f.BoolVar(&o.yes, "yes", false, "with --context: do not ask before namespaces are created")
-	f.BoolVar(&o.printRBAC, "print-rbac", false, "print the least rights that a run with --context needs, and do nothing else")
+	f.StringVar(&o.name, "context", "", "`name` of a context in your kubeconfig: measure on that cluster, and install only the overlays")
+	f.StringVar(&o.registry, "registry", "", "with --context: `HOST/PATH` of the registry from which the nodes pull the lab's images")
+	f.BoolVar(&o.push, "push", false, "with --registry: first push the lab's images to it")
+	f.BoolVar(&o.yes, "yes", false, "with --context: create namespaces without asking")
+	f.BoolVar(&o.printRBAC, "print-rbac", false, "print only the RBAC rights that a run with --context needs")
 }
 
 // check looks for contradictions in the flags.

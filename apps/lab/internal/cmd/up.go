@@ -24,12 +24,12 @@ type upOptions struct {
 
 func (o *upOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&o.cluster, "cluster", "", "`kind` of cluster to boot: builtin, or kind (default this checkout's where one is up, kind where a Docker daemon answers, else builtin)")
-	f.StringVar(&o.nodeImage, "node-image", "", "`image` of the nodes of a kind cluster (default that of the kind release)")
-	f.IntVar(&o.nodes, "nodes", defaultNodes, "`number` of nodes of a cluster that is booted")
-	f.StringVar(&o.components, "components", "", "`HOST/PATH` of built components, each fetched by the digest that this checkout records; none compiles all (default lab-components beside the released images)")
-	f.IntVar(&o.apiPort, "api-port", 0, "`port` of the loopback for the API (default any free one)")
-	f.Float64Var(&o.patience, "patience", 0, "`factor` that stretches what booting may take (default what a quick measurement of this machine says)")
+	f.StringVar(&o.cluster, "cluster", "", "the `kind` of cluster to boot: builtin or kind (default: this checkout's cluster if it is up; else kind if Docker is running; else builtin)")
+	f.StringVar(&o.nodeImage, "node-image", "", "`image` of the nodes of a kind cluster (default: the image of the kind release)")
+	f.IntVar(&o.nodes, "nodes", defaultNodes, "`number` of nodes of the cluster that the lab boots")
+	f.StringVar(&o.components, "components", "", "`HOST/PATH` from which the lab pulls built components by their recorded digests; none compiles all components here (default: lab-components in the registry of the released images)")
+	f.IntVar(&o.apiPort, "api-port", 0, "`port` of the API server on the loopback address (default: any free port)")
+	f.Float64Var(&o.patience, "patience", 0, "`factor` by which the time limits of booting are multiplied (default: the lab measures this machine's speed)")
 	_ = cmd.RegisterFlagCompletionFunc("cluster", cobra.FixedCompletions(registry.All(dirs.Dirs{}, "").Names(), cobra.ShellCompDirectiveNoFileComp))
 }
 
@@ -92,8 +92,8 @@ func newUp() *cobra.Command {
 func newDown() *cobra.Command {
 	return &cobra.Command{
 		Use:   "down",
-		Short: "End this checkout's cluster and remove what it left",
-		Long:  "down ends the nodes, in Docker or as processes, and removes what they left. Logs and built programs stay in the cache.",
+		Short: "Stop this checkout's cluster and clean up after it",
+		Long:  "down stops the nodes of this checkout's cluster (containers or processes) and cleans up\nafter them. Logs and built programs stay in the cache.",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, unlock, err := lockCheckout()
