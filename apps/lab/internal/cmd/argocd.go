@@ -19,8 +19,8 @@ func newArgoCD() *cobra.Command {
 		Use:   "argocd [arguments]",
 		Short: "Show how to look at the cluster's Argo CD, or run its own CLI",
 		Long: `argocd says how to reach the Argo CD that "lab run --deploy argocd --keep" left
-on this checkout's cluster. With arguments it runs Argo CD's own CLI against it,
-without a login ("--core").`,
+on this checkout's cluster. With arguments it runs Argo CD's own CLI against that
+Argo CD, without a login ("--core").`,
 		Example: `  go run ./apps/lab run --deploy argocd --keep
   go run ./apps/lab argocd
   go run ./apps/lab argocd app list`,

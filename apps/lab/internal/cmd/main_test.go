@@ -307,7 +307,7 @@ func TestOutput(t *testing.T) {
 		args []string
 		want []string
 	}{
-		{"help", []string{"--help"}, []string{"Examples:\n", "go run ./apps/lab run --only dns,k8s-api", "Exit codes: 0", "--require"}},
+		{"help", []string{"--help"}, []string{"Examples:\n", "go run ./apps/lab run --only dns,k8s-api", "Exit codes:\n  0", "--require"}},
 		{"help of up", []string{"up", "--help"}, []string{"Examples:\n", "--api-port"}},
 		{"least rights", []string{"run", "--print-rbac", "--only", "k8s-api"}, []string{"kind: ClusterRole", "- grpc-lb-k8s-api\n", "- endpointslices\n", "create clusterrolebinding grpc-lb-lab"}},
 		{"completion", []string{"completion", "bash"}, []string{"# bash completion"}},

@@ -55,7 +55,7 @@ var Claims = []Claim{
 		Limit: 5 * time.Minute, Wanted: "still Synced, no generation grows, no sync begins", try: nothingDrifts,
 	},
 	{
-		ID: 22, Text: "a commit that changes the client's rate rolls out", Change: "commit another --rate to overlays/k8s-api, refresh",
+		ID: 22, Text: "a commit that changes the client's rate rolls out", Change: "commit another RATE to overlays/k8s-api, refresh",
 		Limit: healLimit, Goal: 10 * time.Second, try: commitRollsOut, undo: revertCommit,
 	},
 	{

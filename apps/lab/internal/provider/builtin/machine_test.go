@@ -54,7 +54,7 @@ func TestTryRefused(t *testing.T) {
 		want  string
 	}{
 		{name: "nothing_refused", under: []string{"env"}, want: "<nil>\n"},
-		{name: "no_namespaces", under: []string{"setpriv", "--bounding-set=-sys_admin"}, want: "operation not permitted: root may not do here what it may on a machine of its own: in a container, start that with --privileged"},
+		{name: "no_namespaces", under: []string{"setpriv", "--bounding-set=-sys_admin"}, want: "operation not permitted: root has too few rights here: if this is a container, start it with --privileged"},
 		{name: "no_network", under: []string{"setpriv", "--bounding-set=-net_admin"}, want: "--privileged"},
 		{name: "read_only_cgroups", under: []string{"unshare", "--mount", "sh", "-c", readOnly + `"$0" "$@"`}, want: "read-only file system: root may not"},
 	} {

@@ -37,7 +37,7 @@ func try(ctx context.Context, d Dirs) error {
 	}
 	switch {
 	case errors.Is(err, syscall.EROFS), errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("%w: root may not do here what it may on a machine of its own: in a container, start that with --privileged", err)
+		return fmt.Errorf("%w: root has too few rights here: if this is a container, start it with --privileged", err)
 	case errors.Is(err, syscall.EBUSY):
 		return fmt.Errorf("%w: another program manages these cgroups: run the lab outside of its container", err)
 	}
