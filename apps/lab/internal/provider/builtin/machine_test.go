@@ -56,7 +56,7 @@ func TestTryRefused(t *testing.T) {
 		{name: "nothing_refused", under: []string{"env"}, want: "<nil>\n"},
 		{name: "no_namespaces", under: []string{"setpriv", "--bounding-set=-sys_admin"}, want: "operation not permitted: root has too few rights here: if this is a container, start it with --privileged"},
 		{name: "no_network", under: []string{"setpriv", "--bounding-set=-net_admin"}, want: "--privileged"},
-		{name: "read_only_cgroups", under: []string{"unshare", "--mount", "sh", "-c", readOnly + `"$0" "$@"`}, want: "read-only file system: root may not"},
+		{name: "read_only_cgroups", under: []string{"unshare", "--mount", "sh", "-c", readOnly + `"$0" "$@"`}, want: "read-only file system: root has too few rights"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			d := newDirs(t)
