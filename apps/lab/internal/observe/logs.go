@@ -27,9 +27,14 @@ const maxLine = 4 << 20
 // again where it broke. It returns an error where lines may be missing.
 func follow(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod, container string, line func([]byte)) error {
 	var last time.Time
+	var rest []byte // a last line without an end
 	closed := false // the kubelet ended the stream: it does when the container has ended
 	for {
-		err := stream(ctx, client, pod, container, &last, line)
+		before := last
+		tail, err := stream(ctx, client, pod, container, &last, line)
+		if err == nil || tail != nil || last.After(before) {
+			rest = tail
+		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -37,12 +42,19 @@ func follow(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod, c
 		switch {
 		case ended && err == nil, gone && closed:
 			// The pod's status trails its end, so it can go between two looks.
+			if rest != nil { // its writer did not end it
+				line(rest)
+			}
 			return nil
 		case gone:
 			return fmt.Errorf("the pod was gone before its log was read: %w", err)
 		case ended:
 			// One more read from where it broke: the container is still there.
-			return stream(ctx, client, pod, container, &last, line)
+			rest, err := stream(ctx, client, pod, container, &last, line)
+			if err == nil && rest != nil {
+				line(rest)
+			}
+			return err
 		}
 		closed = err == nil
 		select {
@@ -55,7 +67,7 @@ func follow(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod, c
 
 // stream reads from the line after last to the end of the stream. Timestamps
 // are the kubelet's: they tell which lines were read before.
-func stream(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod, container string, last *time.Time, line func([]byte)) error {
+func stream(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod, container string, last *time.Time, line func([]byte)) (rest []byte, err error) {
 	options := &corev1.PodLogOptions{Container: container, Follow: true, Timestamps: true}
 	if !last.IsZero() {
 		since := metav1.NewTime(*last)
@@ -63,33 +75,34 @@ func stream(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod, c
 	}
 	opened, err := client.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, options).Stream(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { _ = opened.Close() }()
 	return readStamped(opened, last, line)
 }
 
 // readStamped splits the time from each line and drops those that are not after
-// last: the API takes the time to read from in whole seconds. A line that a broken
-// stream has cut is dropped, too: it is read again, whole.
-func readStamped(r io.Reader, last *time.Time, line func([]byte)) error {
+// last: the API takes the time to read from in whole seconds. It returns the text of
+// a last line without an end, nil without one: while the container runs, such a line
+// was cut, and the next stream has it whole.
+func readStamped(r io.Reader, last *time.Time, line func([]byte)) (rest []byte, err error) {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, maxLine)
 	lines.Split(withNewline)
 	for lines.Scan() {
 		text, whole := bytes.CutSuffix(lines.Bytes(), []byte("\n"))
-		if !whole && lines.Err() != nil {
-			break
-		}
 		stamp, text, _ := bytes.Cut(text, []byte(" "))
 		at, err := time.Parse(time.RFC3339Nano, string(stamp))
-		if err != nil || !at.After(*last) {
-			continue
+		switch {
+		case err != nil || !at.After(*last):
+		case whole:
+			*last = at
+			line(text)
+		default:
+			rest = bytes.Clone(text)
 		}
-		*last = at
-		line(text)
 	}
-	return lines.Err()
+	return rest, lines.Err()
 }
 
 // withNewline is bufio.ScanLines that leaves the newline on: only the last line

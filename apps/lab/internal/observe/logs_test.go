@@ -23,13 +23,13 @@ func TestReadStampedAfterABreak(t *testing.T) {
 	var got []string
 	line := func(raw []byte) { got = append(got, string(raw)) }
 	broken := errors.New("connection lost")
-	if err := observe.ReadStamped(iotest.TimeoutReader(strings.NewReader(first)), &last, line); err != nil && !errors.Is(err, iotest.ErrTimeout) {
+	if _, err := observe.ReadStamped(iotest.TimeoutReader(strings.NewReader(first)), &last, line); err != nil && !errors.Is(err, iotest.ErrTimeout) {
 		t.Fatal(err)
 	}
-	if err := observe.ReadStamped(iotest.ErrReader(broken), &last, line); !errors.Is(err, broken) {
+	if _, err := observe.ReadStamped(iotest.ErrReader(broken), &last, line); !errors.Is(err, broken) {
 		t.Errorf("a broken stream gives %v, want %v", err, broken)
 	}
-	if err := observe.ReadStamped(strings.NewReader(second), &last, line); err != nil {
+	if _, err := observe.ReadStamped(strings.NewReader(second), &last, line); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"a", "b", "c d", ""}, got); diff != "" {
