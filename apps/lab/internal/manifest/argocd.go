@@ -43,6 +43,7 @@ type Application struct {
 	} `json:"spec"`
 }
 
+// IgnoreDifference names fields of an object that an Application does not compare.
 type IgnoreDifference struct {
 	Group        string   `json:"group"`
 	Kind         string   `json:"kind"`
@@ -68,6 +69,7 @@ type ClusterResource struct {
 	Name             string `json:"name"`
 }
 
+// Destination is a namespace of a cluster into which an Application may deploy.
 type Destination struct {
 	Server    string `json:"server"`
 	Namespace string `json:"namespace"`

@@ -168,5 +168,5 @@ func (w *watcher) readLog(ctx context.Context, p *corev1.Pod, container string) 
 	err := follow(ctx, w.client, p, container, func(line []byte) {
 		w.record.Update(func(*Facts) { ingestClient(client, line) })
 	})
-	w.record.Update(func(f *Facts) { client.Ended, client.Trouble = true, client.Trouble+trouble(err) })
+	w.record.Update(func(*Facts) { client.Ended, client.Trouble = true, client.Trouble+trouble(err) })
 }

@@ -32,7 +32,7 @@ func (a *Environment) measure(ctx context.Context, e Experiment) error {
 		reason := reasonOf(err)
 		r.Status, r.Reason = report.NotMeasured, reason.Text
 		a.Note("not measured: %v", err)
-		a.Record.Update(func(f *observe.Facts) { p.NotMeasured = reason })
+		a.Record.Update(func(*observe.Facts) { p.NotMeasured = reason })
 		_ = a.barriers.leave(ctx, e.Name) // it fails with ctx
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -60,7 +60,7 @@ func (a *Environment) measure(ctx context.Context, e Experiment) error {
 		if step == nil {
 			continue
 		}
-		a.Record.Update(func(f *observe.Facts) {
+		a.Record.Update(func(*observe.Facts) {
 			if p.Change.IsZero() {
 				p.Change = time.Now()
 			}
@@ -70,7 +70,7 @@ func (a *Environment) measure(ctx context.Context, e Experiment) error {
 		}
 		started()
 	}
-	a.Record.Update(func(f *observe.Facts) { p.End = time.Now() })
+	a.Record.Update(func(*observe.Facts) { p.End = time.Now() })
 	if err := a.barriers.leave(ctx, e.Name); err != nil {
 		return failed(err)
 	}

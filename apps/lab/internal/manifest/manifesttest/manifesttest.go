@@ -92,6 +92,7 @@ func Render(t *testing.T, name string) []byte {
 	return rendered
 }
 
+// Decode returns the objects of a rendering.
 func Decode(t *testing.T, rendered []byte) []manifest.Object {
 	t.Helper()
 	objects, err := manifest.Decode(rendered)
@@ -122,6 +123,7 @@ func Clone(t *testing.T, files map[string]string) *manifest.Repository {
 	return repository
 }
 
+// Write writes a file below root, and makes its directory.
 func Write(t *testing.T, root, name, content string) {
 	t.Helper()
 	file := filepath.Join(root, name)
