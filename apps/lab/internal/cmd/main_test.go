@@ -104,7 +104,7 @@ func (c call) wantFailure(t *testing.T, code int, want ...string) {
 	}
 }
 
-// overlays returns the names of what lies in a checkout's overlays/.
+// overlays returns the names of the folders in a checkout's overlays/.
 func overlays(t *testing.T, dir string) (names []string) {
 	t.Helper()
 	entries, err := os.ReadDir(filepath.Join(dir, "overlays"))
@@ -112,7 +112,9 @@ func overlays(t *testing.T, dir string) (names []string) {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		names = append(names, e.Name())
+		if e.IsDir() {
+			names = append(names, e.Name())
+		}
 	}
 	return names
 }
@@ -128,7 +130,7 @@ func TestFailures(t *testing.T) {
 	const measured = `{"rows":[{"strategy":"l4"}]}`
 	text, result, list, empty, short := file("no JSON\n"), file(`{"strategies":[],"claims":[]}`), file("[]"), file(`{"rows":[]}`), file(measured[:9])
 	known := strings.Join(overlays(t, root), ", ") + ", l4-max-age, dns-max-age"
-	unmarked, marked := file("# A document\n"), file("<!-- results -->\n<!-- /results -->\n")
+	unmarked, half := file("# A document\n"), file("<!-- results -->\n")
 	tests := []struct {
 		name string
 		call call
@@ -196,9 +198,9 @@ func TestFailures(t *testing.T) {
 		{"costs from no rows", call{args: []string{"costs", "--from", empty}}, 2, []string{empty, "it has no rows"}},
 		{"costs from a list", call{args: []string{"costs", "--from", list}}, 2, []string{list, "lab costs -o json", "array"}},
 		{"costs into no document", call{args: []string{"costs", "--from", file(measured), "--update", "/nowhere/README.md"}}, 2, []string{"--update", "/nowhere/README.md", "no such file"}},
-		{"costs into a document without marks", call{args: []string{"costs", "--from", file(measured), "--update", unmarked}}, 2, []string{"--update " + unmarked, "<!-- costs -->"}},
-		// It is told before anything is measured, and so before a cluster is booted.
-		{"costs into a document with one block", call{args: []string{"costs", "--update", marked}}, 2, []string{"--update " + marked, "<!-- costs -->"}},
+		{"costs into a document without marks", call{args: []string{"costs", "--from", file(measured), "--update", unmarked}}, 2, []string{"--update " + unmarked, "<!-- NAME -->", "costs, guide, results"}},
+		// The error comes before the lab boots a cluster.
+		{"costs into a document with half a pair of marks", call{args: []string{"costs", "--update", half}}, 2, []string{"--update " + half, "<!-- results -->", "<!-- /results -->"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
