@@ -26,7 +26,8 @@ func TestGitHubNamesNoOwner(t *testing.T) {
 			return err
 		}
 		content, err := os.ReadFile(file)
-		for _, found := range owner.FindAllString(string(content), -1) {
+		text := strings.ReplaceAll(string(content), "github.com/grpc-lb/grpc-lb/apps/", "") // a module's path is the same in a fork
+		for _, found := range owner.FindAllString(text, -1) {
 			t.Errorf("%s names %s, which a fork is not", file, found)
 		}
 		return err

@@ -53,12 +53,16 @@ func call(ctx context.Context, env *runner.Environment, client string, servers f
 		w := calllog.Window{Start: time.Now().Add(-time.Second), End: time.Now(), Calls: 1, Servers: map[string]int64{}}
 		for _, s := range servers(second) {
 			w.Servers[s] = 1
-			c.First[s] = time.Now()
 		}
 		if len(w.Servers) == 0 {
 			w.Failures = map[string]int64{"Unavailable": 1}
 		}
-		env.Record.Update(func(*observe.Facts) { c.Windows = append(c.Windows, w) })
+		env.Record.Update(func(*observe.Facts) {
+			c.Windows = append(c.Windows, w)
+			for s := range w.Servers {
+				c.First[s] = time.Now()
+			}
+		})
 	}
 }
 
