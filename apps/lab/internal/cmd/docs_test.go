@@ -71,6 +71,9 @@ func commandProblem(line string) string {
 	if err := cmd.ValidateArgs(cmd.Flags().Args()); err != nil {
 		return err.Error()
 	}
+	if err := cmd.ValidateRequiredFlags(); err != nil {
+		return err.Error()
+	}
 	return ""
 }
 
@@ -88,7 +91,7 @@ func TestPageCommands(t *testing.T) {
 	if found < 30 {
 		t.Errorf("%d lab commands are in the pages, want at least 30: the pattern misses them", found)
 	}
-	for _, wrong := range []string{"rum", "run --overlay l4", "status now"} {
+	for _, wrong := range []string{"rum", "run --overlay l4", "status now", "fork URL"} {
 		if commandProblem(wrong) == "" {
 			t.Errorf("`lab %s` passes for a command", wrong)
 		}

@@ -16,18 +16,25 @@ import (
 // repository's owner.
 func TestGitHubNamesNoOwner(t *testing.T) {
 	owner := regexp.MustCompile(`(?:@|github\.com/|ghcr\.io/|--repo )grpc-lb\b`)
-	for _, wrong := range []string{"* @grpc-lb/maintainers", "https://github.com/grpc-lb/grpc-lb/security", "cosign verify ghcr.io/grpc-lb/echo-server"} {
-		if !owner.MatchString(wrong) {
+	packages := regexp.MustCompile(`\sgithub\.com/grpc-lb/grpc-lb/apps/\S+/\.\.\.`) // a module's path is the same in a fork
+	names := func(text string) []string { return owner.FindAllString(packages.ReplaceAllString(text, ""), -1) }
+	for _, wrong := range []string{
+		"* @grpc-lb/maintainers", "https://github.com/grpc-lb/grpc-lb/security", "cosign verify ghcr.io/grpc-lb/echo-server",
+		"see https://github.com/grpc-lb/grpc-lb/apps/k8sresolver", "go get github.com/grpc-lb/grpc-lb/apps/k8sresolver@v1",
+	} {
+		if len(names(wrong)) == 0 {
 			t.Errorf("%q passes", wrong)
 		}
+	}
+	if found := names("go test ./... github.com/grpc-lb/grpc-lb/apps/k8sresolver/..."); len(found) > 0 {
+		t.Errorf("the packages of a module are refused: %q", found)
 	}
 	err := filepath.WalkDir(filepath.Join(repositoryRoot, ".github"), func(file string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
 		content, err := os.ReadFile(file)
-		text := strings.ReplaceAll(string(content), "github.com/grpc-lb/grpc-lb/apps/", "") // a module's path is the same in a fork
-		for _, found := range owner.FindAllString(text, -1) {
+		for _, found := range names(string(content)) {
 			t.Errorf("%s names %s, which a fork is not", file, found)
 		}
 		return err

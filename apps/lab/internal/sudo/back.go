@@ -44,7 +44,10 @@ func caller() (owner, bool) {
 
 // goTrees are the caches of the go command, where there is one.
 func goTrees() (trees []string) {
-	out, err := exec.Command("go", "env", "-json", "GOCACHE", "GOMODCACHE", "GOPATH", "GOTELEMETRYDIR").Output()
+	ask := exec.Command("go", "env", "-json", "GOCACHE", "GOMODCACHE", "GOPATH", "GOTELEMETRYDIR")
+	// Else it may start a child that writes root's files after they were given back.
+	ask.Env = append(os.Environ(), "GO_TELEMETRY_CHILD=2")
+	out, err := ask.Output()
 	var env map[string]string
 	if err != nil || json.Unmarshal(out, &env) != nil {
 		return nil
