@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 )
 
 // Time is what installing may take, waiting for another program that installs
@@ -82,10 +84,7 @@ func Install(ctx context.Context, programs map[string]string, detail func(string
 			}
 			if !c.dpkg && strings.Contains(said, listsLocked) {
 				detail(c.what + ": waiting for another program that does")
-				select {
-				case <-ctx.Done():
-				case <-time.After(retry):
-				}
+				_ = poll.Sleep(ctx, retry) // apt-get fails when the context has ended
 				continue
 			}
 			lines := strings.Split(strings.TrimSpace(said), "\n")

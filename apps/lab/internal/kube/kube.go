@@ -20,10 +20,15 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 )
 
 // FieldManager owns the fields that the lab applies.
 const FieldManager = "grpc-lb-lab"
+
+// interval is the time between two questions about an object.
+const interval = 100 * time.Millisecond
 
 // MadeByLab is the annotation of namespaces that the lab made and may delete.
 const MadeByLab = "lab.grpc-lb.dev/made"
@@ -93,7 +98,7 @@ func (c *Client) apply(ctx context.Context, o *unstructured.Unstructured) error 
 		if !unserved {
 			return err
 		}
-		if err := pause(ctx, 200*time.Millisecond); err != nil {
+		if err := poll.Sleep(ctx, 200*time.Millisecond); err != nil {
 			return fmt.Errorf("the API does not serve %s: %w", o.GroupVersionKind(), err)
 		}
 	}
@@ -125,15 +130,13 @@ func (c *Client) Delete(ctx context.Context, objects ...*unstructured.Unstructur
 // gone returns when the object is not there; what cannot be asked for, because
 // its kind is gone too, is not.
 func gone(ctx context.Context, resource dynamic.ResourceInterface, name string) error {
-	for {
+	return poll.Until(ctx, interval, func(ctx context.Context) (string, error) {
 		_, err := resource.Get(ctx, name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
-			return nil
+			return "", nil
 		}
-		if err := pause(ctx, 100*time.Millisecond); err != nil {
-			return err
-		}
-	}
+		return name + " is still there", nil
+	})
 }
 
 func ordered(objects []*unstructured.Unstructured) []*unstructured.Unstructured {
@@ -158,33 +161,23 @@ func rank(o *unstructured.Unstructured) int {
 // Available waits until a Deployment's newest generation has all its replicas
 // available, or until the context ends.
 func (c *Client) Available(ctx context.Context, namespace, name string) error {
-	why := "it is not there"
-	for {
+	err := poll.Until(ctx, interval, func(ctx context.Context) (string, error) {
 		d, err := c.Typed.AppsV1().Deployments(namespace).Get(ctx, name, metav1.GetOptions{})
-		switch {
-		case apierrors.IsNotFound(err):
-		case err != nil && ctx.Err() == nil:
-			return fmt.Errorf("deployment %s: %w", name, err)
-		case err == nil:
-			want := *d.Spec.Replicas
-			if d.Status.ObservedGeneration == d.Generation && d.Status.UpdatedReplicas == want && d.Status.Replicas == want && d.Status.AvailableReplicas == want {
-				return nil
-			}
-			why = fmt.Sprintf("%d of %d replicas are available", d.Status.AvailableReplicas, want)
+		if apierrors.IsNotFound(err) {
+			return "it is not there", nil
+		} else if err != nil {
+			return "", err
 		}
-		if err := pause(ctx, 100*time.Millisecond); err != nil {
-			return fmt.Errorf("deployment %s: %s: %w", name, why, err)
+		want := *d.Spec.Replicas
+		if d.Status.ObservedGeneration == d.Generation && d.Status.UpdatedReplicas == want && d.Status.Replicas == want && d.Status.AvailableReplicas == want {
+			return "", nil
 		}
+		return fmt.Sprintf("%d of %d replicas are available", d.Status.AvailableReplicas, want), nil
+	})
+	if err != nil {
+		return fmt.Errorf("deployment %s: %w", name, err)
 	}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return nil
 }
 
 // Pod returns the name of the one ready pod with those labels.

@@ -17,6 +17,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 )
 
 // Node is a running node.
@@ -163,14 +165,12 @@ func (n *Node) Kill(ctx context.Context) error {
 			return fmt.Errorf("node: killing %s (pid %d): %w", n.Name, n.Pid, err)
 		}
 	}
-	for n.Alive() {
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("node: %s (pid %d) does not end: %w", n.Name, n.Pid, context.Cause(ctx))
-		case <-time.After(5 * time.Millisecond):
+	return poll.Until(ctx, 5*time.Millisecond, func(context.Context) (string, error) {
+		if n.Alive() {
+			return fmt.Sprintf("node: %s (pid %d) does not end", n.Name, n.Pid), nil
 		}
-	}
-	return nil
+		return "", nil
+	})
 }
 
 // born returns a process's start time and whether it runs; a zombie does not.

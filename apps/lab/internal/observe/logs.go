@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 )
 
 // maxLine is far above the longest line, a window of some thousand servers.
@@ -57,10 +58,8 @@ func follow(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod, c
 			return err
 		}
 		closed = err == nil
-		select {
-		case <-time.After(200 * time.Millisecond):
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		if err := poll.Sleep(ctx, 200*time.Millisecond); err != nil {
+			return err
 		}
 	}
 }

@@ -93,16 +93,6 @@ func (a *Environment) Await(ctx context.Context, limit time.Duration, what strin
 	return fmt.Errorf("waiting for %s: %w%s", what, err, a.diagnosis(context.WithoutCancel(ctx)))
 }
 
-// Pause returns after d, or with the context's cause when that ends.
-func Pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
 // shutdown stops the clients, then the servers and the namespace, and waits until every log was
 // read to its end: only then do both sides have counted the same calls.
 func (a *Environment) shutdown(ctx context.Context) error {

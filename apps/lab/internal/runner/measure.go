@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )
 
@@ -231,7 +232,7 @@ func (a *Environment) FreshClients(ctx context.Context) error {
 	}
 	if wait := time.Until(known); wait > 0 {
 		a.Note("wait %s until DNS cannot trail", Seconds(wait.Round(10*time.Millisecond)))
-		if err := Pause(ctx, wait); err != nil {
+		if err := poll.Sleep(ctx, wait); err != nil {
 			return err
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 )
 
 // MadeByLab is the annotation of namespaces that the lab made and may delete.
@@ -43,19 +44,15 @@ func deleteNamespace(ctx context.Context, client kubernetes.Interface, name stri
 	if err := client.CoreV1().Pods(name).DeleteCollection(ctx, metav1.DeleteOptions{GracePeriodSeconds: &second}, metav1.ListOptions{}); err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("deleting the pods of namespace %s: %w", name, err)
 	}
-	for {
+	return poll.Until(ctx, 200*time.Millisecond, func(ctx context.Context) (string, error) {
 		ns, err := client.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
-			return nil
+			return "", nil
 		}
-		select {
-		case <-time.After(200 * time.Millisecond):
-		case <-ctx.Done():
-			var left []string
-			for _, c := range ns.Status.Conditions {
-				left = append(left, c.Message)
-			}
-			return fmt.Errorf("namespace %s is still being deleted (%s): %w", name, strings.Join(left, "; "), context.Cause(ctx))
+		var left []string
+		for _, c := range ns.Status.Conditions {
+			left = append(left, c.Message)
 		}
-	}
+		return fmt.Sprintf("namespace %s is still being deleted (%s)", name, strings.Join(left, "; ")), nil
+	})
 }

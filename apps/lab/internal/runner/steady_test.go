@@ -20,6 +20,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 )
 
@@ -49,7 +50,7 @@ func ready(env *runner.Environment, servers ...string) {
 func call(ctx context.Context, env *runner.Environment, client string, servers func(second int) []string) {
 	c := &observe.Client{Started: time.Now(), First: map[string]time.Time{}}
 	env.Record.Update(func(f *observe.Facts) { f.Clients[client] = c })
-	for second := 0; runner.Pause(ctx, time.Second) == nil; second++ {
+	for second := 0; poll.Sleep(ctx, time.Second) == nil; second++ {
 		w := calllog.Window{Start: time.Now().Add(-time.Second), End: time.Now(), Calls: 1, Servers: map[string]int64{}}
 		for _, s := range servers(second) {
 			w.Servers[s] = 1
@@ -113,7 +114,7 @@ func TestSteady(t *testing.T) {
 					go call(ctx, env, "c1", test.servers)
 				}
 				go func() {
-					if runner.Pause(ctx, test.ready) == nil {
+					if poll.Sleep(ctx, test.ready) == nil {
 						ready(env, "s1", "s2")
 					}
 				}()
@@ -157,7 +158,7 @@ func TestFreshClients(t *testing.T) {
 					}
 					env.Record.Update(func(f *observe.Facts) { f.Clients["c1"].Ended = true })
 					go func() {
-						_ = runner.Pause(ctx, time.Second)
+						_ = poll.Sleep(ctx, time.Second)
 						env.Record.Update(func(f *observe.Facts) {
 							f.Pods["c2"] = &corev1.Pod{Status: corev1.PodStatus{Phase: corev1.PodRunning}}
 						})
@@ -204,7 +205,7 @@ func TestStarted(t *testing.T) {
 				env, _ := environment(runner.Strategy{Name: "l4"})
 				env.Record.Update(func(f *observe.Facts) { f.Pods["s1"] = &corev1.Pod{Spec: corev1.PodSpec{NodeName: test.node}} })
 				go func() {
-					if runner.Pause(ctx, test.ready) == nil {
+					if poll.Sleep(ctx, test.ready) == nil {
 						ready(env, "s1", "s2")
 					}
 				}()

@@ -12,6 +12,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 )
@@ -143,7 +144,7 @@ func lookUp(ctx context.Context, a *runner.Environment, p *observe.Phase) error 
 			if time.Now().After(deadline) {
 				return err
 			}
-			if err := runner.Pause(ctx, lookupInterval); err != nil {
+			if err := poll.Sleep(ctx, lookupInterval); err != nil {
 				return err
 			}
 			continue
@@ -157,7 +158,7 @@ func lookUp(ctx context.Context, a *runner.Environment, p *observe.Phase) error 
 		if slices.Equal(last.Addresses, last.Ready) || last.At.Sub(last.Since) >= a.DNS.MaxStaleness() {
 			return nil
 		}
-		if err := runner.Pause(ctx, lookupInterval); err != nil {
+		if err := poll.Sleep(ctx, lookupInterval); err != nil {
 			return err
 		}
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 )
@@ -114,7 +115,7 @@ func drainProxies(ctx context.Context, a *runner.Environment, _ *observe.Phase) 
 			return err
 		}
 	}
-	return runner.Pause(ctx, afterwards)
+	return poll.Sleep(ctx, afterwards)
 }
 
 // readyProxies returns the proxies that are ready, when there are that many of
@@ -209,7 +210,7 @@ func breakProxies(ctx context.Context, a *runner.Environment, p *observe.Phase) 
 	}); err != nil {
 		return err
 	}
-	if err := runner.Pause(ctx, brokenTime); err != nil {
+	if err := poll.Sleep(ctx, brokenTime); err != nil {
 		return err
 	}
 	after, err := readyProxies(ctx, a, 0)

@@ -19,6 +19,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/istio"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 )
@@ -359,7 +360,7 @@ func killControlPlane(ctx context.Context, a *runner.Environment, _ *observe.Pha
 }
 
 func watchControlPlaneAway(ctx context.Context, a *runner.Environment, _ *observe.Phase) error {
-	if err := runner.Pause(ctx, awayTime); err != nil {
+	if err := poll.Sleep(ctx, awayTime); err != nil {
 		return err
 	}
 	pods, err := a.Kube.Typed.CoreV1().Pods(istio.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=istiod"})

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 )
@@ -65,5 +66,5 @@ func watchKill(ctx context.Context, a *runner.Environment, p *observe.Phase) err
 	}); err != nil {
 		return err
 	}
-	return runner.Pause(ctx, afterwards)
+	return poll.Sleep(ctx, afterwards)
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 )
 
@@ -76,7 +77,7 @@ func mayRead(ctx context.Context, client *kube.Client, namespace, account, verb 
 		if err != nil || allowed || time.Now().After(deadline) {
 			return allowed, err
 		}
-		if err := runner.Pause(ctx, 200*time.Millisecond); err != nil {
+		if err := poll.Sleep(ctx, 200*time.Millisecond); err != nil {
 			return false, err
 		}
 	}

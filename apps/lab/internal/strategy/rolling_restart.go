@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 )
@@ -24,7 +25,7 @@ var _ = makeWithEvery(runner.Experiment{
 	Act:        restartRolling,
 	StartsPods: true,
 	Observe: func(ctx context.Context, _ *runner.Environment, _ *observe.Phase) error {
-		return runner.Pause(ctx, afterwards)
+		return poll.Sleep(ctx, afterwards)
 	},
 	Assert: func(f *observe.Facts, p *observe.Phase) []report.Finding { return []report.Finding{noFailures(f, p)} },
 })

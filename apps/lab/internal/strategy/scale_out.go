@@ -8,6 +8,7 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/distribution"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 )
@@ -65,7 +66,7 @@ var _ = makeWithEvery(runner.Experiment{
 // watchAdded looks at new servers for longer than observe.DNS can trail.
 func watchAdded(ctx context.Context, a *runner.Environment, p *observe.Phase) error {
 	a.Record.Update(func(f *observe.Facts) { p.Added = runner.Without(f.ReadyNow(), p.Servers) })
-	return runner.Pause(ctx, max(watchTime, a.DNS.MaxStaleness()+2*time.Second))
+	return poll.Sleep(ctx, max(watchTime, a.DNS.MaxStaleness()+2*time.Second))
 }
 
 func addedAreCalled(f *observe.Facts, p *observe.Phase) report.Finding {

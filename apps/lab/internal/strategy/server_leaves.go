@@ -8,6 +8,7 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/distribution"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 )
@@ -87,7 +88,7 @@ func watchLeaving(ctx context.Context, a *runner.Environment, p *observe.Phase) 
 			return err // that they never saw them is a result
 		}
 	}
-	return runner.Pause(ctx, afterwards)
+	return poll.Sleep(ctx, afterwards)
 }
 
 // unseen says which pods of the scale-out the clients have not called yet.

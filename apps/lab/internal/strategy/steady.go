@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 )
@@ -28,7 +29,7 @@ var _ = makeWithEvery(runner.Experiment{
 
 // watchSteady looks on, and makes sure that nothing changed meanwhile.
 func watchSteady(ctx context.Context, a *runner.Environment, p *observe.Phase) (err error) {
-	if err := runner.Pause(ctx, steadyTime); err != nil {
+	if err := poll.Sleep(ctx, steadyTime); err != nil {
 		return err
 	}
 	a.Record.Look(func(f *observe.Facts) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 	"github.com/grpc-lb/grpc-lb/proto/echopb"
 )
@@ -146,7 +147,7 @@ func pauseClients(ctx context.Context, rates []echopb.ClientControlServiceClient
 
 // turn measures what the strategy uses for a while.
 func turn(ctx context.Context, a *runner.Environment) (*Turn, error) {
-	if err := runner.Pause(ctx, turnSettle); err != nil {
+	if err := poll.Sleep(ctx, turnSettle); err != nil {
 		return nil, err
 	}
 	t := &Turn{From: time.Now(), CPU: map[string]time.Duration{}, Memory: map[string]map[string]int64{}}
@@ -154,7 +155,7 @@ func turn(ctx context.Context, a *runner.Environment) (*Turn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := runner.Pause(ctx, turnTime); err != nil {
+	if err := poll.Sleep(ctx, turnTime); err != nil {
 		return nil, err
 	}
 	after, err := a.Usage(ctx)

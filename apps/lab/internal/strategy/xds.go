@@ -12,6 +12,7 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 )
@@ -142,7 +143,7 @@ func startWithoutControlPlane(ctx context.Context, a *runner.Environment, p *obs
 	if err := a.DeletePod(ctx, p.Clients[0]); err != nil {
 		return err
 	}
-	if err := runner.Pause(ctx, lateStart); err != nil {
+	if err := poll.Sleep(ctx, lateStart); err != nil {
 		return err
 	}
 	a.Record.Update(func(*observe.Facts) { p.Restored = time.Now() })

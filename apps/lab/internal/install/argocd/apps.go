@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,6 +13,7 @@ import (
 	"k8s.io/client-go/dynamic"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 )
 
 // Words of Argo CD's API.
@@ -154,7 +154,7 @@ func (s *site) app(ctx context.Context, name string) (*App, error) {
 // until waits for a condition of Applications: missing says what is missing, or
 // "".
 func (s *site) until(ctx context.Context, names []string, missing func(*App) string) error {
-	return s.await(ctx, func(ctx context.Context) (string, error) {
+	return poll.Until(ctx, interval, func(ctx context.Context) (string, error) {
 		var all []string
 		for _, name := range names {
 			a, err := s.app(ctx, name)
@@ -171,28 +171,6 @@ func (s *site) until(ctx context.Context, names []string, missing func(*App) str
 		}
 		return strings.Join(all, "; "), nil
 	})
-}
-
-// await asks until nothing is missing or the context ends; its error says then
-// what was.
-func (s *site) await(ctx context.Context, missing func(context.Context) (string, error)) error {
-	what := "nothing was seen"
-	for {
-		now, err := missing(ctx)
-		switch {
-		case err == nil && now == "":
-			return nil
-		case err == nil:
-			what = now
-		case ctx.Err() == nil:
-			return err
-		}
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
-			return fmt.Errorf("%s: %w", what, context.Cause(ctx))
-		}
-	}
 }
 
 // patch merges into an object's fields as kubectl patch does.

@@ -27,6 +27,8 @@ const Namespace = "argocd"
 const (
 	readyTime = 5 * time.Minute
 	gitPort   = 9418
+	// interval is the time between two questions about an object.
+	interval = 100 * time.Millisecond
 )
 
 //go:embed kustomization.yaml git.yaml default.yaml

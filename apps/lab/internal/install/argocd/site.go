@@ -17,6 +17,7 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 )
 
 // rootName is the app of apps.
@@ -163,7 +164,7 @@ func (s *site) confirm(ctx context.Context, name string) error {
 
 // gone waits until Applications and their namespaces are.
 func (s *site) gone(ctx context.Context, names ...string) error {
-	return s.await(ctx, func(ctx context.Context) (string, error) {
+	return poll.Until(ctx, interval, func(ctx context.Context) (string, error) {
 		var left []string
 		for _, name := range names {
 			a, err := s.app(ctx, name)

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 )
 
 const (
@@ -106,7 +107,7 @@ func editIsHealed(ctx context.Context, s *site) (string, error) {
 
 // replicas waits until a Deployment wants that many.
 func (s *site) replicas(ctx context.Context, app, name string, want int64) error {
-	return s.await(ctx, func(ctx context.Context) (string, error) {
+	return poll.Until(ctx, interval, func(ctx context.Context) (string, error) {
 		have, err := s.wanted(ctx, app, name)
 		if err != nil || have == want {
 			return "", err
@@ -138,7 +139,7 @@ func deletedReturns(ctx context.Context, s *site) (string, error) {
 		return "", err
 	}
 	begin, returned := time.Now(), ""
-	err = s.await(ctx, func(ctx context.Context) (string, error) {
+	err = poll.Until(ctx, interval, func(ctx context.Context) (string, error) {
 		o, err := s.get(ctx, Resource{Version: "v1", Kind: "Service", Namespace: l4App, Name: "echo-server"})
 		if err != nil {
 			return "", err
@@ -190,10 +191,8 @@ func scaleStays(ctx context.Context, s *site) (string, error) {
 		if a == nil || a.Status.Sync.Status != synced {
 			return "", refuted("%s", a.problem())
 		}
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
-			return "", context.Cause(ctx)
+		if err := poll.Sleep(ctx, interval); err != nil {
+			return "", err
 		}
 	}
 	return fmt.Sprintf("4 replicas and Synced for %s at a commit with 2", since(begin)), nil

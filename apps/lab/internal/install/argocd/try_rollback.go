@@ -15,6 +15,7 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/distribution"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 )
 
 // rollbackLimit is within which a revert must be in place: the deadline of the
@@ -49,7 +50,7 @@ func revertIsQuick(ctx context.Context, s *site) (string, error) {
 		return "", err
 	}
 	why := ""
-	if err := s.await(ctx, func(ctx context.Context) (missing string, err error) {
+	if err := poll.Until(ctx, interval, func(ctx context.Context) (missing string, err error) {
 		why, err = s.failing(ctx, l4App, bad)
 		if err == nil && why == "" {
 			missing = "no pod failed for " + bad

@@ -16,6 +16,7 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
 	"github.com/grpc-lb/grpc-lb/apps/internal/distribution"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 )
 
 // refreshes is how often everything is rendered and compared anew.
@@ -60,7 +61,7 @@ func syncEverything(ctx context.Context, s *site) (string, error) {
 // watchFirst looks at the watched Application's servers until its clients are
 // made.
 func (s *site) watchFirst(ctx context.Context) (f firstSync) {
-	f.err = s.await(ctx, func(ctx context.Context) (string, error) {
+	f.err = poll.Until(ctx, interval, func(ctx context.Context) (string, error) {
 		_, err := s.kube.Typed.AppsV1().Deployments(watchedApp).Get(ctx, "echo-client", metav1.GetOptions{})
 		if err != nil && !apierrors.IsNotFound(err) {
 			return "", err
@@ -109,7 +110,7 @@ func clientsCameLast(ctx context.Context, s *site) (string, error) {
 		return "", refuted("the clients were made when %d of %d servers were ready", f.ready, servers)
 	}
 	clients, slowest := 0, 0
-	err := s.await(ctx, func(ctx context.Context) (string, error) {
+	err := poll.Until(ctx, interval, func(ctx context.Context) (string, error) {
 		pods, err := s.kube.Typed.CoreV1().Pods(watchedApp).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=echo-client"})
 		if err != nil {
 			return "", err

@@ -23,6 +23,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 )
 
 const (
@@ -139,24 +140,24 @@ func (i *Istio) Install(ctx context.Context, k *kube.Client) error {
 // injects waits until istiod has signed the webhook: before that the API server
 // refuses every pod that would be injected.
 func injects(ctx context.Context, k *kube.Client) error {
-	for {
+	err := poll.Until(ctx, 100*time.Millisecond, func(ctx context.Context) (string, error) {
 		webhook, err := k.Typed.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, injector, metav1.GetOptions{})
 		if err != nil {
-			return fmt.Errorf("istio: the injector: %w", err)
+			return "", err
 		}
 		signed := len(webhook.Webhooks) > 0
 		for _, w := range webhook.Webhooks {
 			signed = signed && len(w.ClientConfig.CABundle) > 0
 		}
-		if signed {
-			return nil
+		if !signed {
+			return "it has no certificate", nil
 		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("istio: the injector has no certificate: %w", context.Cause(ctx))
-		case <-time.After(100 * time.Millisecond):
-		}
+		return "", nil
+	})
+	if err != nil {
+		return fmt.Errorf("istio: the injector: %w", err)
 	}
+	return nil
 }
 
 // Remove deletes all that Install applied.

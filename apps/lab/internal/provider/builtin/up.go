@@ -19,6 +19,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/debian"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/node"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
 )
 
@@ -307,14 +308,10 @@ func (o Options) writeKubeconfig(admin []byte, api string) error {
 }
 
 func waitFile(ctx context.Context, path string) error {
-	for {
-		if _, err := os.Stat(path); err == nil {
-			return nil
+	return poll.Until(ctx, 10*time.Millisecond, func(context.Context) (string, error) {
+		if _, err := os.Stat(path); err != nil {
+			return err.Error(), nil
 		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
+		return "", nil
+	})
 }

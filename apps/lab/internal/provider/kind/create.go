@@ -16,6 +16,7 @@ import (
 	kindexec "sigs.k8s.io/kind/pkg/exec"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 )
 
 // state is what the lab notes of a cluster before it begins to create it, since
@@ -96,10 +97,8 @@ func (e engine) pull(ctx context.Context, image string, detail func(string)) (er
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(time.Second):
+		if err := poll.Sleep(ctx, time.Second); err != nil {
+			return err
 		}
 	}
 	return fmt.Errorf("%w: %s: %w", ErrPull, image, err)

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/kind/pkg/cluster/nodes"
 	"sigs.k8s.io/kind/pkg/log"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider/external"
 )
 
@@ -27,8 +28,8 @@ const (
 
 	// settle is for how long nothing may appear after a creation was cut off:
 	// a `docker run` of it may be on its way.
-	settle = 3 * time.Second
-	poll   = 200 * time.Millisecond
+	settle   = 3 * time.Second
+	interval = 200 * time.Millisecond
 	// stopTime is what a program gets to end once its context has.
 	stopTime = 5 * time.Second
 )
@@ -149,10 +150,7 @@ func (e engine) clear(o Options, ended <-chan struct{}, patience time.Duration) 
 		if len(left) == 0 && ended == nil && time.Since(quietSince) >= patience {
 			return e.forget(ctx, o)
 		}
-		select {
-		case <-time.After(poll):
-		case <-ctx.Done():
-		}
+		_ = poll.Sleep(ctx, interval) // the loop ends with the context
 	}
 	if failed == nil {
 		failed = context.Cause(ctx)

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 )
 
 const systemNamespace = "kube-system"
@@ -28,24 +28,21 @@ func (e engine) waitReady(ctx context.Context, o Options, detail func(string)) e
 	if err != nil {
 		return err
 	}
-	for {
-		why, failing, err := look(ctx, client, o.Nodes)
-		if err == nil && why == "" {
-			return nil
-		}
-		if err != nil && ctx.Err() == nil {
+	var failing *crashed
+	err = poll.Until(ctx, interval, func(ctx context.Context) (string, error) {
+		why, crashing, err := look(ctx, client, o.Nodes)
+		if err != nil {
 			why = err.Error() // an API server under load may fail once
+		} else {
+			failing = crashing
 		}
 		detail(why)
-		select {
-		case <-ctx.Done():
-			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				why += lastWords(client, failing)
-			}
-			return fmt.Errorf("%s: %w", why, context.Cause(ctx))
-		case <-time.After(poll):
-		}
+		return why, nil
+	})
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("%w%s", err, lastWords(client, failing))
 	}
+	return err
 }
 
 // look returns the first thing that is not ready, and a container that crashes.

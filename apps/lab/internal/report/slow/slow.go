@@ -19,6 +19,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/internal/loadgen"
 	"github.com/grpc-lb/grpc-lb/apps/internal/loadgen/latency"
 	"github.com/grpc-lb/grpc-lb/apps/internal/policy"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 )
 
 const (
@@ -175,7 +176,7 @@ func takeTurn(ctx context.Context, cfg *Config, p policy.Policy, state resolver.
 		seen[i] = newCounts()
 		group.Go(func() error {
 			// Clients that begin at the same moment would always call at the same moment.
-			if err := pause(inTurn, time.Duration(float64(i)/cfg.Rate*float64(time.Second))); err != nil {
+			if err := poll.Sleep(inTurn, time.Duration(float64(i)/cfg.Rate*float64(time.Second))); err != nil {
 				return err
 			}
 			return client.Run(inTurn, &warmOnly{counts: seen[i], warmUp: p.WarmUp})
@@ -190,17 +191,6 @@ func takeTurn(ctx context.Context, cfg *Config, p policy.Policy, state resolver.
 		turn.add(c)
 	}
 	return turn, err
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 // counts are what clients saw.
