@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -66,15 +67,18 @@ func (p *Plan) Measure(ctx context.Context, on cluster.Cluster, s *Supplies, e E
 		}
 	}
 	c := runner.Config{
-		Summarize: strategy.Summarize, Check: check.Objects,
-		Cluster: on, Repository: p.repository, Strategies: p.strategies, Images: s.images,
-		Unavailable: known.unavailable, Origins: known.origins, Istio: s.istio, Purpose: p.Purpose,
-		DNS: dns, Shared: p.Registry != nil,
-		Keep: p.Keep, Disposable: e.Disposable, Retries: p.Retries, Progress: e.Progress, Judged: e.Judged,
+		Options: runner.Options{Purpose: p.Purpose, Retries: p.Retries, Keep: p.Keep},
+		Place:   runner.Place{Cluster: on, DNS: dns, Disposable: e.Disposable, Shared: p.Registry != nil},
+		Istio:   s.istio, Judge: runner.Judge{Summarize: strategy.Summarize, Check: check.Objects},
+		Listener: runner.Listener{Progress: e.Progress, Judged: e.Judged},
 	}
 	if c.Shared {
 		c.StartTime, c.Parallel = pullTime, atOnce
 	}
+	if c.Overlays, err = runner.Render(p.repository, p.strategies, s.images); err != nil {
+		return result, err
+	}
+	c.Overlays = known.of(c.Overlays)
 	if p.GitOps {
 		result, err = p.measureSynced(ctx, client, s, c)
 	} else {
@@ -84,6 +88,15 @@ func (p *Plan) Measure(ctx context.Context, on cluster.Cluster, s *Supplies, e E
 		maps.Copy(result.Versions, s.versions)
 	}
 	return result, err
+}
+
+// of returns the overlays with what is known of them.
+func (r remarks) of(overlays []runner.Overlay) []runner.Overlay {
+	for i := range overlays {
+		o := &overlays[i]
+		o.NotRun, o.Origins = cmp.Or(o.NotRun, r.unavailable[o.Name]), r.origins[o.Name]
+	}
+	return overlays
 }
 
 func (r remarks) add(strategy, origin string) {
@@ -103,9 +116,9 @@ func (p *Plan) measureSynced(ctx context.Context, client *kube.Client, s *Suppli
 			return result, err
 		}
 		if installed != "" {
-			for _, st := range p.strategies {
-				if needsMesh(st) {
-					c.Origins[st.Name] = append(c.Origins[st.Name], installed)
+			for i, o := range c.Overlays {
+				if needsMesh(o.Strategy) {
+					c.Overlays[i].Origins = append(slices.Clone(o.Origins), installed)
 				}
 			}
 		}
@@ -119,8 +132,8 @@ func (p *Plan) measureSynced(ctx context.Context, client *kube.Client, s *Suppli
 		return result, tryErr
 	}
 	if tryErr != nil { // what was judged is worth reading
-		for _, name := range p.Overlays {
-			c.Unavailable[name] = "Argo CD did not let go of it"
+		for i := range c.Overlays {
+			c.Overlays[i].NotRun = "Argo CD did not let go of it"
 		}
 	}
 	c.Deployer = deployer
@@ -158,7 +171,7 @@ func (p *Plan) try(ctx context.Context, client *kube.Client, s *Supplies, c runn
 	defer os.RemoveAll(dir)
 	unable := map[string]string{}
 	for _, st := range p.synced {
-		why := cmp.Or(st.NotRun, c.Unavailable[st.Name])
+		why := cmp.Or(st.NotRun, s.unavailable[st.Name])
 		if st.ClientsOnly && s.istio == nil {
 			why = st.LacksSidecar
 		}

@@ -3,7 +3,6 @@ package runner
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,25 +16,6 @@ import (
 
 // FieldManager owns the fields that the lab changes.
 const FieldManager = kube.FieldManager
-
-// marked returns the rendering with its Namespace marked as the lab's.
-func marked(objects []*unstructured.Unstructured, run string) []*unstructured.Unstructured {
-	objects = slices.Clone(objects)
-	for i, object := range objects {
-		if object.GetKind() != "Namespace" {
-			continue
-		}
-		object = object.DeepCopy()
-		annotations := object.GetAnnotations()
-		if annotations == nil {
-			annotations = map[string]string{}
-		}
-		annotations[MadeByLab] = run
-		object.SetAnnotations(annotations)
-		objects[i] = object
-	}
-	return objects
-}
 
 // component reads the Deployment that plays the part out of a rendering.
 func component(objects []*unstructured.Unstructured, part string) (*appsv1.Deployment, error) {
@@ -69,15 +49,15 @@ func deployment(objects []*unstructured.Unstructured, name string) (*appsv1.Depl
 }
 
 // Scale sets the replicas of one of the overlay's Deployments.
-func (a *Environment) Scale(ctx context.Context, name string, replicas int) error {
-	return a.ScaleIn(ctx, a.Namespace, name, replicas)
+func (env *Environment) Scale(ctx context.Context, name string, replicas int) error {
+	return env.ScaleIn(ctx, env.Namespace, name, replicas)
 }
 
 // ScaleIn sets a Deployment's replicas as kubectl scale does.
-func (a *Environment) ScaleIn(ctx context.Context, namespace, name string, replicas int) error {
-	a.Note("scale %s to %d", name, replicas)
+func (env *Environment) ScaleIn(ctx context.Context, namespace, name string, replicas int) error {
+	env.Note("scale %s to %d", name, replicas)
 	patch := fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, replicas)
-	_, err := a.Kube.Typed.AppsV1().Deployments(namespace).Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: FieldManager}, "scale")
+	_, err := env.Kube.Typed.AppsV1().Deployments(namespace).Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: FieldManager}, "scale")
 	if err != nil {
 		return fmt.Errorf("scaling %s to %d: %w", name, replicas, err)
 	}
@@ -85,9 +65,9 @@ func (a *Environment) ScaleIn(ctx context.Context, namespace, name string, repli
 }
 
 // DeletePod deletes one pod, as `kubectl delete pod` does.
-func (a *Environment) DeletePod(ctx context.Context, name string) error {
-	a.Note("delete pod %s", name)
-	if err := a.Kube.Typed.CoreV1().Pods(a.Namespace).Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
+func (env *Environment) DeletePod(ctx context.Context, name string) error {
+	env.Note("delete pod %s", name)
+	if err := env.Kube.Typed.CoreV1().Pods(env.Namespace).Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
 		return fmt.Errorf("deleting pod %s: %w", name, err)
 	}
 	return nil

@@ -17,7 +17,7 @@ import (
 // diagnosis says why pods are not ready, and the last warnings, a line each.
 // What several pods have in common is said once: what begins with the same three
 // words, since messages end in ports and hashes.
-func (a *Environment) diagnosis(ctx context.Context) string {
+func (env *Environment) diagnosis(ctx context.Context) string {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	var lines []string
@@ -28,14 +28,14 @@ func (a *Environment) diagnosis(ctx context.Context) string {
 			lines = append(lines, subject+"\x00"+text)
 		}
 	}
-	a.Record.Look(func(f *observe.Facts) {
+	env.Record.Look(func(f *observe.Facts) {
 		for _, name := range observe.Keys(f.Pods) {
 			for _, why := range troubles(f.Pods[name]) {
 				say("pod "+name, "%s", why)
 			}
 		}
 	})
-	if events, err := a.Kube.Typed.CoreV1().Events(a.Namespace).List(ctx, metav1.ListOptions{}); err == nil {
+	if events, err := env.Kube.Typed.CoreV1().Events(env.Namespace).List(ctx, metav1.ListOptions{}); err == nil {
 		warnings := slices.DeleteFunc(events.Items, func(e corev1.Event) bool { return e.Type != corev1.EventTypeWarning })
 		slices.SortStableFunc(warnings, func(x, y corev1.Event) int { return cmp.Compare(x.ResourceVersion, y.ResourceVersion) })
 		for _, e := range warnings[max(0, len(warnings)-5):] {

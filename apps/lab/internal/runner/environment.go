@@ -60,67 +60,67 @@ func NewEnvironment(s Strategy, on cluster.Cluster, k *kube.Client, facts *obser
 }
 
 // Note writes into the journal what is done next.
-func (a *Environment) Note(format string, args ...any) {
+func (env *Environment) Note(format string, args ...any) {
 	entry := report.Entry{Time: time.Now(), Text: fmt.Sprintf(format, args...)}
-	a.journalMu.Lock()
-	*a.journal = append(*a.journal, entry)
-	a.journalMu.Unlock()
-	a.say(entry.Text)
+	env.journalMu.Lock()
+	*env.journal = append(*env.journal, entry)
+	env.journalMu.Unlock()
+	env.say(entry.Text)
 }
 
 // journalTo lets note write elsewhere until the returned function is called.
-func (a *Environment) journalTo(journal *[]report.Entry) (back func()) {
-	a.journalMu.Lock()
-	defer a.journalMu.Unlock()
-	before := a.journal
-	a.journal = journal
+func (env *Environment) journalTo(journal *[]report.Entry) (back func()) {
+	env.journalMu.Lock()
+	defer env.journalMu.Unlock()
+	before := env.journal
+	env.journal = journal
 	return func() {
-		a.journalMu.Lock()
-		defer a.journalMu.Unlock()
-		a.journal = before
+		env.journalMu.Lock()
+		defer env.journalMu.Unlock()
+		env.journal = before
 	}
 }
 
 // Await waits for a condition. When its time is over the error says what was
 // missing, what the pods wait for and what the cluster's last events are.
-func (a *Environment) Await(ctx context.Context, limit time.Duration, what string, missing func(*observe.Facts) string) error {
+func (env *Environment) Await(ctx context.Context, limit time.Duration, what string, missing func(*observe.Facts) string) error {
 	limited, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not in %s", Seconds(limit)))
 	defer cancel()
-	err := a.Record.Await(limited, missing)
+	err := env.Record.Await(limited, missing)
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	return fmt.Errorf("waiting for %s: %w%s", what, err, a.diagnosis(context.WithoutCancel(ctx)))
+	return fmt.Errorf("waiting for %s: %w%s", what, err, env.diagnosis(context.WithoutCancel(ctx)))
 }
 
 // shutdown stops the clients, then the servers and the namespace, and waits until every log was
 // read to its end: only then do both sides have counted the same calls.
-func (a *Environment) shutdown(ctx context.Context) error {
-	a.Note("stop the clients, then the servers")
-	if err := a.StopClients(ctx); err != nil {
+func (env *Environment) shutdown(ctx context.Context) error {
+	env.Note("stop the clients, then the servers")
+	if err := env.StopClients(ctx); err != nil {
 		return err
 	}
-	if err := a.Scale(ctx, a.Server, 0); err != nil {
+	if err := env.Scale(ctx, env.Server, 0); err != nil {
 		return err
 	}
 	// Kubernetes waits for 5 s before it begins to delete a namespace: the
 	// servers drain meanwhile.
-	a.Note("delete namespace %s", a.Namespace)
-	if err := a.Kube.Typed.CoreV1().Namespaces().Delete(ctx, a.Namespace, metav1.DeleteOptions{}); err != nil {
-		return fmt.Errorf("deleting namespace %s: %w", a.Namespace, err)
+	env.Note("delete namespace %s", env.Namespace)
+	if err := env.Kube.Typed.CoreV1().Namespaces().Delete(ctx, env.Namespace, metav1.DeleteOptions{}); err != nil {
+		return fmt.Errorf("deleting namespace %s: %w", env.Namespace, err)
 	}
-	return a.Await(ctx, ShutdownTimeout, "the servers' last lines", func(f *observe.Facts) string {
+	return env.Await(ctx, ShutdownTimeout, "the servers' last lines", func(f *observe.Facts) string {
 		return pending(f.Servers, func(s *observe.Server) bool { return s.Ended })
 	})
 }
 
 // StopClients scales the clients to 0 and waits until their logs were read to
 // their ends.
-func (a *Environment) StopClients(ctx context.Context) error {
-	if err := a.Scale(ctx, a.Client, 0); err != nil {
+func (env *Environment) StopClients(ctx context.Context) error {
+	if err := env.Scale(ctx, env.Client, 0); err != nil {
 		return err
 	}
-	return a.Await(ctx, ShutdownTimeout, "the clients' last lines", func(f *observe.Facts) string {
+	return env.Await(ctx, ShutdownTimeout, "the clients' last lines", func(f *observe.Facts) string {
 		return pending(f.Clients, func(c *observe.Client) bool { return c.Ended })
 	})
 }

@@ -8,13 +8,13 @@ import (
 )
 
 // Of gives an environment the Deployments of its overlay.
-func (a *Environment) Of(servers, clients *appsv1.Deployment) *Environment {
-	a.servers, a.Clients = servers, clients
-	return a
+func (env *Environment) Of(servers, clients *appsv1.Deployment) *Environment {
+	env.servers, env.Clients = servers, clients
+	return env
 }
 
-func (a *Environment) Started(ctx context.Context, limit time.Duration) error {
-	return a.started(ctx, limit)
+func (env *Environment) Started(ctx context.Context, limit time.Duration) error {
+	return env.started(ctx, limit)
 }
 
-func (a *Environment) Measure(ctx context.Context, e Experiment) error { return a.measure(ctx, e) }
+func (env *Environment) Measure(ctx context.Context, e Experiment) error { return env.measure(ctx, e) }

@@ -20,6 +20,7 @@ var (
 	ConnectionAge  = connectionAge
 	ChangeOf       = changeOf
 	Doubtful       = doubtful
+	Repeat         = repeat
 )
 
 // The limits that tests come up to.
@@ -32,14 +33,15 @@ type Outcome = outcome
 
 // OutcomeOf is one with claims.
 func OutcomeOf(s Strategy, status report.Status, why observe.Reason, claims ...report.Claim) Outcome {
-	return outcome{strategy: s, reason: why, row: report.Strategy{Name: s.Name, Status: status}, claims: claims}
+	return outcome{overlay: Overlay{Strategy: s}, reason: why, row: report.Strategy{Name: s.Name, Status: status}, claims: claims}
 }
 
 // CleanUp ends a run of l4.
 func CleanUp(ctx context.Context, cfg Config, client *kube.Client) {
-	r := run{cfg: cfg, strategy: Strategy{Name: "l4"}, namespace: "grpc-lb-l4"}
-	r.env = NewEnvironment(r.strategy, nil, client, observe.NewFacts(observe.Subject{Strategy: "l4", Namespace: r.namespace}))
-	r.cleanUp(ctx, client)
+	o := Overlay{Strategy: Strategy{Name: "l4"}, Namespace: "grpc-lb-l4"}
+	m := newAttempt(cfg, []Overlay{o}).measurements[0]
+	m.env = NewEnvironment(o.Strategy, nil, client, observe.NewFacts(observe.Subject{Strategy: o.Name, Namespace: o.Namespace}))
+	m.cleanUp(ctx, client)
 }
 
 // Together gives tests what strategies share that make an experiment at rest.

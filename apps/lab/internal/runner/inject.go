@@ -9,13 +9,13 @@ import (
 
 // injected returns an error unless every pod that should has got the strategy's
 // sidecar.
-func (a *Environment) injected(ctx context.Context) error {
-	if a.Strategy.Sidecar == "" {
+func (env *Environment) injected(ctx context.Context) error {
+	if env.Strategy.Sidecar == "" {
 		return nil
 	}
-	if err := a.Await(ctx, SteadyTimeout, "the clients' pods", func(f *observe.Facts) string {
+	if err := env.Await(ctx, SteadyTimeout, "the clients' pods", func(f *observe.Facts) string {
 		for _, p := range f.Pods {
-			if p.Labels[observe.NameLabel] == a.Client {
+			if p.Labels[observe.NameLabel] == env.Client {
 				return ""
 			}
 		}
@@ -24,14 +24,14 @@ func (a *Environment) injected(ctx context.Context) error {
 		return err
 	}
 	lacking := ""
-	a.Record.Look(func(f *observe.Facts) {
+	env.Record.Look(func(f *observe.Facts) {
 		for _, name := range observe.Keys(f.Pods) {
-			if a.Strategy.ClientsOnly && f.Pods[name].Labels[observe.NameLabel] != a.Client {
+			if env.Strategy.ClientsOnly && f.Pods[name].Labels[observe.NameLabel] != env.Client {
 				continue
 			}
 			spec := f.Pods[name].Spec
 			spec.Containers = slices.Concat(spec.Containers, spec.InitContainers) // a native sidecar is an init container
-			if containerOf(spec, a.Strategy.Sidecar) < 0 {
+			if containerOf(spec, env.Strategy.Sidecar) < 0 {
 				lacking = name
 			}
 		}
@@ -39,6 +39,6 @@ func (a *Environment) injected(ctx context.Context) error {
 	if lacking == "" {
 		return nil
 	}
-	a.Note("pod %s got no container %s", lacking, a.Strategy.Sidecar)
-	return observe.Reason{Kind: observe.Lacking, Text: a.Strategy.LacksSidecar}
+	env.Note("pod %s got no container %s", lacking, env.Strategy.Sidecar)
+	return observe.Reason{Kind: observe.Lacking, Text: env.Strategy.LacksSidecar}
 }

@@ -48,17 +48,17 @@ type ClientResult struct {
 }
 
 // RunClient runs a client to its end, reads its summary and deletes the Job.
-func (a *Environment) RunClient(ctx context.Context, c ClientJob) (ClientResult, error) {
-	jobs := a.Kube.Typed.BatchV1().Jobs(a.Namespace)
-	a.Note("run Job %s: %s %s", c.Name, a.Client, strings.Join(c.Args, " "))
-	if _, err := jobs.Create(ctx, c.job(a.Clients.Spec.Template), metav1.CreateOptions{FieldManager: FieldManager}); err != nil {
+func (env *Environment) RunClient(ctx context.Context, c ClientJob) (ClientResult, error) {
+	jobs := env.Kube.Typed.BatchV1().Jobs(env.Namespace)
+	env.Note("run Job %s: %s %s", c.Name, env.Client, strings.Join(c.Args, " "))
+	if _, err := jobs.Create(ctx, c.job(env.Clients.Spec.Template), metav1.CreateOptions{FieldManager: FieldManager}); err != nil {
 		return ClientResult{}, fmt.Errorf("creating Job %s: %w", c.Name, err)
 	}
 	var pod string
 	var code int32
-	if err := a.Await(ctx, c.Limit, "Job "+c.Name, func(f *observe.Facts) string {
+	if err := env.Await(ctx, c.Limit, "Job "+c.Name, func(f *observe.Facts) string {
 		for _, p := range f.Pods {
-			if end := exit(p, a.Client); end != nil && p.Labels[batchv1.JobNameLabel] == c.Name {
+			if end := exit(p, env.Client); end != nil && p.Labels[batchv1.JobNameLabel] == c.Name {
 				pod, code = p.Name, end.ExitCode
 				return ""
 			}
@@ -67,7 +67,7 @@ func (a *Environment) RunClient(ctx context.Context, c ClientJob) (ClientResult,
 	}); err != nil {
 		return ClientResult{}, err
 	}
-	raw, err := a.Kube.Typed.CoreV1().Pods(a.Namespace).GetLogs(pod, &corev1.PodLogOptions{Container: a.Client}).DoRaw(ctx)
+	raw, err := env.Kube.Typed.CoreV1().Pods(env.Namespace).GetLogs(pod, &corev1.PodLogOptions{Container: env.Client}).DoRaw(ctx)
 	if err != nil {
 		return ClientResult{}, fmt.Errorf("reading the log of Job %s: %w", c.Name, err)
 	}

@@ -9,59 +9,59 @@ import (
 )
 
 // outcome judges, when everything has ended and nothing changes the facts.
-func (r *run) outcome() outcome {
-	o := outcome{strategy: r.strategy, reason: r.reason()}
-	o.row = report.Strategy{Name: r.strategy.Name, Balancer: r.strategy.Balancer, Status: report.Ran}
-	facts := observe.NewFacts(observe.Subject{Strategy: r.strategy.Name, Namespace: r.namespace, DNS: r.cfg.DNS})
-	if r.env != nil {
-		o.row.Journal = r.env.own
+func (m *measurement) outcome() outcome {
+	o := outcome{overlay: m.Overlay, reason: m.reason()}
+	o.row = report.Strategy{Name: m.Name, Balancer: m.Balancer, Status: report.Ran}
+	facts := observe.NewFacts(observe.Subject{Strategy: m.Name, Namespace: m.Namespace, DNS: m.in.DNS})
+	if m.env != nil {
+		o.row.Journal = m.env.own
 	}
 	if o.reason == (observe.Reason{}) {
-		facts = r.env.facts
-		r.env.finish(r.strategy.Experiments)
-		if err := r.cfg.Summarize(facts, changeOf(r.strategy, r.env.Clients, r.l4, r.objects), &o.row); err != nil {
+		facts = m.env.facts
+		m.env.finish(m.Experiments)
+		if err := m.in.Summarize(facts, changeOf(m.Strategy, m.env.Clients, m.l4, m.Objects), &o.row); err != nil {
 			o.reason.Text = err.Error()
 		}
 	}
-	facts.Differs, facts.Preflight = r.differs, r.checked
-	if r.unchecked != nil {
-		facts.PreflightUnknown = reasonOf(r.unchecked)
+	facts.Differs, facts.Preflight = m.differs, m.checked
+	if m.unchecked != nil {
+		facts.PreflightUnknown = reasonOf(m.unchecked)
 	}
-	o.row.Note = strings.Join(r.notes(), "; ")
+	o.row.Note = strings.Join(m.notes(), "; ")
 	if o.reason != (observe.Reason{}) {
 		o.row.Status, o.row.Reason = report.NotRun, o.reason.Text
 	}
-	if r.env != nil {
-		for _, e := range r.env.experiments {
+	if m.env != nil {
+		for _, e := range m.env.experiments {
 			o.experiments = append(o.experiments, *e)
 		}
 	}
-	for _, c := range r.strategy.Claims {
+	for _, c := range m.Claims {
 		o.claims = append(o.claims, c.Judge(facts, o.reason))
 	}
 	return o
 }
 
 // reason says why the strategy did not run.
-func (r *run) reason() observe.Reason {
+func (m *measurement) reason() observe.Reason {
 	switch {
-	case r.err != nil:
-		return reasonOf(r.err)
-	case r.strategy.NotRun != "":
-		return observe.Reason{Kind: observe.Lacking, Text: r.strategy.NotRun}
-	case r.env == nil:
+	case m.err != nil:
+		return reasonOf(m.err)
+	case m.NotRun != "":
+		return observe.Reason{Kind: observe.Lacking, Text: m.NotRun}
+	case m.env == nil:
 		return observe.Reason{Text: "the run ended before it"}
 	}
 	return observe.Reason{}
 }
 
 // notes say what is beside the overlay's own.
-func (r *run) notes() []string {
+func (m *measurement) notes() []string {
 	follows := ""
-	if r.strategy.Follows != "" {
-		follows = "it follows " + r.strategy.Follows
+	if m.Follows != "" {
+		follows = "it follows " + m.Follows
 	}
-	return nonEmpty(slices.Concat([]string{follows}, r.cfg.Origins[r.strategy.Name], []string{r.installed})...)
+	return nonEmpty(slices.Concat([]string{follows}, m.Origins, []string{m.installed})...)
 }
 
 func nonEmpty(texts ...string) []string {

@@ -56,7 +56,7 @@ type Preflighter struct {
 	Claim int
 	// Rights are what it takes beyond what every run does.
 	Rights []Access
-	Check  func(ctx context.Context, client *kube.Client, r Rendering) (*observe.Preflight, error)
+	Check  func(ctx context.Context, client *kube.Client, o Overlay) (*observe.Preflight, error)
 }
 
 // String names the overlay and what it follows.

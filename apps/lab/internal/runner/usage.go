@@ -19,17 +19,17 @@ type Container struct {
 }
 
 // Usage reads what every running container of the namespace has used.
-func (a *Environment) Usage(ctx context.Context) ([]Container, error) {
+func (env *Environment) Usage(ctx context.Context) ([]Container, error) {
 	pods := map[string]*corev1.Pod{}
 	var uids []types.UID
-	a.Record.Look(func(f *observe.Facts) {
+	env.Record.Look(func(f *observe.Facts) {
 		for name, p := range f.Pods {
 			if p.Status.Phase == corev1.PodRunning {
 				pods[name], uids = p, append(uids, p.UID)
 			}
 		}
 	})
-	used, err := a.Cluster.Usage(ctx, uids...)
+	used, err := env.Cluster.Usage(ctx, uids...)
 	if err != nil {
 		return nil, err
 	}

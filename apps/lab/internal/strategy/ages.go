@@ -56,8 +56,8 @@ func agesOf(byName bool) withinAges {
 
 // watchAged watches a scale-out until connections have ended by age and led to
 // the new pods: those of dns to every one, those of l4 to any.
-func watchAged(ctx context.Context, a *runner.Environment, p *observe.Phase) error {
-	return a.Await(ctx, agesOf(a.ByName).In(a.DNS, a.ConnectionAge), "the clients to see the new pods", func(f *observe.Facts) string {
+func watchAged(ctx context.Context, env *runner.Environment, p *observe.Phase) error {
+	return env.Await(ctx, agesOf(env.ByName).In(env.DNS, env.ConnectionAge), "the clients to see the new pods", func(f *observe.Facts) string {
 		called, all := 0, 0
 		for _, client := range p.Clients {
 			some := false

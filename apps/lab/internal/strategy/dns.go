@@ -56,41 +56,41 @@ var _ = add(runner.Strategy{
 			Name: StartOrder, Purpose: runner.Prove,
 			Steady:  "all servers are ready",
 			Change:  "scale the servers to 1, restart the clients, scale the servers back",
-			Hold:    func(ctx context.Context, a *runner.Environment) error { return a.ServersReady(ctx, a.Replicas()) },
+			Hold:    func(ctx context.Context, env *runner.Environment) error { return env.ServersReady(ctx, env.Replicas()) },
 			Act:     startBeforeServers,
 			Observe: watchAdded,
 			Assert: func(f *observe.Facts, p *observe.Phase) []report.Finding {
 				return []report.Finding{stayedOnFirst(f, p)}
 			},
-			Undo: func(ctx context.Context, a *runner.Environment) error {
-				if err := a.Scale(ctx, a.Server, a.Replicas()); err != nil {
+			Undo: func(ctx context.Context, env *runner.Environment) error {
+				if err := env.Scale(ctx, env.Server, env.Replicas()); err != nil {
 					return err
 				}
-				if err := a.ServersReady(ctx, a.Replicas()); err != nil {
+				if err := env.ServersReady(ctx, env.Replicas()); err != nil {
 					return err
 				}
-				return a.FreshClients(ctx)
+				return env.FreshClients(ctx)
 			},
 		},
 	},
 })
 
 // startBeforeServers gives the clients a observe.DNS that knows one server.
-func startBeforeServers(ctx context.Context, a *runner.Environment, p *observe.Phase) error {
-	if err := a.Scale(ctx, a.Server, 1); err != nil {
+func startBeforeServers(ctx context.Context, env *runner.Environment, p *observe.Phase) error {
+	if err := env.Scale(ctx, env.Server, 1); err != nil {
 		return err
 	}
-	if err := a.ServersReady(ctx, 1); err != nil {
+	if err := env.ServersReady(ctx, 1); err != nil {
 		return err
 	}
-	if err := a.FreshClients(ctx); err != nil {
+	if err := env.FreshClients(ctx); err != nil {
 		return err
 	}
-	a.Record.Update(func(f *observe.Facts) { p.Clients, p.Servers = f.Running(), f.ReadyNow() })
-	if err := a.Scale(ctx, a.Server, a.Replicas()); err != nil {
+	env.Record.Update(func(f *observe.Facts) { p.Clients, p.Servers = f.Running(), f.ReadyNow() })
+	if err := env.Scale(ctx, env.Server, env.Replicas()); err != nil {
 		return err
 	}
-	return a.ServersReady(ctx, a.Replicas())
+	return env.ServersReady(ctx, env.Replicas())
 }
 
 // stayedOnFirst says whether the clients kept to the servers that were ready
@@ -124,23 +124,23 @@ type Lookup struct {
 
 // lookUp resolves the servers' name until it gives the ready pods, or until it
 // should have for long enough.
-func lookUp(ctx context.Context, a *runner.Environment, p *observe.Phase) error {
-	if !a.Strategy.ByName {
+func lookUp(ctx context.Context, env *runner.Environment, p *observe.Phase) error {
+	if !env.Strategy.ByName {
 		return nil
 	}
-	to, err := runner.Target(a.Clients.Spec.Template)
+	to, err := runner.Target(env.Clients.Spec.Template)
 	if err != nil {
 		return err
 	}
 	seen := &Lookups{}
-	a.Record.Update(func(*observe.Facts) { p.Evidence = seen })
-	for deadline := time.Now().Add(a.DNS.MaxStaleness() + lookupMargin); ; {
-		lines, err := resolve(ctx, a, to)
+	env.Record.Update(func(*observe.Facts) { p.Evidence = seen })
+	for deadline := time.Now().Add(env.DNS.MaxStaleness() + lookupMargin); ; {
+		lines, err := resolve(ctx, env, to)
 		if ctx.Err() != nil {
 			return err
 		}
 		if err != nil { // nothing was learnt of the records
-			a.Note("%v", err)
+			env.Note("%v", err)
 			if time.Now().After(deadline) {
 				return err
 			}
@@ -150,12 +150,12 @@ func lookUp(ctx context.Context, a *runner.Environment, p *observe.Phase) error 
 			continue
 		}
 		var last Lookup
-		a.Record.Update(func(f *observe.Facts) {
+		env.Record.Update(func(f *observe.Facts) {
 			last = lookup(f, lines, time.Now())
 			seen.All = append(seen.All, last)
 		})
-		a.Note("the name has %d addresses, %d pods are ready", len(last.Addresses), len(last.Ready))
-		if slices.Equal(last.Addresses, last.Ready) || last.At.Sub(last.Since) >= a.DNS.MaxStaleness() {
+		env.Note("the name has %d addresses, %d pods are ready", len(last.Addresses), len(last.Ready))
+		if slices.Equal(last.Addresses, last.Ready) || last.At.Sub(last.Since) >= env.DNS.MaxStaleness() {
 			return nil
 		}
 		if err := poll.Sleep(ctx, lookupInterval); err != nil {
@@ -166,9 +166,9 @@ func lookUp(ctx context.Context, a *runner.Environment, p *observe.Phase) error 
 
 // resolve lets a client that runs look the servers up once more: a pod of its
 // own would take longer to start than records take to follow.
-func resolve(ctx context.Context, a *runner.Environment, to string) ([]calllog.Line, error) {
+func resolve(ctx context.Context, env *runner.Environment, to string) ([]calllog.Line, error) {
 	client := ""
-	a.Record.Look(func(f *observe.Facts) {
+	env.Record.Look(func(f *observe.Facts) {
 		if all := f.Running(); len(all) > 0 {
 			client = all[0]
 		}
@@ -178,7 +178,7 @@ func resolve(ctx context.Context, a *runner.Environment, to string) ([]calllog.L
 	}
 	limited, cancel := context.WithTimeout(ctx, runner.ProbeTimeout)
 	defer cancel()
-	out, err := a.Kube.Exec(limited, a.Namespace, client, a.Client, observe.ClientPath, "resolve", to, "--timeout=5s", "--output=json")
+	out, err := env.Kube.Exec(limited, env.Namespace, client, env.Client, observe.ClientPath, "resolve", to, "--timeout=5s", "--output=json")
 	if err != nil {
 		return nil, err
 	}

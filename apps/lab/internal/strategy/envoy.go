@@ -62,7 +62,7 @@ var _ = add(runner.Strategy{
 			Rights:  always(runner.Access{Resources: []string{"pods/eviction"}, Verbs: []string{"create"}}),
 			Steady:  "all servers are ready, the clients' last two windows are free of failures and name every server",
 			Change:  "evict one proxy and, when it is replaced, the next",
-			Hold:    func(ctx context.Context, a *runner.Environment) error { return a.Steady(ctx, a.Replicas(), true) },
+			Hold:    func(ctx context.Context, env *runner.Environment) error { return env.Steady(ctx, env.Replicas(), true) },
 			Observe: drainProxies,
 			Assert:  func(f *observe.Facts, p *observe.Phase) []report.Finding { return []report.Finding{noFailures(f, p)} },
 		},
@@ -74,7 +74,7 @@ var _ = add(runner.Strategy{
 			),
 			Steady:  "all servers are ready, the clients' last two windows are free of failures and name every server",
 			Change:  "point the proxies at a configuration that they refuse",
-			Hold:    func(ctx context.Context, a *runner.Environment) error { return a.Steady(ctx, a.Replicas(), true) },
+			Hold:    func(ctx context.Context, env *runner.Environment) error { return env.Steady(ctx, env.Replicas(), true) },
 			Observe: breakProxies,
 			Assert:  func(f *observe.Facts, p *observe.Phase) []report.Finding { return []report.Finding{noFailures(f, p)} },
 			Undo:    mendProxies,
@@ -90,8 +90,8 @@ const (
 )
 
 // drainProxies evicts one proxy after the other, as `kubectl drain` does.
-func drainProxies(ctx context.Context, a *runner.Environment, _ *observe.Phase) error {
-	proxies, err := readyProxies(ctx, a, 0)
+func drainProxies(ctx context.Context, env *runner.Environment, _ *observe.Phase) error {
+	proxies, err := readyProxies(ctx, env, 0)
 	if err != nil {
 		return err
 	}
@@ -99,11 +99,11 @@ func drainProxies(ctx context.Context, a *runner.Environment, _ *observe.Phase) 
 		return fmt.Errorf("%d proxies are ready: there is no other to go to", len(proxies))
 	}
 	for _, p := range proxies {
-		a.Note("evict pod %s", p.Name)
-		if err := a.Kube.Typed.PolicyV1().Evictions(p.Namespace).Evict(ctx, &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: p.Name, Namespace: p.Namespace}}); err != nil {
+		env.Note("evict pod %s", p.Name)
+		if err := env.Kube.Typed.PolicyV1().Evictions(p.Namespace).Evict(ctx, &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: p.Name, Namespace: p.Namespace}}); err != nil {
 			return fmt.Errorf("evicting pod %s: %w", p.Name, err)
 		}
-		if err := a.Await(ctx, drainTimeout, "the end of "+p.Name, func(f *observe.Facts) string {
+		if err := env.Await(ctx, drainTimeout, "the end of "+p.Name, func(f *observe.Facts) string {
 			if now := f.Pods[p.Name]; now != nil && now.UID == p.UID {
 				return "it still drains"
 			}
@@ -111,7 +111,7 @@ func drainProxies(ctx context.Context, a *runner.Environment, _ *observe.Phase) 
 		}); err != nil {
 			return err
 		}
-		if _, err := readyProxies(ctx, a, len(proxies)); err != nil {
+		if _, err := readyProxies(ctx, env, len(proxies)); err != nil {
 			return err
 		}
 	}
@@ -120,12 +120,12 @@ func drainProxies(ctx context.Context, a *runner.Environment, _ *observe.Phase) 
 
 // readyProxies returns the proxies that are ready, when there are that many of
 // them; 0 means as many as there are.
-func readyProxies(ctx context.Context, a *runner.Environment, n int) (ready []*corev1.Pod, err error) {
-	err = a.Await(ctx, runner.SteadyTimeout, "the proxies", func(f *observe.Facts) string {
+func readyProxies(ctx context.Context, env *runner.Environment, n int) (ready []*corev1.Pod, err error) {
+	err = env.Await(ctx, runner.SteadyTimeout, "the proxies", func(f *observe.Facts) string {
 		ready = nil
 		for _, name := range observe.Keys(f.Pods) {
 			p := f.Pods[name]
-			if p.Labels[observe.NameLabel] == a.Strategy.Proxy && p.DeletionTimestamp == nil && podReady(p) {
+			if p.Labels[observe.NameLabel] == env.Strategy.Proxy && p.DeletionTimestamp == nil && podReady(p) {
 				ready = append(ready, p)
 			}
 		}
@@ -168,12 +168,12 @@ type Rollout struct {
 
 // breakProxies gives the proxies a configuration that they refuse, in the way in
 // which a new hash does, and waits until the first of them has failed.
-func breakProxies(ctx context.Context, a *runner.Environment, p *observe.Phase) error {
-	before, err := readyProxies(ctx, a, 0)
+func breakProxies(ctx context.Context, env *runner.Environment, p *observe.Phase) error {
+	before, err := readyProxies(ctx, env, 0)
 	if err != nil {
 		return err
 	}
-	d, config, err := proxyConfig(ctx, a)
+	d, config, err := proxyConfig(ctx, env)
 	if err != nil {
 		return err
 	}
@@ -181,19 +181,19 @@ func breakProxies(ctx context.Context, a *runner.Environment, p *observe.Phase) 
 	for file := range config.Data {
 		data[file] = "static_resources: {listeners: broken}\n"
 	}
-	a.Note("apply ConfigMap %s with a configuration that the proxy refuses, and point Deployment %s at it", brokenName, d.Name)
-	broken := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: brokenName, Namespace: a.Namespace}, Data: data}
-	if _, err := a.Kube.Typed.CoreV1().ConfigMaps(a.Namespace).Create(ctx, broken, metav1.CreateOptions{FieldManager: runner.FieldManager}); err != nil {
+	env.Note("apply ConfigMap %s with a configuration that the proxy refuses, and point Deployment %s at it", brokenName, d.Name)
+	broken := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: brokenName, Namespace: env.Namespace}, Data: data}
+	if _, err := env.Kube.Typed.CoreV1().ConfigMaps(env.Namespace).Create(ctx, broken, metav1.CreateOptions{FieldManager: runner.FieldManager}); err != nil {
 		return fmt.Errorf("creating ConfigMap %s: %w", brokenName, err)
 	}
-	if err := mountConfig(ctx, a, d, brokenName); err != nil {
+	if err := mountConfig(ctx, env, d, brokenName); err != nil {
 		return err
 	}
 	outcome := &Rollout{Before: names(before)}
-	if err := a.Await(ctx, brokenTimeout, "the new proxy to fail or to be ready", func(f *observe.Facts) string {
+	if err := env.Await(ctx, brokenTimeout, "the new proxy to fail or to be ready", func(f *observe.Facts) string {
 		for _, name := range observe.Keys(f.Pods) {
 			p := f.Pods[name]
-			if p.Labels[observe.NameLabel] != a.Strategy.Proxy || slices.Contains(outcome.Before, name) {
+			if p.Labels[observe.NameLabel] != env.Strategy.Proxy || slices.Contains(outcome.Before, name) {
 				continue
 			}
 			outcome.New, outcome.NewReady = name, podReady(p)
@@ -213,38 +213,38 @@ func breakProxies(ctx context.Context, a *runner.Environment, p *observe.Phase) 
 	if err := poll.Sleep(ctx, brokenTime); err != nil {
 		return err
 	}
-	after, err := readyProxies(ctx, a, 0)
+	after, err := readyProxies(ctx, env, 0)
 	if err != nil {
 		return err
 	}
 	outcome.After = names(after)
-	a.Record.Update(func(*observe.Facts) { p.Evidence = outcome })
+	env.Record.Update(func(*observe.Facts) { p.Evidence = outcome })
 	return nil
 }
 
 // mendProxies puts the rendered configuration back.
-func mendProxies(ctx context.Context, a *runner.Environment) error {
-	d, config, err := proxyConfig(ctx, a)
+func mendProxies(ctx context.Context, env *runner.Environment) error {
+	d, config, err := proxyConfig(ctx, env)
 	if err != nil {
 		return err
 	}
-	if err := mountConfig(ctx, a, d, config.Name); err != nil {
+	if err := mountConfig(ctx, env, d, config.Name); err != nil {
 		return err
 	}
-	_ = a.Kube.Typed.CoreV1().ConfigMaps(a.Namespace).Delete(ctx, brokenName, metav1.DeleteOptions{}) // else the namespace takes it along
-	return a.Kube.Available(ctx, a.Namespace, d.Name)
+	_ = env.Kube.Typed.CoreV1().ConfigMaps(env.Namespace).Delete(ctx, brokenName, metav1.DeleteOptions{}) // else the namespace takes it along
+	return env.Kube.Available(ctx, env.Namespace, d.Name)
 }
 
 // proxyConfig returns the proxies' Deployment as rendered and the ConfigMap that
 // it mounts.
-func proxyConfig(ctx context.Context, a *runner.Environment) (*appsv1.Deployment, *corev1.ConfigMap, error) {
-	d := a.Proxies
+func proxyConfig(ctx context.Context, env *runner.Environment) (*appsv1.Deployment, *corev1.ConfigMap, error) {
+	d := env.Proxies
 	if d == nil {
-		return nil, nil, fmt.Errorf("the rendering has no Deployment/%s", a.Strategy.Proxy)
+		return nil, nil, fmt.Errorf("the rendering has no Deployment/%s", env.Strategy.Proxy)
 	}
 	for _, v := range d.Spec.Template.Spec.Volumes {
 		if v.ConfigMap != nil {
-			config, err := a.Kube.Typed.CoreV1().ConfigMaps(a.Namespace).Get(ctx, v.ConfigMap.Name, metav1.GetOptions{})
+			config, err := env.Kube.Typed.CoreV1().ConfigMaps(env.Namespace).Get(ctx, v.ConfigMap.Name, metav1.GetOptions{})
 			return d, config, err
 		}
 	}
@@ -252,7 +252,7 @@ func proxyConfig(ctx context.Context, a *runner.Environment) (*appsv1.Deployment
 }
 
 // mountConfig lets the Deployment mount that ConfigMap in place of its own.
-func mountConfig(ctx context.Context, a *runner.Environment, d *appsv1.Deployment, name string) error {
+func mountConfig(ctx context.Context, env *runner.Environment, d *appsv1.Deployment, name string) error {
 	var volumes []corev1.Volume
 	for _, v := range d.Spec.Template.Spec.Volumes {
 		if v.ConfigMap != nil {
@@ -265,7 +265,7 @@ func mountConfig(ctx context.Context, a *runner.Environment, d *appsv1.Deploymen
 	if err != nil {
 		return err
 	}
-	if _, err := a.Kube.Typed.AppsV1().Deployments(a.Namespace).Patch(ctx, d.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{FieldManager: runner.FieldManager}); err != nil {
+	if _, err := env.Kube.Typed.AppsV1().Deployments(env.Namespace).Patch(ctx, d.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{FieldManager: runner.FieldManager}); err != nil {
 		return fmt.Errorf("pointing Deployment %s at ConfigMap %s: %w", d.Name, name, err)
 	}
 	return nil

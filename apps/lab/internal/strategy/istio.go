@@ -64,7 +64,7 @@ var _ = add(runner.Strategy{
 			Rights:  always(executing),
 			Steady:  "all servers are ready, the clients' last two windows are free of failures and name every server",
 			Change:  fmt.Sprintf("Jobs make %d calls each: one for each client with a sidecar, and one without", sidecarCalls),
-			Hold:    func(ctx context.Context, a *runner.Environment) error { return a.Steady(ctx, a.Replicas(), true) },
+			Hold:    func(ctx context.Context, env *runner.Environment) error { return env.Steady(ctx, env.Replicas(), true) },
 			Observe: callThroughSidecars,
 			Assert:  func(f *observe.Facts, _ *observe.Phase) []report.Finding { return []report.Finding{encrypted(f)} },
 		},
@@ -72,7 +72,7 @@ var _ = add(runner.Strategy{
 			Name: ControlPlaneAway, Order: 40, Purpose: runner.Prove, Alone: true,
 			Steady:  "all servers are ready, the clients' last two windows are free of failures and name every server",
 			Change:  "scale istiod to 0 and kill it",
-			Hold:    func(ctx context.Context, a *runner.Environment) error { return a.Steady(ctx, a.Replicas(), true) },
+			Hold:    func(ctx context.Context, env *runner.Environment) error { return env.Steady(ctx, env.Replicas(), true) },
 			Act:     killControlPlane,
 			Observe: watchControlPlaneAway,
 			Assert:  func(f *observe.Facts, p *observe.Phase) []report.Finding { return []report.Finding{noFailures(f, p)} },
@@ -132,13 +132,13 @@ func (p *Proxied) Summaries() []calllog.Summary {
 // callThroughSidecars runs as many clients as the overlay has, each with a
 // sidecar that outlives it so that its counters can be read afterwards, and one
 // without.
-func callThroughSidecars(ctx context.Context, a *runner.Environment, p *observe.Phase) error {
-	to, err := runner.Target(a.Clients.Spec.Template)
+func callThroughSidecars(ctx context.Context, env *runner.Environment, p *observe.Phase) error {
+	to, err := runner.Target(env.Clients.Spec.Template)
 	if err != nil {
 		return err
 	}
 	seen := &Proxied{}
-	a.Record.Update(func(*observe.Facts) { p.Evidence = seen })
+	env.Record.Update(func(*observe.Facts) { p.Evidence = seen })
 	// A call that is late is not lost: what is counted is who answers.
 	args := []string{to, fmt.Sprintf("--count=%d", sidecarCalls), fmt.Sprintf("--rate=%d", sidecarRate), "--timeout=10s"}
 	job := func(name string) runner.ClientJob {
@@ -147,44 +147,44 @@ func callThroughSidecars(ctx context.Context, a *runner.Environment, p *observe.
 	all := []func(context.Context) error{func(ctx context.Context) error {
 		bare := job("without-sidecar")
 		bare.Labels = map[string]string{"sidecar.istio.io/inject": "false"}
-		ran, err := a.RunClient(ctx, bare)
+		ran, err := env.RunClient(ctx, bare)
 		if err != nil {
 			return err
 		}
-		a.Record.Update(func(*observe.Facts) { seen.Bare = &ran.Summary })
+		env.Record.Update(func(*observe.Facts) { seen.Bare = &ran.Summary })
 		return nil
 	}}
-	for n := range *a.Clients.Spec.Replicas {
+	for n := range *env.Clients.Spec.Replicas {
 		proxied := job(fmt.Sprintf("with-sidecar-%d", n+1))
 		proxied.Annotations = map[string]string{"sidecar.istio.io/nativeSidecar": "false"}
-		all = append(all, func(ctx context.Context) error { return callProxied(ctx, a, proxied, seen) })
+		all = append(all, func(ctx context.Context) error { return callProxied(ctx, env, proxied, seen) })
 	}
 	if err := alongside(ctx, all...); err != nil {
 		return err
 	}
-	counted, err := countHandshakes(ctx, a)
-	a.Record.Update(func(*observe.Facts) { seen.Handshakes = counted })
+	counted, err := countHandshakes(ctx, env)
+	env.Record.Update(func(*observe.Facts) { seen.Handshakes = counted })
 	return err
 }
 
 // callProxied runs a client whose sidecar outlives it, and reads its counters.
-func callProxied(ctx context.Context, a *runner.Environment, j runner.ClientJob, seen *Proxied) error {
+func callProxied(ctx context.Context, env *runner.Environment, j runner.ClientJob, seen *Proxied) error {
 	var sent map[string]int64
 	j.Ended = func(ctx context.Context, pod string) error {
-		raw, err := askProxy(ctx, a, pod, "clusters?format=json")
+		raw, err := askProxy(ctx, env, pod, "clusters?format=json")
 		if err != nil {
 			return err
 		}
-		if sent, err = sentTo(raw, a.Server+"."+a.Namespace+"."); err != nil {
+		if sent, err = sentTo(raw, env.Server+"."+env.Namespace+"."); err != nil {
 			return fmt.Errorf("the proxy of %s: %w", pod, err)
 		}
 		return nil
 	}
-	ran, err := a.RunClient(ctx, j)
+	ran, err := env.RunClient(ctx, j)
 	if err != nil {
 		return err
 	}
-	a.Record.Update(func(f *observe.Facts) {
+	env.Record.Update(func(f *observe.Facts) {
 		seen.Clients = append(seen.Clients, Sidecar{Client: ran.Pod, Summary: ran.Summary, Sent: f.Named(sent)})
 	})
 	return nil
@@ -192,16 +192,16 @@ func callProxied(ctx context.Context, a *runner.Environment, j runner.ClientJob,
 
 // askProxy asks the admin interface of a pod's sidecar, which answers only
 // inside of the pod.
-func askProxy(ctx context.Context, a *runner.Environment, pod, path string) ([]byte, error) {
-	return a.Kube.Exec(ctx, a.Namespace, pod, sidecarName, "pilot-agent", "request", "GET", path)
+func askProxy(ctx context.Context, env *runner.Environment, pod, path string) ([]byte, error) {
+	return env.Kube.Exec(ctx, env.Namespace, pod, sidecarName, "pilot-agent", "request", "GET", path)
 }
 
-func countHandshakes(ctx context.Context, a *runner.Environment) (Handshakes, error) {
+func countHandshakes(ctx context.Context, env *runner.Environment) (Handshakes, error) {
 	var servers []string
-	a.Record.Look(func(f *observe.Facts) { servers = f.ReadyNow() })
+	env.Record.Look(func(f *observe.Facts) { servers = f.ReadyNow() })
 	counted := Handshakes{}
 	for _, server := range servers {
-		raw, err := askProxy(ctx, a, server, "stats?filter="+handshakes)
+		raw, err := askProxy(ctx, env, server, "stats?filter="+handshakes)
 		if err != nil {
 			return nil, err
 		}
@@ -350,31 +350,31 @@ func encrypted(f *observe.Facts) report.Finding {
 }
 
 // killControlPlane ends istiod at once, and keeps it from coming back.
-func killControlPlane(ctx context.Context, a *runner.Environment, _ *observe.Phase) error {
-	if err := a.ScaleIn(ctx, istio.Namespace, istio.Deployment, 0); err != nil {
+func killControlPlane(ctx context.Context, env *runner.Environment, _ *observe.Phase) error {
+	if err := env.ScaleIn(ctx, istio.Namespace, istio.Deployment, 0); err != nil {
 		return err
 	}
-	a.Note("kill istiod")
+	env.Note("kill istiod")
 	now := int64(0)
-	return a.Kube.Typed.CoreV1().Pods(istio.Namespace).DeleteCollection(ctx, metav1.DeleteOptions{GracePeriodSeconds: &now}, metav1.ListOptions{LabelSelector: "app=istiod"})
+	return env.Kube.Typed.CoreV1().Pods(istio.Namespace).DeleteCollection(ctx, metav1.DeleteOptions{GracePeriodSeconds: &now}, metav1.ListOptions{LabelSelector: "app=istiod"})
 }
 
-func watchControlPlaneAway(ctx context.Context, a *runner.Environment, _ *observe.Phase) error {
+func watchControlPlaneAway(ctx context.Context, env *runner.Environment, _ *observe.Phase) error {
 	if err := poll.Sleep(ctx, awayTime); err != nil {
 		return err
 	}
-	pods, err := a.Kube.Typed.CoreV1().Pods(istio.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=istiod"})
+	pods, err := env.Kube.Typed.CoreV1().Pods(istio.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=istiod"})
 	if err == nil && len(pods.Items) > 0 {
 		err = fmt.Errorf("%d pods of istiod were there meanwhile", len(pods.Items))
 	}
 	return err
 }
 
-func restoreControlPlane(ctx context.Context, a *runner.Environment) error {
-	if err := a.ScaleIn(ctx, istio.Namespace, istio.Deployment, 1); err != nil {
+func restoreControlPlane(ctx context.Context, env *runner.Environment) error {
+	if err := env.ScaleIn(ctx, istio.Namespace, istio.Deployment, 1); err != nil {
 		return err
 	}
-	return a.Kube.Available(ctx, istio.Namespace, istio.Deployment)
+	return env.Kube.Available(ctx, istio.Namespace, istio.Deployment)
 }
 
 // fairAndLossless is both.

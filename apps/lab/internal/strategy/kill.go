@@ -18,9 +18,11 @@ const Kill = "kill"
 
 var _ = makeWithEvery(runner.Experiment{
 	Name: Kill, Order: 60, Purpose: runner.Compare,
-	Steady:  "all servers are ready, the clients' last two windows are free of failures",
-	Change:  "kill -9 the server with the most calls",
-	Hold:    func(ctx context.Context, a *runner.Environment) error { return a.Steady(ctx, a.Replicas(), false) },
+	Steady: "all servers are ready, the clients' last two windows are free of failures",
+	Change: "kill -9 the server with the most calls",
+	Hold: func(ctx context.Context, env *runner.Environment) error {
+		return env.Steady(ctx, env.Replicas(), false)
+	},
 	Act:     killBusiest,
 	Observe: watchKill,
 	Assert:  func(f *observe.Facts, p *observe.Phase) []report.Finding { return []report.Finding{noFailures(f, p)} },
@@ -28,15 +30,15 @@ var _ = makeWithEvery(runner.Experiment{
 
 // killBusiest ends a server's process as a crash does: nobody drains, and the
 // kubelet starts it anew in its pod.
-func killBusiest(ctx context.Context, a *runner.Environment, p *observe.Phase) error {
+func killBusiest(ctx context.Context, env *runner.Environment, p *observe.Phase) error {
 	var uid types.UID
 	id := ""
-	a.Record.Update(func(f *observe.Facts) {
+	env.Record.Update(func(f *observe.Facts) {
 		p.Left = busiest(f, p, p.Servers)
 		if pod := f.Pods[p.Left]; pod != nil {
 			uid = pod.UID
 			for _, s := range pod.Status.ContainerStatuses {
-				if s.Name == a.Server {
+				if s.Name == env.Server {
 					_, id, _ = strings.Cut(s.ContainerID, "://")
 				}
 			}
@@ -45,19 +47,19 @@ func killBusiest(ctx context.Context, a *runner.Environment, p *observe.Phase) e
 	if id == "" {
 		return fmt.Errorf("no server is ready")
 	}
-	a.Note("kill -9 the server in pod %s", p.Left)
-	if err := a.Cluster.Kill(ctx, uid, id); err != nil {
+	env.Note("kill -9 the server in pod %s", p.Left)
+	if err := env.Cluster.Kill(ctx, uid, id); err != nil {
 		return fmt.Errorf("killing the server in pod %s: %w", p.Left, err)
 	}
 	return nil
 }
 
 // watchKill waits until the server is there again.
-func watchKill(ctx context.Context, a *runner.Environment, p *observe.Phase) error {
-	if err := a.Await(ctx, runner.SteadyTimeout, "the restart of "+p.Left, func(f *observe.Facts) string {
+func watchKill(ctx context.Context, env *runner.Environment, p *observe.Phase) error {
+	if err := env.Await(ctx, runner.SteadyTimeout, "the restart of "+p.Left, func(f *observe.Facts) string {
 		if pod := f.Pods[p.Left]; pod != nil {
 			for _, s := range pod.Status.ContainerStatuses {
-				if s.Name == a.Server && s.RestartCount > 0 && s.Ready {
+				if s.Name == env.Server && s.RestartCount > 0 && s.Ready {
 					return ""
 				}
 			}

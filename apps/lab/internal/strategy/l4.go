@@ -45,9 +45,11 @@ var _ = add(runner.Strategy{
 	Experiments: []runner.Experiment{
 		{
 			Name: FreshConnections, Purpose: runner.Prove,
-			Steady:  "all servers are ready, the clients' last two windows are free of failures",
-			Change:  fmt.Sprintf("a Job makes %d calls, each on a connection of its own", freshConnections),
-			Hold:    func(ctx context.Context, a *runner.Environment) error { return a.Steady(ctx, a.Replicas(), false) },
+			Steady: "all servers are ready, the clients' last two windows are free of failures",
+			Change: fmt.Sprintf("a Job makes %d calls, each on a connection of its own", freshConnections),
+			Hold: func(ctx context.Context, env *runner.Environment) error {
+				return env.Steady(ctx, env.Replicas(), false)
+			},
 			Observe: openConnections,
 		},
 	},
@@ -64,19 +66,19 @@ type Fresh struct {
 func (f *Fresh) Summaries() []calllog.Summary { return []calllog.Summary{f.Summary} }
 
 // openConnections runs the clients that connect anew for each call.
-func openConnections(ctx context.Context, a *runner.Environment, p *observe.Phase) error {
-	to, err := runner.Target(a.Clients.Spec.Template)
+func openConnections(ctx context.Context, env *runner.Environment, p *observe.Phase) error {
+	to, err := runner.Target(env.Clients.Spec.Template)
 	if err != nil {
 		return err
 	}
-	ran, err := a.RunClient(ctx, runner.ClientJob{
+	ran, err := env.RunClient(ctx, runner.ClientJob{
 		Name: FreshConnections, Limit: runner.ProbeTimeout,
 		Args: []string{to, fmt.Sprintf("--fresh-connections=%d", freshConnections)},
 	})
 	if err != nil {
 		return err
 	}
-	a.Record.Update(func(*observe.Facts) {
+	env.Record.Update(func(*observe.Facts) {
 		p.Evidence = &Fresh{Wanted: freshConnections, Summary: ran.Summary, Servers: p.Servers}
 	})
 	return nil

@@ -79,7 +79,7 @@ var _ = add(runner.Strategy{
 			Rights:  always(nodesListed),
 			Steady:  "all servers are ready",
 			Change:  "none: the proxies get their first calls",
-			Hold:    func(ctx context.Context, a *runner.Environment) error { return a.ServersReady(ctx, a.Replicas()) },
+			Hold:    func(ctx context.Context, env *runner.Environment) error { return env.ServersReady(ctx, env.Replicas()) },
 			Observe: warmUp,
 			Assert:  func(f *observe.Facts, p *observe.Phase) []report.Finding { return []report.Finding{warmed(f, p)} },
 		},
@@ -88,7 +88,7 @@ var _ = add(runner.Strategy{
 			Rights:  always(nodesListed, runner.Access{Resources: []string{"pods/proxy"}, Verbs: []string{"get"}}),
 			Steady:  "all servers are ready, the clients' last two windows are free of failures and name every server",
 			Change:  fmt.Sprintf("the clients stop; Jobs make %d calls to each node's port, and %d calls on each node as its clients do", reachCalls, nodeCalls),
-			Hold:    func(ctx context.Context, a *runner.Environment) error { return a.Steady(ctx, a.Replicas(), true) },
+			Hold:    func(ctx context.Context, env *runner.Environment) error { return env.Steady(ctx, env.Replicas(), true) },
 			Act:     silence,
 			Observe: callThroughNodes,
 			Undo:    unsilence,
@@ -170,15 +170,15 @@ type NodeProxy struct {
 // warmUp waits until every client has had its answers for a while: the first
 // calls of a JVM are slow. Where calls go on failing no other experiment finds its
 // steady state, so each node's port is called now.
-func warmUp(ctx context.Context, a *runner.Environment, p *observe.Phase) error {
-	err := a.Await(ctx, warmTimeout, "the proxies to be warm", func(f *observe.Facts) string {
-		return cold(f, int(*a.Clients.Spec.Replicas))
+func warmUp(ctx context.Context, env *runner.Environment, p *observe.Phase) error {
+	err := env.Await(ctx, warmTimeout, "the proxies to be warm", func(f *observe.Facts) string {
+		return cold(f, int(*env.Clients.Spec.Replicas))
 	})
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	if _, reachErr := reachNodes(ctx, a, WarmUp, p); reachErr != nil {
-		a.Note("%v", reachErr)
+	if _, reachErr := reachNodes(ctx, env, WarmUp, p); reachErr != nil {
+		env.Note("%v", reachErr)
 	}
 	return err
 }
@@ -233,39 +233,39 @@ func warmed(f *observe.Facts, p *observe.Phase) report.Finding {
 }
 
 // silence stops the clients, so that nobody else calls.
-func silence(ctx context.Context, a *runner.Environment, _ *observe.Phase) error {
-	return a.StopClients(ctx)
+func silence(ctx context.Context, env *runner.Environment, _ *observe.Phase) error {
+	return env.StopClients(ctx)
 }
 
-func unsilence(ctx context.Context, a *runner.Environment) error {
-	return a.Scale(ctx, a.Client, int(*a.Clients.Spec.Replicas))
+func unsilence(ctx context.Context, env *runner.Environment) error {
+	return env.Scale(ctx, env.Client, int(*env.Clients.Spec.Replicas))
 }
 
 // callThroughNodes dials the proxy's port of every node, and then runs on every
 // node that has a proxy, one after the other, a client as the overlay has it.
-func callThroughNodes(ctx context.Context, a *runner.Environment, p *observe.Phase) error {
-	proxied, err := reachNodes(ctx, a, ThroughNodes, p)
+func callThroughNodes(ctx context.Context, env *runner.Environment, p *observe.Phase) error {
+	proxied, err := reachNodes(ctx, env, ThroughNodes, p)
 	if err != nil {
 		return err
 	}
 	for _, node := range proxied {
-		before, err := countedByProxies(ctx, a)
+		before, err := countedByProxies(ctx, env)
 		if err != nil {
 			return err
 		}
-		args := append(clientArgs(a), fmt.Sprintf("--count=%d", nodeCalls), fmt.Sprintf("--rate=%d", nodeRate), "--timeout=10s")
-		ran, err := a.RunClient(ctx, runner.ClientJob{Name: "through-" + node, Args: args, Node: node, Limit: sidecarTimeout, MayFail: true})
+		args := append(clientArgs(env), fmt.Sprintf("--count=%d", nodeCalls), fmt.Sprintf("--rate=%d", nodeRate), "--timeout=10s")
+		ran, err := env.RunClient(ctx, runner.ClientJob{Name: "through-" + node, Args: args, Node: node, Limit: sidecarTimeout, MayFail: true})
 		if err != nil {
 			return err
 		}
-		after, err := countedByProxies(ctx, a)
+		after, err := countedByProxies(ctx, env)
 		if err != nil {
 			return err
 		}
 		for name := range after {
 			after[name] -= before[name]
 		}
-		a.Record.Update(func(f *observe.Facts) {
+		env.Record.Update(func(f *observe.Facts) {
 			seen := observe.EvidenceOf[*ThroughProxies](f, ThroughNodes)
 			seen.Through = append(seen.Through, NodeProxy{node, ran.Summary, after})
 		})
@@ -274,38 +274,38 @@ func callThroughNodes(ctx context.Context, a *runner.Environment, p *observe.Pha
 }
 
 // clientArgs are the overlay's but for the rate.
-func clientArgs(a *runner.Environment) []string {
-	args := a.Clients.Spec.Template.Spec.Containers[0].Args
+func clientArgs(env *runner.Environment) []string {
+	args := env.Clients.Spec.Template.Spec.Containers[0].Args
 	return slices.DeleteFunc(slices.Clone(args), func(arg string) bool { return strings.HasPrefix(arg, "--rate=") })
 }
 
 // reachNodes dials the proxy's port of every node and returns the nodes that
 // have a proxy, sorted.
-func reachNodes(ctx context.Context, a *runner.Environment, experiment string, p *observe.Phase) (proxied []string, err error) {
-	nodes, err := nodes(ctx, a)
+func reachNodes(ctx context.Context, env *runner.Environment, experiment string, p *observe.Phase) (proxied []string, err error) {
+	nodes, err := nodes(ctx, env)
 	if err != nil {
 		return nil, err
 	}
-	proxies, err := nodesProxies(ctx, a)
+	proxies, err := nodesProxies(ctx, env)
 	if err != nil {
 		return nil, err
 	}
 	seen := &ThroughProxies{}
-	a.Record.Update(func(*observe.Facts) { p.Evidence = seen })
+	env.Record.Update(func(*observe.Facts) { p.Evidence = seen })
 	for _, node := range observe.Keys(nodes) {
-		args := append(clientArgs(a), fmt.Sprintf("--count=%d", reachCalls), "--rate=5", "--timeout=10s")
+		args := append(clientArgs(env), fmt.Sprintf("--count=%d", reachCalls), "--rate=5", "--timeout=10s")
 		for i := range args {
 			args[i] = strings.ReplaceAll(args[i], "$(HOST_IP)", nodes[node])
 		}
 		// The name is the experiment's own: of two Jobs of one name the first
 		// one's pod would answer for both.
-		ran, err := a.RunClient(ctx, runner.ClientJob{Name: experiment + "-reach-" + node, Args: args, Limit: sidecarTimeout, MayFail: true})
+		ran, err := env.RunClient(ctx, runner.ClientJob{Name: experiment + "-reach-" + node, Args: args, Limit: sidecarTimeout, MayFail: true})
 		if err != nil {
 			return nil, err
 		}
 		reach := Reach{Node: node, Summary: ran.Summary, NoProxy: proxies[node] == "", Failure: ran.Failure}
-		a.Note("%s", reach)
-		a.Record.Update(func(*observe.Facts) { seen.Reached = append(seen.Reached, reach) })
+		env.Note("%s", reach)
+		env.Record.Update(func(*observe.Facts) { seen.Reached = append(seen.Reached, reach) })
 		if !reach.NoProxy {
 			proxied = append(proxied, node)
 		}
@@ -314,8 +314,8 @@ func reachNodes(ctx context.Context, a *runner.Environment, experiment string, p
 }
 
 // nodes returns the addresses of the nodes by name.
-func nodes(ctx context.Context, a *runner.Environment) (map[string]string, error) {
-	list, err := a.Kube.Typed.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+func nodes(ctx context.Context, env *runner.Environment) (map[string]string, error) {
+	list, err := env.Kube.Typed.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("listing the nodes: %w", err)
 	}
@@ -332,8 +332,8 @@ func nodes(ctx context.Context, a *runner.Environment) (map[string]string, error
 
 // nodesProxies returns the proxies' pods that run, by node. One that waits for a
 // node's port is none.
-func nodesProxies(ctx context.Context, a *runner.Environment) (map[string]string, error) {
-	pods, err := a.Kube.Typed.CoreV1().Pods(a.Namespace).List(ctx, metav1.ListOptions{LabelSelector: observe.NameLabel + "=" + a.Strategy.Proxy})
+func nodesProxies(ctx context.Context, env *runner.Environment) (map[string]string, error) {
+	pods, err := env.Kube.Typed.CoreV1().Pods(env.Namespace).List(ctx, metav1.ListOptions{LabelSelector: observe.NameLabel + "=" + env.Strategy.Proxy})
 	if err != nil {
 		return nil, fmt.Errorf("listing the proxies: %w", err)
 	}
@@ -347,14 +347,14 @@ func nodesProxies(ctx context.Context, a *runner.Environment) (map[string]string
 }
 
 // countedByProxies asks every node's Linkerd how many calls it was given.
-func countedByProxies(ctx context.Context, a *runner.Environment) (map[string]int64, error) {
-	proxies, err := nodesProxies(ctx, a)
+func countedByProxies(ctx context.Context, env *runner.Environment) (map[string]int64, error) {
+	proxies, err := nodesProxies(ctx, env)
 	if err != nil {
 		return nil, err
 	}
 	counted := map[string]int64{}
 	for node, pod := range proxies {
-		raw, err := a.Kube.ProxyGet(ctx, a.Namespace, pod, linkerdAdmin, "/admin/metrics.json")
+		raw, err := env.Kube.ProxyGet(ctx, env.Namespace, pod, linkerdAdmin, "/admin/metrics.json")
 		if err != nil {
 			return nil, fmt.Errorf("the metrics of %s: %w", pod, err)
 		}

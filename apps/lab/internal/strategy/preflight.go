@@ -24,28 +24,28 @@ var needs = []string{"get", "list", "watch"}
 // preflight checks what an overlay with node proxies needs of the cluster: that
 // the API server takes every object, that the proxies' account may read
 // endpoints, and that no pod has the nodes' ports.
-func preflight(ctx context.Context, client *kube.Client, r runner.Rendering) (found *observe.Preflight, err error) {
+func preflight(ctx context.Context, client *kube.Client, o runner.Overlay) (found *observe.Preflight, err error) {
 	found = &observe.Preflight{}
 	wrong := func(format string, args ...any) {
 		found.Problems = append(found.Problems, fmt.Sprintf(format, args...))
 	}
-	account, ports, err := proxyOf(r.Strategy, r.Objects)
+	account, ports, err := proxyOf(o.Strategy, o.Objects)
 	if err != nil {
 		return nil, err
 	}
 	// The objects that say who may do what, and where.
-	if err := client.Apply(ctx, r.Marked("Namespace", "ServiceAccount", "Role", "RoleBinding")...); err != nil {
+	if err := client.Apply(ctx, o.Marked("Namespace", "ServiceAccount", "Role", "RoleBinding")...); err != nil {
 		return nil, err
 	}
-	for _, o := range r.Objects {
-		if err := client.DryRun(ctx, o); err != nil {
-			wrong("the API server refuses %s/%s: %v", o.GetKind(), o.GetName(), err)
+	for _, object := range o.Objects {
+		if err := client.DryRun(ctx, object); err != nil {
+			wrong("the API server refuses %s/%s: %v", object.GetKind(), object.GetName(), err)
 			continue
 		}
 		found.Objects++
 	}
 	for _, verb := range needs {
-		allowed, err := mayRead(ctx, client, r.Namespace, account, verb)
+		allowed, err := mayRead(ctx, client, o.Namespace, account, verb)
 		if err != nil {
 			return nil, err
 		}
@@ -55,7 +55,7 @@ func preflight(ctx context.Context, client *kube.Client, r runner.Rendering) (fo
 		}
 		found.Rights++
 	}
-	taken, err := takenPorts(ctx, client, ports, r.Namespace)
+	taken, err := takenPorts(ctx, client, ports, o.Namespace)
 	if err != nil {
 		return nil, err
 	}

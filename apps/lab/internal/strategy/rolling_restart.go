@@ -19,9 +19,11 @@ const RollingRestart = "rolling-restart"
 
 var _ = makeWithEvery(runner.Experiment{
 	Name: RollingRestart, Order: 50, Purpose: runner.Compare,
-	Steady:     "all servers are ready, the clients' last two windows are free of failures",
-	Change:     "restart the servers' Deployment",
-	Hold:       func(ctx context.Context, a *runner.Environment) error { return a.Steady(ctx, a.Replicas(), false) },
+	Steady: "all servers are ready, the clients' last two windows are free of failures",
+	Change: "restart the servers' Deployment",
+	Hold: func(ctx context.Context, env *runner.Environment) error {
+		return env.Steady(ctx, env.Replicas(), false)
+	},
 	Act:        restartRolling,
 	StartsPods: true,
 	Observe: func(ctx context.Context, _ *runner.Environment, _ *observe.Phase) error {
@@ -34,13 +36,13 @@ const rolloutTimeout = 2 * time.Minute
 
 // restartRolling replaces every server as `kubectl rollout restart` does, and
 // returns when the old ones are gone.
-func restartRolling(ctx context.Context, a *runner.Environment, p *observe.Phase) error {
-	a.Note("restart Deployment %s", a.Server)
+func restartRolling(ctx context.Context, env *runner.Environment, p *observe.Phase) error {
+	env.Note("restart Deployment %s", env.Server)
 	patch := fmt.Appendf(nil, `{"spec":{"template":{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":%q}}}}}`, time.Now().Format(time.RFC3339Nano))
-	if _, err := a.Kube.Typed.AppsV1().Deployments(a.Namespace).Patch(ctx, a.Server, types.StrategicMergePatchType, patch, metav1.PatchOptions{FieldManager: runner.FieldManager}); err != nil {
-		return fmt.Errorf("restarting %s: %w", a.Server, err)
+	if _, err := env.Kube.Typed.AppsV1().Deployments(env.Namespace).Patch(ctx, env.Server, types.StrategicMergePatchType, patch, metav1.PatchOptions{FieldManager: runner.FieldManager}); err != nil {
+		return fmt.Errorf("restarting %s: %w", env.Server, err)
 	}
-	if err := a.Await(ctx, rolloutTimeout, "the rollout", func(f *observe.Facts) string {
+	if err := env.Await(ctx, rolloutTimeout, "the rollout", func(f *observe.Facts) string {
 		left := 0
 		for _, name := range p.Servers {
 			if s := f.Servers[name]; s == nil || !s.Ended {
@@ -54,5 +56,5 @@ func restartRolling(ctx context.Context, a *runner.Environment, p *observe.Phase
 	}); err != nil {
 		return err
 	}
-	return a.ServersReady(ctx, a.Replicas())
+	return env.ServersReady(ctx, env.Replicas())
 }

@@ -29,20 +29,22 @@ var _ = makeWithEvery(runner.Experiment{
 	},
 	Steady: "all servers are ready, the clients' last two windows are free of failures",
 	Change: "scale the servers to twice as many",
-	Hold:   func(ctx context.Context, a *runner.Environment) error { return a.Steady(ctx, a.Replicas(), false) },
-	Act: func(ctx context.Context, a *runner.Environment, _ *observe.Phase) error {
-		if err := a.Scale(ctx, a.Server, 2*a.Replicas()); err != nil {
+	Hold: func(ctx context.Context, env *runner.Environment) error {
+		return env.Steady(ctx, env.Replicas(), false)
+	},
+	Act: func(ctx context.Context, env *runner.Environment, _ *observe.Phase) error {
+		if err := env.Scale(ctx, env.Server, 2*env.Replicas()); err != nil {
 			return err
 		}
-		return a.ServersReady(ctx, 2*a.Replicas())
+		return env.ServersReady(ctx, 2*env.Replicas())
 	},
 	StartsPods: true,
-	Observe: func(ctx context.Context, a *runner.Environment, p *observe.Phase) error {
-		if err := alongside(ctx, func(ctx context.Context) error { return watchAdded(ctx, a, p) },
-			func(ctx context.Context) error { return lookUp(ctx, a, p) }); err != nil || a.ConnectionAge == 0 {
+	Observe: func(ctx context.Context, env *runner.Environment, p *observe.Phase) error {
+		if err := alongside(ctx, func(ctx context.Context) error { return watchAdded(ctx, env, p) },
+			func(ctx context.Context) error { return lookUp(ctx, env, p) }); err != nil || env.ConnectionAge == 0 {
 			return err
 		}
-		if err := watchAged(ctx, a, p); err != nil && ctx.Err() != nil {
+		if err := watchAged(ctx, env, p); err != nil && ctx.Err() != nil {
 			return err // that they never saw them is a result
 		}
 		return nil
@@ -54,19 +56,19 @@ var _ = makeWithEvery(runner.Experiment{
 		}
 		return found
 	},
-	Undo: func(ctx context.Context, a *runner.Environment) error {
-		if err := a.Scale(ctx, a.Server, a.Replicas()); err != nil {
+	Undo: func(ctx context.Context, env *runner.Environment) error {
+		if err := env.Scale(ctx, env.Server, env.Replicas()); err != nil {
 			return err
 		}
-		return a.ServersReady(ctx, a.Replicas())
+		return env.ServersReady(ctx, env.Replicas())
 	},
 	Inner: []runner.Experiment{serverLeaves},
 })
 
 // watchAdded looks at new servers for longer than observe.DNS can trail.
-func watchAdded(ctx context.Context, a *runner.Environment, p *observe.Phase) error {
-	a.Record.Update(func(f *observe.Facts) { p.Added = runner.Without(f.ReadyNow(), p.Servers) })
-	return poll.Sleep(ctx, max(watchTime, a.DNS.MaxStaleness()+2*time.Second))
+func watchAdded(ctx context.Context, env *runner.Environment, p *observe.Phase) error {
+	env.Record.Update(func(f *observe.Facts) { p.Added = runner.Without(f.ReadyNow(), p.Servers) })
+	return poll.Sleep(ctx, max(watchTime, env.DNS.MaxStaleness()+2*time.Second))
 }
 
 func addedAreCalled(f *observe.Facts, p *observe.Phase) report.Finding {

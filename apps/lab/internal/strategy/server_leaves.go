@@ -20,22 +20,26 @@ const ServerLeaves = "server-leaves"
 const afterwards = 3 * time.Second
 
 var serverLeaves = runner.Experiment{
-	Name:    ServerLeaves,
-	Steady:  "twice as many servers are ready, the clients' last two windows are free of failures",
-	Change:  "delete the original server with the most calls",
-	Hold:    func(ctx context.Context, a *runner.Environment) error { return a.Steady(ctx, 2*a.Replicas(), false) },
+	Name:   ServerLeaves,
+	Steady: "twice as many servers are ready, the clients' last two windows are free of failures",
+	Change: "delete the original server with the most calls",
+	Hold: func(ctx context.Context, env *runner.Environment) error {
+		return env.Steady(ctx, 2*env.Replicas(), false)
+	},
 	Act:     deleteBusiest,
 	Observe: watchLeaving,
 	Assert: func(f *observe.Facts, p *observe.Phase) []report.Finding {
 		return []report.Finding{noFailures(f, p), replacementIsCalled(f, p)}
 	},
-	Undo: func(ctx context.Context, a *runner.Environment) error { return a.ServersReady(ctx, 2*a.Replicas()) },
+	Undo: func(ctx context.Context, env *runner.Environment) error {
+		return env.ServersReady(ctx, 2*env.Replicas())
+	},
 }
 
 // deleteBusiest deletes the server, of those before the scale-out, that answers
 // most: in l4 another may have no client at all.
-func deleteBusiest(ctx context.Context, a *runner.Environment, p *observe.Phase) error {
-	a.Record.Update(func(f *observe.Facts) {
+func deleteBusiest(ctx context.Context, env *runner.Environment, p *observe.Phase) error {
+	env.Record.Update(func(f *observe.Facts) {
 		original := p.Servers
 		if out := f.Phases[ScaleOut]; out != nil {
 			original = out.Servers
@@ -45,7 +49,7 @@ func deleteBusiest(ctx context.Context, a *runner.Environment, p *observe.Phase)
 	if p.Left == "" {
 		return fmt.Errorf("no original server is ready")
 	}
-	return a.DeletePod(ctx, p.Left)
+	return env.DeletePod(ctx, p.Left)
 }
 
 // busiest returns the server that answered most in the clients' last windows, of
@@ -67,8 +71,8 @@ func busiest(f *observe.Facts, p *observe.Phase, among []string) string {
 
 // watchLeaving waits until the server is gone and replaced, and where clients
 // learn of the others only then, until they have.
-func watchLeaving(ctx context.Context, a *runner.Environment, p *observe.Phase) error {
-	if err := a.Await(ctx, runner.ShutdownTimeout, "the end of "+p.Left, func(f *observe.Facts) string {
+func watchLeaving(ctx context.Context, env *runner.Environment, p *observe.Phase) error {
+	if err := env.Await(ctx, runner.ShutdownTimeout, "the end of "+p.Left, func(f *observe.Facts) string {
 		if s := f.Servers[p.Left]; s != nil && !s.Ended {
 			return "it still runs"
 		}
@@ -76,13 +80,13 @@ func watchLeaving(ctx context.Context, a *runner.Environment, p *observe.Phase) 
 	}); err != nil {
 		return err
 	}
-	if err := a.ServersReady(ctx, 2*a.Replicas()); err != nil {
+	if err := env.ServersReady(ctx, 2*env.Replicas()); err != nil {
 		return err
 	}
-	a.Record.Update(func(f *observe.Facts) { p.Added = runner.Without(f.ReadyNow(), p.Servers) })
-	if a.Strategy.ByName {
-		limit := time.Until(p.Change.Add(relearning.In(a.DNS)))
-		if err := a.Await(ctx, limit, "the clients to see the new pods", func(f *observe.Facts) string {
+	env.Record.Update(func(f *observe.Facts) { p.Added = runner.Without(f.ReadyNow(), p.Servers) })
+	if env.Strategy.ByName {
+		limit := time.Until(p.Change.Add(relearning.In(env.DNS)))
+		if err := env.Await(ctx, limit, "the clients to see the new pods", func(f *observe.Facts) string {
 			return unseen(f, p)
 		}); err != nil && ctx.Err() != nil {
 			return err // that they never saw them is a result

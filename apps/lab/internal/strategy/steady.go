@@ -21,18 +21,18 @@ var _ = makeWithEvery(runner.Experiment{
 	Name: Steady, Order: 10,
 	Steady:  "all servers are ready, the clients' last two windows are free of failures and name every server that they should",
 	Change:  "none",
-	Hold:    func(ctx context.Context, a *runner.Environment) error { return a.Steady(ctx, a.Replicas(), true) },
+	Hold:    func(ctx context.Context, env *runner.Environment) error { return env.Steady(ctx, env.Replicas(), true) },
 	Observe: watchSteady,
 	Assert:  func(f *observe.Facts, p *observe.Phase) []report.Finding { return []report.Finding{noFailures(f, p)} },
 	AtRest:  true,
 })
 
 // watchSteady looks on, and makes sure that nothing changed meanwhile.
-func watchSteady(ctx context.Context, a *runner.Environment, p *observe.Phase) (err error) {
+func watchSteady(ctx context.Context, env *runner.Environment, p *observe.Phase) (err error) {
 	if err := poll.Sleep(ctx, steadyTime); err != nil {
 		return err
 	}
-	a.Record.Look(func(f *observe.Facts) {
+	env.Record.Look(func(f *observe.Facts) {
 		if since := f.EndpointsSince(); since.After(p.Begin) || !slices.Equal(f.Running(), p.Clients) {
 			err = fmt.Errorf("pods changed while it was measured: servers %v became %v, clients %v became %v", p.Servers, f.ReadyNow(), p.Clients, f.Running())
 		}

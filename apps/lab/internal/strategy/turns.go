@@ -25,7 +25,7 @@ var _ = makeWithEvery(runner.Experiment{
 	Name: Turns, Order: 20, Purpose: runner.Compare,
 	Steady:  "all servers are ready, the clients' last two windows are free of failures and name every server that they should",
 	Change:  fmt.Sprintf("all clients pause; %d times each strategy in turn is called alone, with %d calls a second from each client, for %s", turnRounds, turnRate, runner.Seconds(turnTime)),
-	Hold:    func(ctx context.Context, a *runner.Environment) error { return a.Steady(ctx, a.Replicas(), true) },
+	Hold:    func(ctx context.Context, env *runner.Environment) error { return env.Steady(ctx, env.Replicas(), true) },
 	Observe: takeTurns,
 	AtRest:  true,
 })
@@ -74,8 +74,8 @@ func part(s observe.Subject, c runner.Container) string {
 
 // takeTurns lets every strategy be called alone, in several rounds, so that what
 // the machine does meanwhile meets all of them.
-func takeTurns(ctx context.Context, a *runner.Environment, p *observe.Phase) (err error) {
-	rates, closeRates, err := rates(ctx, a, p.Clients)
+func takeTurns(ctx context.Context, env *runner.Environment, p *observe.Phase) (err error) {
+	rates, closeRates, err := rates(ctx, env, p.Clients)
 	if err != nil {
 		return err
 	}
@@ -89,38 +89,38 @@ func takeTurns(ctx context.Context, a *runner.Environment, p *observe.Phase) (er
 		return nil
 	}
 	seen := &TurnsTaken{}
-	a.Record.Update(func(*observe.Facts) { p.Evidence = seen })
+	env.Record.Update(func(*observe.Facts) { p.Evidence = seen })
 	resume, err := pauseClients(ctx, rates)
 	defer func() { err = errors.Join(err, resume()) }()
 	if err != nil {
 		return err
 	}
 	for range turnRounds {
-		if err := a.Meet(ctx, Turns); err != nil {
+		if err := env.Meet(ctx, Turns); err != nil {
 			return err
 		}
-		if err := a.Alone(ctx, func() error {
+		if err := env.Alone(ctx, func() error {
 			if err := set(ctx, turnRate); err != nil {
 				return err
 			}
-			turn, err := turn(ctx, a)
+			turn, err := turn(ctx, env)
 			if err != nil {
 				return err
 			}
-			a.Record.Update(func(*observe.Facts) { seen.Turns = append(seen.Turns, *turn) })
+			env.Record.Update(func(*observe.Facts) { seen.Turns = append(seen.Turns, *turn) })
 			return set(ctx, 0)
 		}); err != nil {
 			return err
 		}
 	}
-	if a.Strategy.Sidecar != "" && !a.Strategy.ClientsOnly {
-		counted, err := countHandshakes(ctx, a)
+	if env.Strategy.Sidecar != "" && !env.Strategy.ClientsOnly {
+		counted, err := countHandshakes(ctx, env)
 		if err != nil {
 			return err
 		}
-		a.Record.Update(func(*observe.Facts) { seen.Handshakes = counted })
+		env.Record.Update(func(*observe.Facts) { seen.Handshakes = counted })
 	}
-	return a.Meet(ctx, Turns)
+	return env.Meet(ctx, Turns)
 }
 
 // pauseClients lets no client call. Resume lets those call again, as before, that
@@ -146,19 +146,19 @@ func pauseClients(ctx context.Context, rates []echopb.ClientControlServiceClient
 }
 
 // turn measures what the strategy uses for a while.
-func turn(ctx context.Context, a *runner.Environment) (*Turn, error) {
+func turn(ctx context.Context, env *runner.Environment) (*Turn, error) {
 	if err := poll.Sleep(ctx, turnSettle); err != nil {
 		return nil, err
 	}
 	t := &Turn{From: time.Now(), CPU: map[string]time.Duration{}, Memory: map[string]map[string]int64{}}
-	before, err := a.Usage(ctx)
+	before, err := env.Usage(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if err := poll.Sleep(ctx, turnTime); err != nil {
 		return nil, err
 	}
-	after, err := a.Usage(ctx)
+	after, err := env.Usage(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +169,7 @@ func turn(ctx context.Context, a *runner.Environment) (*Turn, error) {
 	}
 	for _, c := range after {
 		if begin, known := was[[2]string{c.Pod, c.Name}]; known {
-			t.CPU[part(a.Subject, c)] += c.CPU - begin
+			t.CPU[part(env.Subject, c)] += c.CPU - begin
 		}
 		if t.Memory[c.Pod] == nil {
 			t.Memory[c.Pod] = map[string]int64{}
@@ -180,7 +180,7 @@ func turn(ctx context.Context, a *runner.Environment) (*Turn, error) {
 }
 
 // rates opens the clients' admin ports, which answer only inside of the pods.
-func rates(ctx context.Context, a *runner.Environment, clients []string) (all []echopb.ClientControlServiceClient, closeAll func(), err error) {
+func rates(ctx context.Context, env *runner.Environment, clients []string) (all []echopb.ClientControlServiceClient, closeAll func(), err error) {
 	var closers []func()
 	closeAll = func() {
 		for _, c := range closers {
@@ -188,7 +188,7 @@ func rates(ctx context.Context, a *runner.Environment, clients []string) (all []
 		}
 	}
 	for _, name := range clients {
-		port, stop, err := a.Kube.Forward(ctx, a.Namespace, name, clientAdmin)
+		port, stop, err := env.Kube.Forward(ctx, env.Namespace, name, clientAdmin)
 		if err != nil {
 			closeAll()
 			return nil, nil, err

@@ -55,14 +55,14 @@ var _ = add(runner.Strategy{
 			Name: Processes, Purpose: runner.Prove,
 			Steady:  "all servers are ready, the clients' last two windows are free of failures and name every server",
 			Change:  "none: the processes of the pods are listed",
-			Hold:    func(ctx context.Context, a *runner.Environment) error { return a.Steady(ctx, a.Replicas(), true) },
+			Hold:    func(ctx context.Context, env *runner.Environment) error { return env.Steady(ctx, env.Replicas(), true) },
 			Observe: listProcesses,
 		},
 		{
 			Name: LateStart, Order: 40, Purpose: runner.Prove, Alone: true,
 			Steady:  "all servers are ready, the clients' last two windows are free of failures and name every server",
 			Change:  fmt.Sprintf("scale istiod to 0 and kill it, delete a client, scale istiod back after %s", runner.Seconds(lateStart)),
-			Hold:    func(ctx context.Context, a *runner.Environment) error { return a.Steady(ctx, a.Replicas(), true) },
+			Hold:    func(ctx context.Context, env *runner.Environment) error { return env.Steady(ctx, env.Replicas(), true) },
 			Act:     startWithoutControlPlane,
 			Observe: watchLateStart,
 			Assert: func(f *observe.Facts, p *observe.Phase) []report.Finding {
@@ -83,11 +83,11 @@ type Listed struct {
 }
 
 // listProcesses notes what runs in the clients' and the servers' pods.
-func listProcesses(ctx context.Context, a *runner.Environment, p *observe.Phase) error {
-	used, err := a.Usage(ctx)
+func listProcesses(ctx context.Context, env *runner.Environment, p *observe.Phase) error {
+	used, err := env.Usage(ctx)
 	if errors.Is(err, errors.ErrUnsupported) {
 		unknown := observe.Reason{Kind: observe.OutOfReach, Text: "the processes of this cluster's pods are out of reach"}
-		a.Record.Update(func(*observe.Facts) { p.Evidence = &Listed{Unknown: unknown} })
+		env.Record.Update(func(*observe.Facts) { p.Evidence = &Listed{Unknown: unknown} })
 		return nil
 	}
 	if err != nil {
@@ -97,7 +97,7 @@ func listProcesses(ctx context.Context, a *runner.Environment, p *observe.Phase)
 	for _, c := range used {
 		listed.Processes[c.Pod] = append(listed.Processes[c.Pod], c.Commands...)
 	}
-	a.Record.Update(func(*observe.Facts) { p.Evidence = listed })
+	env.Record.Update(func(*observe.Facts) { p.Evidence = listed })
 	return nil
 }
 
@@ -133,26 +133,26 @@ func noProxyProcess(f *observe.Facts, proxy noProcess) runner.Verdict {
 
 // startWithoutControlPlane takes istiod away, replaces a client, and puts istiod
 // back.
-func startWithoutControlPlane(ctx context.Context, a *runner.Environment, p *observe.Phase) error {
-	if err := killControlPlane(ctx, a, p); err != nil {
+func startWithoutControlPlane(ctx context.Context, env *runner.Environment, p *observe.Phase) error {
+	if err := killControlPlane(ctx, env, p); err != nil {
 		return err
 	}
 	if len(p.Clients) == 0 {
 		return errors.New("no client runs")
 	}
-	if err := a.DeletePod(ctx, p.Clients[0]); err != nil {
+	if err := env.DeletePod(ctx, p.Clients[0]); err != nil {
 		return err
 	}
 	if err := poll.Sleep(ctx, lateStart); err != nil {
 		return err
 	}
-	a.Record.Update(func(*observe.Facts) { p.Restored = time.Now() })
-	return restoreControlPlane(ctx, a)
+	env.Record.Update(func(*observe.Facts) { p.Restored = time.Now() })
+	return restoreControlPlane(ctx, env)
 }
 
 // watchLateStart waits for the answer of the client that replaced another.
-func watchLateStart(ctx context.Context, a *runner.Environment, p *observe.Phase) error {
-	err := a.Await(ctx, runner.SteadyTimeout, "an answer of the new client", func(f *observe.Facts) string {
+func watchLateStart(ctx context.Context, env *runner.Environment, p *observe.Phase) error {
+	err := env.Await(ctx, runner.SteadyTimeout, "an answer of the new client", func(f *observe.Facts) string {
 		added := runner.Without(f.Running(), p.Clients)
 		for _, name := range added {
 			if len(f.Clients[name].First) > 0 {
@@ -163,19 +163,19 @@ func watchLateStart(ctx context.Context, a *runner.Environment, p *observe.Phase
 		return fmt.Sprintf("%d new clients run", len(added))
 	})
 	if err != nil && ctx.Err() == nil { // that it never came is a result
-		a.Note("%v", err)
+		env.Note("%v", err)
 		return nil
 	}
 	return err
 }
 
 // restoreLate makes sure that istiod is there whatever happened.
-func restoreLate(ctx context.Context, a *runner.Environment) error {
-	list, err := a.Kube.Typed.CoreV1().Pods("istio-system").List(ctx, metav1.ListOptions{LabelSelector: "app=istiod"})
+func restoreLate(ctx context.Context, env *runner.Environment) error {
+	list, err := env.Kube.Typed.CoreV1().Pods("istio-system").List(ctx, metav1.ListOptions{LabelSelector: "app=istiod"})
 	if err == nil && len(list.Items) > 0 {
 		return nil
 	}
-	return errors.Join(err, restoreControlPlane(ctx, a))
+	return errors.Join(err, restoreControlPlane(ctx, env))
 }
 
 // startedLate says what a client does that starts without a control plane.
