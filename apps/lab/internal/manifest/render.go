@@ -21,6 +21,19 @@ import (
 // or for a variant what kubectl prints of the overlay with the components added.
 // What kubectl only warns of is an error.
 func (r *Repository) Render(name string) ([]byte, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if out, ok := r.rendered[name]; ok {
+		return slices.Clone(out), nil
+	}
+	out, err := r.render(name)
+	if err == nil {
+		r.rendered[name] = slices.Clone(out)
+	}
+	return out, err
+}
+
+func (r *Repository) render(name string) ([]byte, error) {
 	from, err := r.Composition(name)
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // modulePath tells this repository's go.mod from those of the modules nested in it.
@@ -21,9 +22,12 @@ const NamespacePrefix = "grpc-lb-"
 // Namespace returns the namespace of the named overlay or variant.
 func Namespace(name string) string { return NamespacePrefix + name }
 
-// Repository is a checkout of this repository.
+// Repository is a checkout of this repository. It renders each overlay once, so that
+// everything that one command prints is about the same files.
 type Repository struct {
-	root string
+	root     string
+	mu       sync.Mutex
+	rendered map[string][]byte // by overlay or variant; guarded by mu
 }
 
 // Find returns the checkout that dir lies in.
@@ -35,7 +39,7 @@ func Find(dir string) (*Repository, error) {
 	for at := abs; ; at = filepath.Dir(at) {
 		gomod, err := os.ReadFile(filepath.Join(at, "go.mod"))
 		if err == nil && declares(gomod, modulePath) {
-			return &Repository{root: at}, nil
+			return &Repository{root: at, rendered: map[string][]byte{}}, nil
 		}
 		if at == filepath.Dir(at) {
 			return nil, fmt.Errorf("manifest: %s is not in a checkout of %s: clone it and run this inside the clone", abs, modulePath)

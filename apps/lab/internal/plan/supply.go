@@ -30,7 +30,7 @@ var ErrNodes = errors.New("the nodes cannot get the images")
 // Supplies is what a plan built, and the nodes have.
 type Supplies struct {
 	remarks
-	// images replaces images of the rendering, see runner.Config.
+	// images replaces images of the rendering, see runner.Render.
 	images   map[string]string
 	istio    *istio.Istio
 	argocd   *argocd.ArgoCD

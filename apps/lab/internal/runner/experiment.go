@@ -13,10 +13,10 @@ type Experiment struct {
 	// Order is its place among a strategy's experiments; those of one order are
 	// made as they are listed.
 	Order int
-	// Steady and Change are Hold and Act in words.
-	Steady, Change string
-	// Hold brings about and checks the steady state.
-	Hold func(context.Context, *Environment) error
+	// Steady is the state in which it begins.
+	Steady State
+	// Change is Act in words.
+	Change string
 	// Act makes the change and Observe waits for what follows from it.
 	Act, Observe func(context.Context, *Environment, *observe.Phase) error
 	// Assert says what came out. It is pure and runs when all logs are read.
@@ -42,6 +42,13 @@ type Experiment struct {
 	Purpose Purpose
 	// Inner experiments are made while the change is in force.
 	Inner []Experiment
+}
+
+// State is a state of a strategy's clients and servers.
+type State struct {
+	Text string
+	// Hold brings the state about and checks it.
+	Hold func(context.Context, *Environment) error
 }
 
 // Purpose is what a run is for.

@@ -77,7 +77,7 @@ func (m Member) Leave(ctx context.Context) error { return m.joined.leave(ctx, m.
 func (m Member) Rest(ctx context.Context, env *Environment, n int, hold, watch func() error) error {
 	env.shared, env.barriers = m.together.shared, m.joined
 	e := m.together.rest[n]
-	e.Hold = func(context.Context, *Environment) error { return hold() }
+	e.Steady.Hold = func(context.Context, *Environment) error { return hold() }
 	e.Observe = func(context.Context, *Environment, *observe.Phase) error { return watch() }
 	return env.measure(ctx, e)
 }

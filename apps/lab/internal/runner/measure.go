@@ -22,7 +22,7 @@ import (
 func (env *Environment) measure(ctx context.Context, e Experiment) error {
 	r := &report.Experiment{
 		Name: e.Name, Strategy: env.Strategy.Name, Status: report.Measured,
-		Steady: e.Steady, Change: e.Change, Started: time.Now(),
+		Steady: e.Steady.Text, Change: e.Change, Started: time.Now(),
 	}
 	p := &observe.Phase{}
 	env.experiments = append(env.experiments, r)
@@ -89,7 +89,7 @@ func (env *Environment) leaveOut(e Experiment, why string) {
 	now := time.Now()
 	env.experiments = append(env.experiments, &report.Experiment{
 		Name: e.Name, Strategy: env.Strategy.Name, Status: report.NotMeasured, Reason: why,
-		Steady: e.Steady, Change: e.Change, Started: now, Finished: now,
+		Steady: e.Steady.Text, Change: e.Change, Started: now, Finished: now,
 	})
 	env.Record.Update(func(f *observe.Facts) {
 		f.Phases[e.Name] = &observe.Phase{NotMeasured: observe.Reason{Kind: observe.OutOfReach, Text: why}}
@@ -99,13 +99,13 @@ func (env *Environment) leaveOut(e Experiment, why string) {
 // hold brings about the steady state, and where it must be at rest waits for the
 // others' and checks its own again.
 func (env *Environment) hold(ctx context.Context, e Experiment) error {
-	if err := e.Hold(ctx, env); err != nil || !e.AtRest {
+	if err := e.Steady.Hold(ctx, env); err != nil || !e.AtRest {
 		return err
 	}
 	if err := env.Meet(ctx, e.Name); err != nil {
 		return err
 	}
-	return e.Hold(ctx, env)
+	return e.Steady.Hold(ctx, env)
 }
 
 // Meet waits until the other strategies have come as far in an experiment that

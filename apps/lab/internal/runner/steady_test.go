@@ -294,9 +294,9 @@ func TestMeasure(t *testing.T) {
 				}
 				var phase *observe.Phase
 				err := env.Measure(ctx, runner.Experiment{
-					Name: "outer", Hold: func(context.Context, *runner.Environment) error { return step("hold") },
+					Name: "outer", Steady: runner.State{Hold: func(context.Context, *runner.Environment) error { return step("hold") }},
 					Act: act("act"), Observe: act("observe"), Undo: func(context.Context, *runner.Environment) error { return step("undo") },
-					Inner: []runner.Experiment{{Name: "inner", Hold: func(context.Context, *runner.Environment) error { return nil }, Act: act("inner")}},
+					Inner: []runner.Experiment{{Name: "inner", Steady: runner.State{Hold: func(context.Context, *runner.Environment) error { return nil }}, Act: act("inner")}},
 				})
 				if !errors.Is(err, test.wantErr) {
 					t.Errorf("error %v, want %v", err, test.wantErr)

@@ -54,9 +54,8 @@ var _ = add(runner.Strategy{
 	Experiments: []runner.Experiment{
 		{
 			Name: StartOrder, Purpose: runner.Prove,
-			Steady:  "all servers are ready",
+			Steady:  serversReady,
 			Change:  "scale the servers to 1, restart the clients, scale the servers back",
-			Hold:    func(ctx context.Context, env *runner.Environment) error { return env.ServersReady(ctx, env.Replicas()) },
 			Act:     startBeforeServers,
 			Observe: watchAdded,
 			Assert: func(f *observe.Facts, p *observe.Phase) []report.Finding {

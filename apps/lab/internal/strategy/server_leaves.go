@@ -20,12 +20,9 @@ const ServerLeaves = "server-leaves"
 const afterwards = 3 * time.Second
 
 var serverLeaves = runner.Experiment{
-	Name:   ServerLeaves,
-	Steady: "twice as many servers are ready, the clients' last two windows are free of failures",
-	Change: "delete the original server with the most calls",
-	Hold: func(ctx context.Context, env *runner.Environment) error {
-		return env.Steady(ctx, 2*env.Replicas(), false)
-	},
+	Name:    ServerLeaves,
+	Steady:  twiceAsMany,
+	Change:  "delete the original server with the most calls",
 	Act:     deleteBusiest,
 	Observe: watchLeaving,
 	Assert: func(f *observe.Facts, p *observe.Phase) []report.Finding {

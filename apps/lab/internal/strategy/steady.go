@@ -19,9 +19,8 @@ const steadyTime = 10 * time.Second
 
 var _ = makeWithEvery(runner.Experiment{
 	Name: Steady, Order: 10,
-	Steady:  "all servers are ready, the clients' last two windows are free of failures and name every server that they should",
+	Steady:  everyServerCalled,
 	Change:  "none",
-	Hold:    func(ctx context.Context, env *runner.Environment) error { return env.Steady(ctx, env.Replicas(), true) },
 	Observe: watchSteady,
 	Assert:  func(f *observe.Facts, p *observe.Phase) []report.Finding { return []report.Finding{noFailures(f, p)} },
 	AtRest:  true,

@@ -23,9 +23,8 @@ const Turns = "in-turns"
 
 var _ = makeWithEvery(runner.Experiment{
 	Name: Turns, Order: 20, Purpose: runner.Compare,
-	Steady:  "all servers are ready, the clients' last two windows are free of failures and name every server that they should",
+	Steady:  everyServerCalled,
 	Change:  fmt.Sprintf("all clients pause; %d times each strategy in turn is called alone, with %d calls a second from each client, for %s", turnRounds, turnRate, runner.Seconds(turnTime)),
-	Hold:    func(ctx context.Context, env *runner.Environment) error { return env.Steady(ctx, env.Replicas(), true) },
 	Observe: takeTurns,
 	AtRest:  true,
 })

@@ -53,16 +53,14 @@ var _ = add(runner.Strategy{
 	Experiments: []runner.Experiment{
 		{
 			Name: Processes, Purpose: runner.Prove,
-			Steady:  "all servers are ready, the clients' last two windows are free of failures and name every server",
+			Steady:  everyServerCalled,
 			Change:  "none: the processes of the pods are listed",
-			Hold:    func(ctx context.Context, env *runner.Environment) error { return env.Steady(ctx, env.Replicas(), true) },
 			Observe: listProcesses,
 		},
 		{
 			Name: LateStart, Order: 40, Purpose: runner.Prove, Alone: true,
-			Steady:  "all servers are ready, the clients' last two windows are free of failures and name every server",
+			Steady:  everyServerCalled,
 			Change:  fmt.Sprintf("scale istiod to 0 and kill it, delete a client, scale istiod back after %s", runner.Seconds(lateStart)),
-			Hold:    func(ctx context.Context, env *runner.Environment) error { return env.Steady(ctx, env.Replicas(), true) },
 			Act:     startWithoutControlPlane,
 			Observe: watchLateStart,
 			Assert: func(f *observe.Facts, p *observe.Phase) []report.Finding {
