@@ -7,10 +7,8 @@ type Cost struct {
 	// Turns are the times in which this strategy alone was called.
 	Turns   []Turn  `json:"turns"`
 	Proxies Proxies `json:"proxies"`
-	// Connections is how many a client holds.
-	Connections float64 `json:"connections_per_client"`
-	// OtherNode is the share of calls that another node answered, 0 to 1.
-	OtherNode *float64 `json:"share_to_other_nodes,omitempty"`
+	// Figures are further numbers by name; one that was not measured is absent.
+	Figures map[string]float64 `json:"figures"`
 	// NewPods is how soon new pods are called.
 	NewPods *NewPods `json:"time_to_new_pods,omitempty"`
 	// Failed holds the calls that failed by experiment.
@@ -19,6 +17,17 @@ type Cost struct {
 	Encrypted bool   `json:"encrypted"`
 	Change    Change `json:"change"`
 }
+
+// Names of figures.
+const (
+	// Connections is how many a client holds.
+	Connections = "connections_per_client"
+	// OtherNode is the share of calls that another node answered, 0 to 1.
+	OtherNode = "share_to_other_nodes"
+	// Memory is the working set of what is added for each pod of client or server, in
+	// MiB.
+	Memory = "memory_mib_a_pod"
+)
 
 // Turn is one measurement.
 type Turn struct {
@@ -39,8 +48,6 @@ type Proxies struct {
 	AppPods int `json:"app_pods"`
 	Beside  int `json:"containers_beside"`
 	Pods    int `json:"pods"`
-	// MemoryBytes is the working set of all of them.
-	MemoryBytes int64 `json:"memory_bytes"`
 }
 
 // Failed counts the calls of an experiment.

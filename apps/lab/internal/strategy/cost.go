@@ -7,6 +7,14 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )
 
+// figures are measured in the steady state or in a strategy's last turn; nil is not
+// measured.
+var figures = map[string]func(f *observe.Facts, last Turn) *float64{
+	report.Connections: connections,
+	report.OtherNode:   otherNode,
+	report.Memory:      addedMemory,
+}
+
 // cost sums up what a strategy costs, as far as it was measured; nil without a
 // turn.
 func cost(f *observe.Facts, change report.Change) (*report.Cost, error) {
@@ -14,7 +22,7 @@ func cost(f *observe.Facts, change report.Change) (*report.Cost, error) {
 	if seen == nil || len(seen.Turns) == 0 {
 		return nil, nil
 	}
-	c := &report.Cost{Rate: turnRate * float64(len(f.Phases[Turns].Clients)), Change: change, Encrypted: seen.Handshakes.all()}
+	c := &report.Cost{Figures: map[string]float64{}, Rate: turnRate * float64(len(f.Phases[Turns].Clients)), Change: change, Encrypted: seen.Handshakes.all()}
 	for _, t := range seen.Turns {
 		windows := windowsIn(f, t)
 		turn := report.Turn{CPU: map[string]float64{}}
@@ -42,8 +50,11 @@ func cost(f *observe.Facts, change report.Change) (*report.Cost, error) {
 	}
 	last := seen.Turns[len(seen.Turns)-1]
 	c.Proxies = proxies(f, last)
-	c.Connections = connections(f, last)
-	c.OtherNode = otherNode(f)
+	for name, measure := range figures {
+		if value := measure(f, last); value != nil {
+			c.Figures[name] = *value
+		}
+	}
 	c.NewPods = newPodsOf(f)
 	c.Failed = map[string]report.Failed{}
 	for _, name := range []string{ServerLeaves, RollingRestart, Kill} {
@@ -76,12 +87,8 @@ func proxies(f *observe.Facts, t Turn) report.Proxies {
 		} else {
 			p.Pods++
 		}
-		for name, memory := range t.Memory[pod] {
-			if name == f.Client || name == f.Server {
-				continue
-			}
-			p.MemoryBytes += memory
-			if beside {
+		for name := range t.Memory[pod] {
+			if beside && name != f.Client && name != f.Server {
 				p.Beside++
 			}
 		}
@@ -89,18 +96,30 @@ func proxies(f *observe.Facts, t Turn) report.Proxies {
 	return p
 }
 
+func addedMemory(f *observe.Facts, t Turn) *float64 {
+	var bytes int64
+	for _, containers := range t.Memory {
+		for name, memory := range containers {
+			if name != f.Client && name != f.Server {
+				bytes += memory
+			}
+		}
+	}
+	return new(float64(bytes) / (1 << 20) / float64(max(proxies(f, t).AppPods, 1)))
+}
+
 // connections returns how many each client holds.
-func connections(f *observe.Facts, t Turn) float64 {
+func connections(f *observe.Facts, t Turn) *float64 {
 	var sum, n int64
 	for _, w := range windowsIn(f, t) {
 		sum, n = sum+w.Connections, n+1
 	}
-	return float64(sum) / float64(max(n, 1))
+	return new(float64(sum) / float64(max(n, 1)))
 }
 
 // otherNode is the share of the steady state's calls that were answered on
 // another node than the client's, nil where the nodes are not known.
-func otherNode(f *observe.Facts) *float64 {
+func otherNode(f *observe.Facts, _ Turn) *float64 {
 	steady, _ := f.Phase(Steady)
 	if steady == nil || len(f.Nodes) == 0 {
 		return nil

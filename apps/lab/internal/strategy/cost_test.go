@@ -70,7 +70,8 @@ func TestCost(t *testing.T) {
 				{Rate: 150, P50Millis: 1, P99Millis: 2, CPU: map[string]float64{"client": 1e6 / 750, "server": .5e6 / 750, "proxy": .25e6 / 750}},
 				{Rate: 75, P50Millis: 1, P99Millis: 2, CPU: map[string]float64{"client": 1e6 / 375, "server": .5e6 / 375, "proxy": .25e6 / 375}},
 			},
-			Proxies: report.Proxies{AppPods: 6, Pods: 2, MemoryBytes: 62}, Connections: 2, OtherNode: new(2. / 3), Encrypted: true,
+			Proxies: report.Proxies{AppPods: 6, Pods: 2}, Encrypted: true,
+			Figures: map[string]float64{report.Memory: 62. / (1 << 20) / 6, report.Connections: 2, report.OtherNode: 2. / 3},
 			NewPods: &report.NewPods{Called: 9, Pairs: 9, SlowestSeconds: .2, WatchedSeconds: 13},
 			Failed: map[string]report.Failed{
 				strategy.ServerLeaves: {Calls: 2550}, strategy.RollingRestart: {Calls: 2550}, strategy.Kill: {Calls: 1500},
@@ -109,9 +110,9 @@ func TestCost(t *testing.T) {
 			for pod := range f.Nodes {
 				f.Nodes[pod] = "n1"
 			}
-		}, want: func(c *report.Cost) { c.OtherNode = new(0.) }},
-		{name: "nodes_not_known", change: func(f *observe.Facts) { clear(f.Nodes) }, want: func(c *report.Cost) { c.OtherNode = nil }},
-		{name: "steady_not_measured", change: func(f *observe.Facts) { f.Phases[strategy.Steady].NotMeasured = observe.Reason{Text: "no room"} }, want: func(c *report.Cost) { c.OtherNode = nil }},
+		}, want: func(c *report.Cost) { c.Figures[report.OtherNode] = 0 }},
+		{name: "nodes_not_known", change: func(f *observe.Facts) { clear(f.Nodes) }, want: func(c *report.Cost) { delete(c.Figures, report.OtherNode) }},
+		{name: "steady_not_measured", change: func(f *observe.Facts) { f.Phases[strategy.Steady].NotMeasured = observe.Reason{Text: "no room"} }, want: func(c *report.Cost) { delete(c.Figures, report.OtherNode) }},
 		{name: "new_pods_never_called", change: func(f *observe.Facts) {
 			for _, c := range f.Clients {
 				for _, s := range added {
@@ -175,18 +176,19 @@ func TestProxies(t *testing.T) {
 		name  string
 		added map[string]map[string]int64 // to one client's and one server's pod
 		want  report.Proxies
+		bytes int64
 	}{
 		{name: "none", want: report.Proxies{AppPods: 2}},
 		{
 			name: "beside_both", added: map[string]map[string]int64{"c1": {"istio-proxy": 40}, "s1": {"istio-proxy": 50}},
-			want: report.Proxies{AppPods: 2, Beside: 2, MemoryBytes: 90},
+			want: report.Proxies{AppPods: 2, Beside: 2}, bytes: 90,
 		},
-		{name: "beside_clients", added: map[string]map[string]int64{"c1": {"istio-proxy": 40}}, want: report.Proxies{AppPods: 2, Beside: 1, MemoryBytes: 40}},
-		{name: "apart", added: map[string]map[string]int64{"e1": {"envoy": 30}, "e2": {"envoy": 31}}, want: report.Proxies{AppPods: 2, Pods: 2, MemoryBytes: 61}},
-		{name: "apart_with_a_helper", added: map[string]map[string]int64{"l5d": {"l5d": 200, "kubectl": 20}}, want: report.Proxies{AppPods: 2, Pods: 1, MemoryBytes: 220}},
+		{name: "beside_clients", added: map[string]map[string]int64{"c1": {"istio-proxy": 40}}, want: report.Proxies{AppPods: 2, Beside: 1}, bytes: 40},
+		{name: "apart", added: map[string]map[string]int64{"e1": {"envoy": 30}, "e2": {"envoy": 31}}, want: report.Proxies{AppPods: 2, Pods: 2}, bytes: 61},
+		{name: "apart_with_a_helper", added: map[string]map[string]int64{"l5d": {"l5d": 200, "kubectl": 20}}, want: report.Proxies{AppPods: 2, Pods: 1}, bytes: 220},
 		{
 			name: "both", added: map[string]map[string]int64{"c1": {"agent": 5}, "e1": {"envoy": 30}},
-			want: report.Proxies{AppPods: 2, Beside: 1, Pods: 1, MemoryBytes: 35},
+			want: report.Proxies{AppPods: 2, Beside: 1, Pods: 1}, bytes: 35,
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -197,8 +199,12 @@ func TestProxies(t *testing.T) {
 				}
 				maps.Copy(memory[pod], containers)
 			}
-			if diff := cmp.Diff(test.want, strategy.Proxies(newFacts("k8s-api", "x"), strategy.Turn{Memory: memory})); diff != "" {
+			f, turn := newFacts("k8s-api", "x"), strategy.Turn{Memory: memory}
+			if diff := cmp.Diff(test.want, strategy.Proxies(f, turn)); diff != "" {
 				t.Errorf("proxies (-want +got):\n%s", diff)
+			}
+			if got, want := *strategy.AddedMemory(f, turn), float64(test.bytes)/(1<<20)/2; got != want {
+				t.Errorf("%g MiB a pod, want %g", got, want)
 			}
 		})
 	}

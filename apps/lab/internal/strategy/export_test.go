@@ -21,6 +21,7 @@ var (
 	LeastMoves     = leastMoves
 	Cost           = cost
 	Proxies        = proxies
+	AddedMemory    = addedMemory
 	LinkerdCounter = linkerdCounter
 	Busiest        = busiest
 	HostPorts      = hostPorts

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )
 
 // situation is what somebody brings along, and how the table answers it.
@@ -43,10 +45,10 @@ var situations = []situation{
 	},
 	{
 		name:   "I pay for calls between zones",
-		fits:   func(r Row) bool { return r.OtherNode != nil },
-		better: func(a, b Row) int { return cmp.Compare(a.OtherNode.Median, b.OtherNode.Median) },
+		fits:   func(r Row) bool { return r.figure(report.OtherNode) != nil },
+		better: func(a, b Row) int { return a.compare(b, report.OtherNode) },
 		proof: func(r Row) string {
-			return fmt.Sprintf("%.0f %% of the calls are answered on another node", 100*r.OtherNode.Median)
+			return fmt.Sprintf("%.0f %% of the calls are answered on another node", 100*r.figure(report.OtherNode).Median)
 		},
 		advice: "Two nodes stand in for two zones here. Every strategy that spreads calls over all servers sends about half of them to the other zone; " +
 			"no overlay prefers its own zone. Not measured: a Service's `trafficDistribution` for l4, and Istio's locality load balancing.",
@@ -63,10 +65,10 @@ var situations = []situation{
 	},
 	{
 		name:   "I have thousands of clients",
-		fits:   func(r Row) bool { return r.Connections != nil },
-		better: func(a, b Row) int { return cmp.Compare(a.Connections.Median, b.Connections.Median) },
+		fits:   func(r Row) bool { return r.figure(report.Connections) != nil },
+		better: func(a, b Row) int { return a.compare(b, report.Connections) },
 		proof: func(r Row) string {
-			return fmt.Sprintf("%s connections a client with 3 servers", r.Connections.text(1))
+			return fmt.Sprintf("%s connections a client with 3 servers", r.figure(report.Connections).text(1))
 		},
 		advice: "N clients that balance by themselves hold N x M connections to M servers. k8s-api adds N watches on the API server, " +
 			"xds adds N streams to istiod. A few proxies bound both numbers.",
@@ -86,6 +88,11 @@ const limits = `Limits to know before you choose:
 
 // balances says that new pods are called at all.
 func (r Row) balances() bool { return r.Pairs > 0 && r.Called == r.Pairs }
+
+// compare orders by a figure that both rows have.
+func (r Row) compare(other Row, figure string) int {
+	return cmp.Compare(r.Figures[figure].Median, other.Figures[figure].Median)
+}
 
 func byAdded(a, b Row) int {
 	switch {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report/costs"
 )
 
@@ -51,8 +52,8 @@ func TestGuide(t *testing.T) {
 	added := func(millis *costs.Spread) func(*costs.Row) { return func(r *costs.Row) { r.AddedP50 = millis } }
 	imports := func(r *costs.Row) { r.Change.Code = "x/y" }
 	reads := func(r *costs.Row) { r.Change.Rights = []string{"list endpoints"} }
-	other := func(share *costs.Spread) func(*costs.Row) { return func(r *costs.Row) { r.OtherNode = share } }
-	holds := func(n *costs.Spread) func(*costs.Row) { return func(r *costs.Row) { r.Connections = n } }
+	other := func(share *costs.Spread) func(*costs.Row) { return figure(report.OtherNode, share) }
+	holds := func(n *costs.Spread) func(*costs.Row) { return figure(report.Connections, n) }
 	unrun := func(r *costs.Row) { r.NotRun = "no image" }
 	for _, test := range []struct {
 		name, situation string

@@ -29,7 +29,7 @@ func measured(name string, p50 float64, changes ...func(*report.Strategy)) repor
 				{P50Millis: p50 - 1, P99Millis: 10 * (p50 - 1), CPU: map[string]float64{"client": 100, "server": 50}},
 				{P50Millis: p50 + 1, P99Millis: 10 * (p50 + 1), CPU: map[string]float64{"client": 140, "server": 70}},
 			},
-			Proxies: report.Proxies{AppPods: 6}, Connections: 3, OtherNode: new(.5),
+			Proxies: report.Proxies{AppPods: 6}, Figures: map[string]float64{report.Memory: 0, report.Connections: 3, report.OtherNode: .5},
 			NewPods: &report.NewPods{Called: 9, Pairs: 9, SlowestSeconds: .5, WatchedSeconds: 13},
 			Failed:  map[string]report.Failed{"server-leaves": {Calls: 1000}},
 			Change:  report.Change{Args: []string{}, Rights: []string{}},
@@ -48,16 +48,25 @@ func unable(name, reason string) report.Strategy {
 
 func once(f float64) *costs.Spread { return &costs.Spread{Min: f, Median: f, Max: f} }
 
+// figure sets one of a row's figures, or takes it away.
+func figure(name string, s *costs.Spread) func(*costs.Row) {
+	return func(r *costs.Row) {
+		if delete(r.Figures, name); s != nil {
+			r.Figures[name] = *s
+		}
+	}
+}
+
 // row is what the table says of a strategy that one run measured as measured
 // has it, beside a baseline of 2 ms.
 func row(name string, p50 float64, changes ...func(*costs.Row)) costs.Row {
 	r := costs.Row{
 		Strategy: name, Balancer: "who balances " + name, Runs: 1, Shares: []float64{50, 30, 20}, Idle: &report.Idle{Servers: 6},
-		MemoryMiB: once(0), CPU: map[string]costs.Spread{"client": *once(120), "server": *once(60)},
+		CPU: map[string]costs.Spread{"client": *once(120), "server": *once(60)},
 		P50: once(p50), P99: once(10 * p50), AddedP50: once(p50 - 2), AddedP99: once(10 * (p50 - 2)),
 		NewPods: once(.5), Called: 9, Pairs: 9, Watched: 13,
-		Failed:      map[string]report.Failed{"server-leaves": {Calls: 1000}},
-		Connections: once(3), OtherNode: once(.5), Change: report.Change{Args: []string{}, Rights: []string{}},
+		Failed:  map[string]report.Failed{"server-leaves": {Calls: 1000}},
+		Figures: map[string]costs.Spread{report.Memory: *once(0), report.Connections: *once(3), report.OtherNode: *once(.5)}, Change: report.Change{Args: []string{}, Rights: []string{}},
 	}
 	for _, change := range changes {
 		change(&r)

@@ -54,10 +54,11 @@ type Row struct {
 	Idle   *report.Idle `json:"idle_servers,omitempty"`
 
 	// Beside is how many containers are added to each pod of client or server, Pods
-	// how many pods beside them, MemoryMiB what both take for each such pod.
-	Beside    float64 `json:"containers_beside_a_pod"`
-	Pods      int     `json:"pods"`
-	MemoryMiB *Spread `json:"memory_mib_a_pod,omitempty"`
+	// how many pods beside them.
+	Beside float64 `json:"containers_beside_a_pod"`
+	Pods   int     `json:"pods"`
+	// Figures are those of report.Cost.
+	Figures map[string]Spread `json:"figures,omitempty"`
 	// CPU is in milliseconds for 1,000 calls, by part: client, server, proxy.
 	CPU map[string]Spread `json:"cpu_ms_per_1000_calls,omitempty"`
 	// P50 and P99 are in milliseconds, the added ones over the baseline's in the
@@ -73,11 +74,9 @@ type Row struct {
 	Pairs   int     `json:"new_pods_pairs"`
 	Watched float64 `json:"new_pods_watched_s"`
 	// Failed counts calls by experiment, over all runs.
-	Failed      map[string]report.Failed `json:"failed"`
-	Connections *Spread                  `json:"connections_per_client,omitempty"`
-	OtherNode   *Spread                  `json:"share_to_other_nodes,omitempty"`
-	Encrypted   bool                     `json:"encrypted"`
-	Change      report.Change            `json:"change"`
+	Failed    map[string]report.Failed `json:"failed"`
+	Encrypted bool                     `json:"encrypted"`
+	Change    report.Change            `json:"change"`
 }
 
 // Of puts runs side by side. The strategies are those of the first.
@@ -99,13 +98,13 @@ func Of(runs []report.Result) (Table, error) {
 
 // samples collects one strategy's figures, one a run.
 type samples struct {
-	memory, p50, p99, added50, added99, newPods, connections, other []float64
-	cpu                                                             map[string][]float64
+	p50, p99, added50, added99, newPods []float64
+	cpu, figures                        map[string][]float64
 }
 
 func rowOf(name string, runs []report.Result) (row Row, rate float64) {
 	row = Row{Strategy: name, Failed: map[string]report.Failed{}}
-	all := samples{cpu: map[string][]float64{}}
+	all := samples{cpu: map[string][]float64{}, figures: map[string][]float64{}}
 	for _, run := range runs {
 		s := strategy(run, name)
 		if s == nil {
@@ -131,13 +130,9 @@ func rowOf(name string, runs []report.Result) (row Row, rate float64) {
 		row.Missed = ""
 		return row, 0
 	}
-	row.MemoryMiB, row.P50, row.P99 = spread(all.memory), spread(all.p50), spread(all.p99)
+	row.P50, row.P99 = spread(all.p50), spread(all.p99)
 	row.AddedP50, row.AddedP99 = spread(all.added50), spread(all.added99)
-	row.NewPods, row.Connections, row.OtherNode = spread(all.newPods), spread(all.connections), spread(all.other)
-	row.CPU = map[string]Spread{}
-	for part, values := range all.cpu {
-		row.CPU[part] = *spread(values)
-	}
+	row.NewPods, row.CPU, row.Figures = spread(all.newPods), spreads(all.cpu), spreads(all.figures)
 	return row, rate
 }
 
@@ -148,7 +143,6 @@ func (r *Row) add(s *report.Strategy, all *samples) {
 	r.Shares = shares(s.Spread)
 	pods := float64(max(c.Proxies.AppPods, 1))
 	r.Beside, r.Pods = float64(c.Proxies.Beside)/pods, c.Proxies.Pods
-	all.memory = append(all.memory, float64(c.Proxies.MemoryBytes)/(1<<20)/pods)
 	p50, p99 := latency(c.Turns)
 	all.p50, all.p99 = append(all.p50, p50), append(all.p99, p99)
 	parts := map[string][]float64{}
@@ -160,9 +154,8 @@ func (r *Row) add(s *report.Strategy, all *samples) {
 	for part, values := range parts {
 		all.cpu[part] = append(all.cpu[part], spread(values).Median)
 	}
-	all.connections = append(all.connections, c.Connections)
-	if c.OtherNode != nil {
-		all.other = append(all.other, *c.OtherNode)
+	for name, value := range c.Figures {
+		all.figures[name] = append(all.figures[name], value)
 	}
 	if n := c.NewPods; n != nil {
 		r.Called, r.Pairs, r.Watched = r.Called+n.Called, r.Pairs+n.Pairs, n.WatchedSeconds
@@ -218,6 +211,22 @@ func spread(values []float64) *Spread {
 	values = slices.Sorted(slices.Values(values))
 	n := len(values)
 	return &Spread{Min: values[0], Median: (values[(n-1)/2] + values[n/2]) / 2, Max: values[n-1]}
+}
+
+func spreads(values map[string][]float64) map[string]Spread {
+	all := map[string]Spread{}
+	for name := range values {
+		all[name] = *spread(values[name])
+	}
+	return all
+}
+
+// figure returns a figure's spread, nil if no run measured it.
+func (r Row) figure(name string) *Spread {
+	if s, ok := r.Figures[name]; ok {
+		return &s
+	}
+	return nil
 }
 
 // text prints a spread: its median and, of several runs, the ends.

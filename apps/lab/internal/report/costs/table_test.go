@@ -124,19 +124,19 @@ func TestOf(t *testing.T) {
 		{
 			name: "proxies_beside",
 			runs: []report.Result{run(base(2), measured("istio", 3.5, encrypted, func(s *report.Strategy) {
-				s.Cost.Proxies = report.Proxies{AppPods: 6, Beside: 6, MemoryBytes: 6 * 48 << 20}
+				s.Cost.Proxies, s.Cost.Figures[report.Memory] = report.Proxies{AppPods: 6, Beside: 6}, 48
 				s.Cost.Turns[0].CPU["proxy"], s.Cost.Turns[1].CPU["proxy"] = 300, 500
 			}))},
 			want: row("istio", 3.5, func(r *costs.Row) {
-				r.Beside, r.MemoryMiB, r.CPU["proxy"], r.Encrypted = 1, once(48), *once(400), true
+				r.Beside, r.Figures[report.Memory], r.CPU["proxy"], r.Encrypted = 1, *once(48), *once(400), true
 			}),
 		},
 		{
 			name: "proxies_apart",
 			runs: []report.Result{run(base(2), measured("envoy", 3.5, func(s *report.Strategy) {
-				s.Cost.Proxies = report.Proxies{AppPods: 6, Pods: 2, MemoryBytes: 2 * 30 << 20}
+				s.Cost.Proxies, s.Cost.Figures[report.Memory] = report.Proxies{AppPods: 6, Pods: 2}, 10
 			}))},
-			want: row("envoy", 3.5, func(r *costs.Row) { r.Pods, r.MemoryMiB = 2, once(10) }),
+			want: row("envoy", 3.5, func(r *costs.Row) { r.Pods, r.Figures[report.Memory] = 2, *once(10) }),
 		},
 		{
 			name: "encrypted_in_one_run",
@@ -146,8 +146,8 @@ func TestOf(t *testing.T) {
 			}),
 		},
 		{
-			name: "nodes_not_known", runs: []report.Result{run(base(2), measured("envoy", 3.5, func(s *report.Strategy) { s.Cost.OtherNode = nil }))},
-			want: row("envoy", 3.5, func(r *costs.Row) { r.OtherNode = nil }),
+			name: "nodes_not_known", runs: []report.Result{run(base(2), measured("envoy", 3.5, func(s *report.Strategy) { delete(s.Cost.Figures, report.OtherNode) }))},
+			want: row("envoy", 3.5, figure(report.OtherNode, nil)),
 		},
 		{
 			name: "steady_state_not_measured", runs: []report.Result{run(base(2), measured("envoy", 3.5, func(s *report.Strategy) { s.Spread = nil }))},

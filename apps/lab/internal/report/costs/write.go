@@ -9,6 +9,8 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )
 
 // column is one figure of a row, in words.
@@ -21,13 +23,13 @@ type column struct {
 var (
 	price = []column{
 		{"extra containers", Row.extra},
-		{"extra memory a pod (MiB)", func(r Row) string { return r.MemoryMiB.text(0) }},
+		{"extra memory a pod (MiB)", figure(report.Memory, 0)},
 		{"client CPU of 1,000 calls (ms)", func(r Row) string { return r.part("client") }},
 		{"server CPU (ms)", func(r Row) string { return r.part("server") }},
 		{"proxy CPU (ms)", func(r Row) string { return r.part("proxy") }},
 		{"added p50 (ms)", func(r Row) string { return r.AddedP50.text(2) }},
 		{"added p99 (ms)", func(r Row) string { return r.AddedP99.text(1) }},
-		{"connections a client", func(r Row) string { return r.Connections.text(1) }},
+		{"connections a client", figure(report.Connections, 1)},
 	}
 	behaviour = []column{
 		{"new pods called after", Row.newPods},
@@ -38,6 +40,11 @@ var (
 		{"the application changes", Row.change},
 	}
 )
+
+// figure prints the named one of a row's figures.
+func figure(name string, digits int) func(Row) string {
+	return func(r Row) string { return r.figure(name).text(digits) }
+}
 
 func (r Row) part(name string) string {
 	s, ok := r.CPU[name]

@@ -29,14 +29,14 @@ func sample(t *testing.T) costs.Table {
 		return func(s *report.Strategy) { s.Cost.Change = report.Change{Args: args, Code: code, Rights: rights} }
 	}
 	istio := func(s *report.Strategy) {
-		s.Cost.Proxies, s.Cost.Encrypted = report.Proxies{AppPods: 6, Beside: 6, MemoryBytes: 6 * 48 << 20}, true
+		s.Cost.Proxies, s.Cost.Figures[report.Memory], s.Cost.Encrypted = report.Proxies{AppPods: 6, Beside: 6}, 48, true
 		s.Cost.Turns[0].CPU["proxy"], s.Cost.Turns[1].CPU["proxy"] = 300, 500
 	}
 	envoy := func(s *report.Strategy) {
-		s.Cost.Proxies = report.Proxies{AppPods: 6, Pods: 2, MemoryBytes: 2 * 30 << 20}
+		s.Cost.Proxies, s.Cost.Figures[report.Memory] = report.Proxies{AppPods: 6, Pods: 2}, 10
 	}
 	xds := func(s *report.Strategy) {
-		s.Cost.Proxies = report.Proxies{AppPods: 7, Beside: 3, MemoryBytes: 3 * 35 << 20}
+		s.Cost.Proxies, s.Cost.Figures[report.Memory] = report.Proxies{AppPods: 7, Beside: 3}, 15
 		s.Cost.NewPods.SlowestSeconds = 0 // the client heard before the lab did
 	}
 	pinned := func(s *report.Strategy) {
@@ -46,7 +46,8 @@ func sample(t *testing.T) costs.Table {
 	}
 	some := func(s *report.Strategy) { s.Cost.NewPods.Called = 6 }
 	silent := func(s *report.Strategy) {
-		s.Spread, s.Idle, s.Cost.NewPods, s.Cost.Failed, s.Cost.OtherNode = nil, nil, nil, nil, nil
+		s.Spread, s.Idle, s.Cost.NewPods, s.Cost.Failed = nil, nil, nil, nil
+		delete(s.Cost.Figures, report.OtherNode)
 	}
 	rights := []string{"list, watch endpointslices"}
 	one := run(
@@ -129,12 +130,12 @@ func TestCells(t *testing.T) {
 		{name: "containers_beside_some", column: "extra containers", change: func(r *costs.Row) { r.Beside = 3. / 7 }, want: "0.43 a pod"},
 		{name: "containers_both", column: "extra containers", change: func(r *costs.Row) { r.Beside, r.Pods = .5, 2 }, want: "0.5 a pod, 2 pods"},
 		{name: "memory_none", column: "extra memory a pod (MiB)", want: "–"},
-		{name: "memory_of_one_run", column: "extra memory a pod (MiB)", change: func(r *costs.Row) { r.MemoryMiB = once(47.6) }, want: "48"},
+		{name: "memory_of_one_run", column: "extra memory a pod (MiB)", change: figure(report.Memory, once(47.6)), want: "48"},
 		{name: "memory_of_several", column: "extra memory a pod (MiB)", change: func(r *costs.Row) {
-			r.MemoryMiB = &costs.Spread{Min: 40, Median: 48, Max: 50}
+			r.Figures[report.Memory] = costs.Spread{Min: 40, Median: 48, Max: 50}
 		}, want: "48 (40–50)"},
 		{name: "ends_that_print_the_same", column: "extra memory a pod (MiB)", change: func(r *costs.Row) {
-			r.MemoryMiB = &costs.Spread{Min: 47.6, Median: 47.8, Max: 48.4}
+			r.Figures[report.Memory] = costs.Spread{Min: 47.6, Median: 47.8, Max: 48.4}
 		}, want: "48"},
 		{name: "latency_added", column: "added p50 (ms)", want: "1.50"},
 		{name: "latency_saved", column: "added p50 (ms)", change: func(r *costs.Row) { r.AddedP50 = once(-.25) }, want: "-0.25"},
