@@ -6,8 +6,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/testing/protocmp"
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
+	"github.com/grpc-lb/grpc-lb/proto/echopb"
 )
 
 // Every kind of line is read back as it was written, on one line each.
@@ -16,7 +18,7 @@ func TestLinesSurviveEncodingAndDecoding(t *testing.T) {
 	head := calllog.Header{Time: at}
 	lines := []calllog.Line{
 		&calllog.Start{Header: head, Target: "dns:///x:1", Policy: "round_robin", Pod: "p", Node: "n", Version: "v1", Rate: 50},
-		&calllog.FirstAnswer{Header: head, Server: "a", Node: "n", Zone: "z"},
+		&calllog.FirstAnswer{Header: head, Server: "a", Reply: &echopb.EchoResponse{Node: "n", Zone: "z", ConnectionId: 7}},
 		&calllog.Failure{Header: head, Code: "Unavailable", Error: "connection\nrefused"},
 		&calllog.Window{
 			Header: head, Seq: 1, Start: at, End: at.Add(time.Second), Issued: 3, Calls: 3,
@@ -41,7 +43,7 @@ func TestLinesSurviveEncodingAndDecoding(t *testing.T) {
 		}
 		got = append(got, line)
 	}
-	if diff := cmp.Diff(lines, got); diff != "" {
+	if diff := cmp.Diff(lines, got, protocmp.Transform()); diff != "" {
 		t.Errorf("lines (-want +got):\n%s", diff)
 	}
 }

@@ -48,20 +48,6 @@ type Start struct {
 	FreshConnections int64   `json:"fresh_connections,omitempty"`
 }
 
-// FirstAnswer is written as soon as a server answers for the first time; its
-// time is when the answer came. Server is the name under which the server is
-// counted. The other fields are those of EchoResponse, under the same names.
-type FirstAnswer struct {
-	Header
-	Server       string `json:"server"`
-	From         string `json:"from"`
-	Pod          string `json:"pod"`
-	Node         string `json:"node"`
-	Zone         string `json:"zone"`
-	Version      string `json:"version"`
-	ConnectionID uint64 `json:"connection_id"`
-}
-
 // Failure is the first failed call with that code in a window.
 type Failure struct {
 	Header

@@ -151,7 +151,7 @@ func TestFirstAnswersAreWrittenAtOnce(t *testing.T) {
 				if !l.Time.Equal(time.Now()) || windows > 0 {
 					t.Errorf("first answer of %s at %v, written at %v after %d windows, want at once", l.Server, l.Time, time.Now(), windows)
 				}
-				if l.Node != "node" || l.Zone != "zone" {
+				if l.Reply.GetNode() != "node" || l.Reply.GetZone() != "zone" {
 					t.Errorf("first answer %+v, want the server's node and zone", l)
 				}
 				written[l.Server] += time.Since(start)

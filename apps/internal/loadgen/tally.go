@@ -125,7 +125,7 @@ func (t *tally) complete(id int64, due time.Time, a answer) {
 		t.events <- event{line: &calllog.Failure{Header: at(now), Code: a.code(), Error: status.Convert(a.err).Message()}}
 	case a.err == nil && !t.seen[a.server]:
 		t.seen[a.server] = true
-		t.events <- event{line: firstAnswer(now, a)}
+		t.events <- event{line: &calllog.FirstAnswer{Header: at(now), Server: a.server, Reply: a.reply}}
 	}
 	for w := range t.watchers {
 		w.complete(id, a)

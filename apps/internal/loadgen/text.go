@@ -29,7 +29,7 @@ func text(line calllog.Line) string {
 	case *calllog.Start:
 		return fmt.Sprintf("calling %s, policy %s, %s", l.Target, l.Policy, how(l))
 	case *calllog.FirstAnswer:
-		return "first answer of " + l.Server + where(l.Node, l.Zone)
+		return "first answer of " + l.Server + where(l.Reply.GetNode(), l.Reply.GetZone())
 	case *calllog.Failure:
 		return fmt.Sprintf("failed: %s: %s", l.Code, l.Error)
 	case *calllog.Window:

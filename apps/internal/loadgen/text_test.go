@@ -10,6 +10,7 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
 	"github.com/grpc-lb/grpc-lb/apps/internal/loadgen"
+	"github.com/grpc-lb/grpc-lb/proto/echopb"
 )
 
 // Lines for people say what happened, with failures that stand out and without
@@ -23,7 +24,7 @@ func TestText(t *testing.T) {
 		&calllog.Start{Target: "dns:///x:1", Policy: "round_robin", Rate: 50},
 		&calllog.Start{Target: "dns:///x:1", Policy: "pick_first", Concurrency: 1},
 		&calllog.Start{Target: "dns:///x:1", Policy: "pick_first", Concurrency: 8, FreshConnections: 200},
-		&calllog.FirstAnswer{Server: "a", Node: "n", Zone: "z"},
+		&calllog.FirstAnswer{Server: "a", Reply: &echopb.EchoResponse{Node: "n", Zone: "z"}},
 		&calllog.FirstAnswer{Server: "a"},
 		&calllog.Failure{Code: "Unavailable", Error: "connection refused"},
 		&calllog.Window{Calls: 50, Servers: map[string]int64{"b": 25, "a": 24}, Failures: map[string]int64{"Unavailable": 1}, Connections: 2, Latency: calllog.Latency{P50: .44, P99: 12}},
