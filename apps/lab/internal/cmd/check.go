@@ -46,8 +46,8 @@ names it checks all overlays, their variants and the files of Argo CD. It needs 
 cluster, prints all violations, and changes nothing. A note does not fail the
 check: it names a committed field that Argo CD ignores.
 
-Exit codes: 0 no violation; 1 violations; 2 wrong usage; 3 --live reached no
-cluster; 4 --live could not judge everything.`,
+` + exitHelp(exit{exitOK, "no violation"}, exit{exitFindings, "violations"}, exit{exitUsage, "wrong usage"},
+			exit{exitNoCluster, "--live reached no cluster"}, exit{exitUndecided, "--live could not judge everything"}),
 		Example:           "  go run ./apps/lab check\n  go run ./apps/lab check dns -o json",
 		ValidArgsFunction: completeOverlays,
 		RunE: func(cmd *cobra.Command, overlays []string) error {

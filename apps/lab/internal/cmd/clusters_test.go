@@ -13,6 +13,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider/registry"
 )
 
 // fakeProvider makes clusters of nothing but a name.
@@ -156,7 +157,7 @@ func TestUpOptions(t *testing.T) {
 		{name: "defaults", give: upOptions{}},
 		{name: "image_means_kind", give: upOptions{nodeImage: "a"}, kind: "kind"},
 		{name: "image_of_the_builtin", give: upOptions{nodeImage: "a", cluster: "builtin"}, want: "--node-image a"},
-		{name: "unknown", give: upOptions{cluster: "minikube"}, want: `"minikube": expected kind or builtin`},
+		{name: "unknown", give: upOptions{cluster: "minikube"}, want: `"minikube": expected ` + strings.Join(registry.All(dirs.Dirs{}, "").Names(), " or ")},
 		{name: "port", give: upOptions{apiPort: 70000}, want: "--api-port 70000: expected 1 to 65535"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -63,7 +63,7 @@ and the registry does not have, pushes it with the credentials of "docker login"
 prints a line of it for ` + "`lab components record`" + `. The registry is that of the
 released images unless it is given.
 
-Exit codes: 0 done; 1 something could not be built or pushed; 2 wrong usage.`,
+` + exitHelp(exit{exitOK, "done"}, exit{exitFindings, "something could not be built or pushed"}, exit{exitUsage, "wrong usage"}),
 		Example: "  go run ./apps/lab components push ghcr.io/me/lab-components --platform linux/arm64",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -107,7 +107,7 @@ func newComponentsRecord() *cobra.Command {
 digest, and nothing else. It drops what was built from other sources than this
 checkout's.
 
-Exit codes: 0 done; 2 wrong usage, and nothing is changed.`,
+` + exitHelp(changed...),
 		Example: "  go run ./apps/lab components push | go run ./apps/lab components record",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -41,9 +41,10 @@ generated ConfigMap. It marks dangerous changes with flags:
   pruned     an object is no longer rendered: Argo CD deletes it
   ignored    Argo CD does not set the field that changes, such as replicas
 
-Exit codes, as of diff(1): 0 nothing differs; 1 something differs; 2 an error, or
---live finds no cluster. With --gate: 1 if one of the given flags is raised; 0 if
-none is raised, even if objects differ.`,
+` + exitHelp(
+			exit{exitOK, "nothing differs; with --gate, none of the given flags is raised"},
+			exit{exitFindings, "something differs; with --gate, one of the given flags is raised"},
+			exit{exitUsage, "an error, or --live finds no cluster"}),
 		Example: `  go run ./apps/lab diff                            # against the merge base with origin/main
   go run ./apps/lab diff dns --base HEAD            # what is not committed
   go run ./apps/lab diff --live l4                  # against the cluster

@@ -15,11 +15,14 @@ const (
 	exitUndecided = 4
 )
 
-// exitCodes says what each code means, for help and for apps/lab/README.md.
-var exitCodes = []struct {
+// exit is a code and what it means.
+type exit struct {
 	code    int
 	meaning string
-}{
+}
+
+// exitCodes says what each code means, for help and for apps/lab/README.md.
+var exitCodes = []exit{
 	{exitOK, "nothing was found, and everything that is required is proven"},
 	{exitFindings, "a claim is refuted or a required one is not proven, a rule is violated, a manifest differs, a flag of --gate is raised, or the work failed"},
 	{exitUsage, "the command line or the checkout is wrong; for diff, any error"},
@@ -27,11 +30,14 @@ var exitCodes = []struct {
 	{exitUndecided, "nothing was found, but not everything could be judged"},
 }
 
-// exitHelp lists the codes for help.
-func exitHelp() string {
+// changed are the codes of commands that write files of the checkout.
+var changed = []exit{{exitOK, "done"}, {exitUsage, "wrong usage, and nothing is changed"}}
+
+// exitHelp lists codes for help.
+func exitHelp(codes ...exit) string {
 	var b strings.Builder
 	b.WriteString("Exit codes:\n")
-	for _, c := range exitCodes {
+	for _, c := range codes {
 		fmt.Fprintf(&b, "  %d  %s\n", c.code, c.meaning)
 	}
 	return strings.TrimSuffix(b.String(), "\n")

@@ -18,6 +18,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/dirs"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider/registry"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/release"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report/costs"
 )
@@ -171,7 +173,7 @@ func TestFailures(t *testing.T) {
 		{"kubectl without a cluster", call{args: []string{"kubectl", "get", "nodes"}}, 3, []string{"`lab up`"}},
 		{"too many retries", call{args: []string{"run", "--retries", "10"}}, 2, []string{"--retries 10", "0 to 9"}},
 		{"no nodes", call{args: []string{"up", "--nodes", "0"}}, 3, []string{"0 nodes", "1 to 9"}},
-		{"unknown cluster", call{args: []string{"--cluster", "minikube"}}, 2, []string{`"minikube"`, "kind or builtin", "--context"}},
+		{"unknown cluster", call{args: []string{"--cluster", "minikube"}}, 2, []string{`"minikube"`, strings.Join(registry.All(dirs.Dirs{}, "").Names(), " or "), "--context"}},
 		{"two clusters", call{args: []string{"--cluster", "kind", "--context", "a"}}, 2, []string{"--cluster", "--context a"}},
 		{"an image of the built-in cluster", call{args: []string{"up", "--cluster", "builtin", "--node-image", "x"}}, 2, []string{"--node-image x", "--cluster kind"}},
 		{"costs on kind", call{args: []string{"costs", "--cluster", "kind"}}, 2, []string{"--cluster kind", "out of reach", "--cluster builtin"}},
@@ -304,6 +306,15 @@ func TestBrokenKustomization(t *testing.T) {
 }
 
 func TestOutput(t *testing.T) {
+	manifests := copyOfManifests(t) // of this repository alone, also in a fork
+	repository, err := manifest.Find(manifests)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := repository.All()
+	if err != nil {
+		t.Fatal(err)
+	}
 	tests := []struct {
 		name string
 		args []string
@@ -313,12 +324,11 @@ func TestOutput(t *testing.T) {
 		{"help of up", []string{"up", "--help"}, []string{"Examples:\n", "--api-port"}},
 		{"least rights", []string{"run", "--print-rbac", "--only", "k8s-api"}, []string{"kind: ClusterRole", "- grpc-lb-k8s-api\n", "- endpointslices\n", "create clusterrolebinding grpc-lb-lab"}},
 		{"completion", []string{"completion", "bash"}, []string{"# bash completion"}},
-		{"completion of an overlay", []string{"__complete", "run", "--only", ""}, []string{"dns\nenvoy\nistio\nk8s-api\nl4\nlinkerd\nxds\nl4-max-age\ndns-max-age\n"}},
+		{"completion of an overlay", []string{"__complete", "run", "--only", ""}, []string{strings.Join(all, "\n") + "\n"}},
 		{"help of costs", []string{"costs", "--help"}, []string{"Examples:\n", "--runs", "--from", "--update"}},
 		{"completion of an output of costs", []string{"__complete", "costs", "-o", ""}, []string{"table\njson\nmarkdown\n"}},
 		{"completion of an output", []string{"__complete", "-o", ""}, []string{"table\njson\n"}},
 	}
-	manifests := copyOfManifests(t) // of this repository alone, also in a fork
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -22,7 +22,7 @@ both: that promotes the release, and git revert rolls it back. It may be run aga
 The digests are those that ko printed when it pushed the images, or that the
 registry shows.
 
-Exit codes: 0 done; 2 wrong usage, and nothing is changed.`,
+` + exitHelp(changed...),
 		Example: `  go run ./apps/lab release v0.2.0 echo-server=sha256:... echo-client=sha256:... echo-client-xds=sha256:...`,
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -62,7 +62,7 @@ argocd/root.yaml, and the registry of the images in
 ` + release.Component + `. It changes
 nothing else and may be run again.
 
-Exit codes: 0 done; 2 wrong usage, and nothing is changed.`,
+` + exitHelp(changed...),
 		Example: `  go run ./apps/lab fork https://github.com/me/grpc-lb.git --registry ghcr.io/me`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -29,7 +29,7 @@ func newRoot() *cobra.Command {
 		Long: `lab runs the overlays of this repository on a real Kubernetes and judges every
 claim about them by measurement. Without a command it does "lab run".
 
-` + exitHelp(),
+` + exitHelp(exitCodes...),
 		Example:       run.Example,
 		Args:          cobra.NoArgs,
 		RunE:          run.RunE,

@@ -24,13 +24,14 @@ type upOptions struct {
 
 func (o *upOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&o.cluster, "cluster", "", "the `kind` of cluster to boot: builtin or kind (default: this checkout's cluster if it is up; else kind if Docker is running; else builtin)")
+	kinds := registry.All(dirs.Dirs{}, "")
+	f.StringVar(&o.cluster, "cluster", "", "the `kind` of cluster to boot: "+kinds.Help())
 	f.StringVar(&o.nodeImage, "node-image", "", "`image` of the nodes of a kind cluster (default: the image of the kind release)")
 	f.IntVar(&o.nodes, "nodes", defaultNodes, "`number` of nodes of the cluster that the lab boots")
 	f.StringVar(&o.components, "components", "", "`HOST/PATH` from which the lab pulls built components by their recorded digests; none compiles all components here (default: lab-components in the registry of the released images)")
 	f.IntVar(&o.apiPort, "api-port", 0, "`port` of the API server on the loopback address (default: any free port)")
 	f.Float64Var(&o.patience, "patience", 0, "`factor` by which the time limits of booting are multiplied (default: the lab measures this machine's speed)")
-	_ = cmd.RegisterFlagCompletionFunc("cluster", cobra.FixedCompletions(registry.All(dirs.Dirs{}, "").Names(), cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("cluster", cobra.FixedCompletions(kinds.Names(), cobra.ShellCompDirectiveNoFileComp))
 }
 
 // check looks for contradictions in the flags. An image of the nodes chooses the kind

@@ -22,7 +22,6 @@ import (
 type workflow struct {
 	text        []byte
 	On          events `json:"true"` // which "on" is in YAML 1.1
-	Permissions *map[string]string
 	Concurrency *struct{}
 	Jobs        map[string]job
 }
@@ -44,13 +43,11 @@ func (e *events) UnmarshalJSON(content []byte) error {
 
 type job struct {
 	TimeoutMinutes int `json:"timeout-minutes"`
-	Permissions    *map[string]string
 	Steps          []step
 }
 
 type step struct {
 	Name, Uses, Run string
-	With            map[string]any
 }
 
 // step returns the script of a job's step.
@@ -116,24 +113,12 @@ func mutate(t *testing.T, content []byte, old, replacement string) []byte {
 	return bytes.ReplaceAll(content, []byte(old), []byte(replacement))
 }
 
-// The workflows are valid, and least privilege and pinning hold in each.
+// The workflows hold to what neither actionlint nor zizmor, which CI runs, looks at.
 func TestWorkflows(t *testing.T) {
-	var files []string
 	for name, w := range workflows(t) {
-		files = append(files, filepath.Join(repositoryRoot, ".github/workflows", name))
 		for _, violation := range w.violations(t) {
 			t.Errorf("%s: %s", name, violation)
 		}
-	}
-	action, err := os.ReadFile(filepath.Join(repositoryRoot, ".github/actions/go/action.yml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, violation := range unpinned(action) {
-		t.Errorf("action go: %s", violation)
-	}
-	if out, err := actionlint(files...); err != nil {
-		t.Errorf("actionlint: %v\n%s", err, out)
 	}
 }
 
@@ -141,67 +126,22 @@ func TestWorkflows(t *testing.T) {
 func TestWorkflowsReject(t *testing.T) {
 	good := workflows(t)["ci.yml"].text
 	wantViolations(t, good, []breach{
-		{name: "permissions", old: "permissions: {}", new: "permissions: {contents: write}", want: "top-level permissions"},
-		{name: "default_permissions", old: "permissions: {}\n", new: "", want: "top-level permissions"},
-		{name: "job_permissions", old: "    permissions:\n      contents: read\n", new: "", want: "job lint states no permissions"},
-		{name: "tag", old: "@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1", new: "@v7", want: "expected a commit and a version comment"},
-		{name: "no_version", old: " # v7.0.1", new: "", want: "expected a commit and a version comment"},
-		{name: "credentials", old: "persist-credentials: false", new: "lfs: false", want: "persist-credentials"},
 		{name: "time_out", old: "    timeout-minutes: 150 # a private repository's runners have 2 cores\n", new: "", want: "job builtin has no timeout-minutes"},
-		{name: "expression", old: ".ci/run", new: "echo ${{ github.head_ref }}", want: "an expression inside run:"},
 		{name: "concurrency", old: "concurrency:", new: "env:", want: "no concurrency"},
 		{name: "path_filter", old: "on:\n  pull_request:\n", new: "on:\n  pull_request: {paths: [base/**]}\n", want: "a required check that a path filter leaves out waits for ever"},
 		{name: "shared_cache", old: "uses: ./.github/actions/go\n      - run: go run ./apps/lab check", new: "uses: actions/setup-go@b7ad1dad31e06c5925ef5d2fc7ad053ef454303e # v7.0.0", want: "job check: setup-go beside the action go"},
 		{name: "redirection_into_the_tree", old: `>"$RUNNER_TEMP/result.json"`, new: ">result.json", want: "job kind writes result.json, expected a file in $RUNNER_TEMP"},
 		{name: "tee_into_the_tree", old: `tee "$RUNNER_TEMP/ci.log"`, new: "tee ci.log", want: "job builtin writes ci.log, expected a file in $RUNNER_TEMP"},
-		{name: "trigger", old: "on:\n  pull_request:", new: "on:\n  pull_request_target:", want: "pull_request_target"},
 	}, func(t *testing.T, content []byte) []string { t.Helper(); return readWorkflow(t, content).violations(t) })
-	broken := filepath.Join(t.TempDir(), "broken.yaml")
-	if err := os.WriteFile(broken, mutate(t, good, "runs-on", "run-on"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	out, err := actionlint(broken)
-	if err == nil || !strings.Contains(out, `unexpected key "run-on"`) {
-		t.Errorf("actionlint accepted run-on: %v\n%s", err, out)
-	}
 }
 
-// actionlint runs the pinned actionlint, without the linters of other languages
-// that it would call where a machine happens to have them.
-func actionlint(files ...string) (string, error) {
-	args := []string{"tool", "-modfile=../../components/actionlint/go.mod", "actionlint", "-shellcheck=", "-pyflakes="}
-	out, err := exec.Command("go", append(args, files...)...).CombinedOutput()
-	return string(out), err
-}
-
-var (
-	uses       = regexp.MustCompile(`(?m)^\s*(?:- )?uses: (.*)$`)
-	expression = regexp.MustCompile(`\$\{\{.*?\}\}`)
-	pinned     = regexp.MustCompile(`^[\w./-]+@[0-9a-f]{40} # v\d`)
-)
-
-// unpinned says which actions a file takes without naming a commit. Those of this
-// repository come with the commit that runs.
-func unpinned(content []byte) (violations []string) {
-	for _, match := range uses.FindAllSubmatch(content, -1) {
-		if !pinned.Match(match[1]) && !bytes.HasPrefix(match[1], []byte("./")) {
-			violations = append(violations, fmt.Sprintf("uses %s, expected a commit and a version comment", match[1]))
-		}
-	}
-	return violations
-}
+var expression = regexp.MustCompile(`\$\{\{.*?\}\}`)
 
 func (w workflow) violations(t *testing.T) []string {
 	t.Helper()
-	violations := unpinned(w.text)
-	if w.Permissions == nil || len(*w.Permissions) > 0 {
-		violations = append(violations, "top-level permissions, expected {}")
-	}
+	var violations []string
 	if w.Concurrency == nil {
 		violations = append(violations, "no concurrency")
-	}
-	if _, ok := w.On["pull_request_target"]; ok {
-		violations = append(violations, "pull_request_target gives a fork's code this repository's rights")
 	}
 	if len(w.On["pull_request"].Paths) > 0 {
 		violations = append(violations, "pull_request has paths: a required check that a path filter leaves out waits for ever")
@@ -210,13 +150,7 @@ func (w workflow) violations(t *testing.T) []string {
 		if job.TimeoutMinutes == 0 {
 			violations = append(violations, fmt.Sprintf("job %s has no timeout-minutes", name))
 		}
-		if job.Permissions == nil {
-			violations = append(violations, fmt.Sprintf("job %s states no permissions", name))
-		}
 		for _, step := range job.Steps {
-			if strings.Contains(step.Run, "${{") {
-				violations = append(violations, fmt.Sprintf("job %s: an expression inside run: %s", name, step.Run))
-			}
 			script := expression.ReplaceAllString(step.Run, "expression")
 			for _, file := range written(t, script) {
 				if !strings.HasPrefix(file, "$RUNNER_TEMP/") && !slices.Contains([]string{"$GITHUB_OUTPUT", "$GITHUB_STEP_SUMMARY", "/dev/null"}, file) {
@@ -225,9 +159,6 @@ func (w workflow) violations(t *testing.T) []string {
 			}
 			if strings.HasPrefix(step.Uses, "actions/setup-go@") {
 				violations = append(violations, fmt.Sprintf("job %s: setup-go beside the action go: all jobs would share one cache", name))
-			}
-			if strings.HasPrefix(step.Uses, "actions/checkout@") && step.With["persist-credentials"] != false {
-				violations = append(violations, fmt.Sprintf("job %s: checkout without persist-credentials: false", name))
 			}
 		}
 	}

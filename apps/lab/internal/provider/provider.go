@@ -15,6 +15,9 @@ import (
 type Kind struct {
 	// Name is a value of --cluster.
 	Name string
+	// Needs is what the machine must have, as a sentence that follows "if", such as
+	// "Docker is running". It is empty for the last resort.
+	Needs string
 	// NodeImages says that its nodes are images, and that Options.NodeImage names one.
 	NodeImages bool
 	// Usage says that the counters of its containers can be read.

@@ -22,6 +22,18 @@ func (s Set) Names() []string {
 	return names
 }
 
+// Help lists the values of --cluster, and which is the default.
+func (s Set) Help() string {
+	text := strings.Join(s.Names(), " or ") + " (default: this checkout's cluster if it is up"
+	for _, p := range s {
+		text += "; else " + p.Kind().Name
+		if needs := p.Kind().Needs; needs != "" {
+			text += " if " + needs
+		}
+	}
+	return text + ")"
+}
+
 // Named returns a provider.
 func (s Set) Named(name string) (Provider, error) {
 	for _, p := range s {
