@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -26,25 +25,18 @@ func ServiceAccount(namespace, name string) Subject {
 	}
 }
 
-// Allowed asks the API server whether who may do verb on resource ("pods" or
-// "pods/log") of an API group ("" is the core's) in a namespace ("" is all), and
-// returns the reason that it gives, which may be empty.
-func (c *Client) Allowed(ctx context.Context, who Subject, namespace, verb, group, resource string) (allowed bool, reason string, err error) {
-	resource, sub, _ := strings.Cut(resource, "/")
+// Allowed asks the API server whether who may do what. It returns the reason that the
+// server gives, which may be empty.
+func (c *Client) Allowed(ctx context.Context, who Subject, what authorizationv1.ResourceAttributes) (allowed bool, reason string, err error) {
 	review, err := c.Typed.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{
-		Spec: authorizationv1.SubjectAccessReviewSpec{
-			User: who.User, Groups: who.Groups,
-			ResourceAttributes: &authorizationv1.ResourceAttributes{
-				Namespace: namespace, Verb: verb, Group: group, Resource: resource, Subresource: sub,
-			},
-		},
+		Spec: authorizationv1.SubjectAccessReviewSpec{User: who.User, Groups: who.Groups, ResourceAttributes: &what},
 	}, metav1.CreateOptions{})
 	if err != nil {
-		return false, "", fmt.Errorf("kube: asking whether %s may %s %s: %w", who.User, verb, resource, err)
+		return false, "", fmt.Errorf("kube: asking whether %s may %s %s: %w", who.User, what.Verb, what.Resource, err)
 	}
 	// A "no" that comes with an error is none: a rule may not have been read.
 	if s := review.Status; !s.Allowed && s.EvaluationError != "" {
-		return false, s.Reason, fmt.Errorf("kube: whether %s may %s %s is not known: %s", who.User, verb, resource, s.EvaluationError)
+		return false, s.Reason, fmt.Errorf("kube: whether %s may %s %s is not known: %s", who.User, what.Verb, what.Resource, s.EvaluationError)
 	}
 	return review.Status.Allowed, review.Status.Reason, nil
 }

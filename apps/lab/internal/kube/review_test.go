@@ -100,7 +100,8 @@ func TestAllowed(t *testing.T) {
 				}
 			}
 			s := &server{answers: map[string]any{path: answer}}
-			allowed, reason, err := newClient(t, s).Allowed(t.Context(), kube.ServiceAccount("ns", "l5d"), "other", "list", "metrics.k8s.io", "pods/log")
+			allowed, reason, err := newClient(t, s).Allowed(t.Context(), kube.ServiceAccount("ns", "l5d"),
+				authorizationv1.ResourceAttributes{Namespace: "other", Verb: "list", Group: "metrics.k8s.io", Resource: "pods", Subresource: "log"})
 			if allowed != tt.allowed || reason != tt.reason {
 				t.Errorf("Allowed = %t, %q, want %t, %q", allowed, reason, tt.allowed, tt.reason)
 			}

@@ -117,7 +117,7 @@ func (p *Plan) measureSynced(ctx context.Context, client *kube.Client, s *Suppli
 		}
 		if installed != "" {
 			for i, o := range c.Overlays {
-				if needsMesh(o.Strategy) {
+				if o.NeedsMesh() {
 					c.Overlays[i].Origins = append(slices.Clone(o.Origins), installed)
 				}
 			}
@@ -172,11 +172,11 @@ func (p *Plan) try(ctx context.Context, client *kube.Client, s *Supplies, c runn
 	unable := map[string]string{}
 	for _, st := range p.synced {
 		why := cmp.Or(st.NotRun, s.unavailable[st.Name])
-		if st.ClientsOnly && s.istio == nil {
-			why = st.LacksSidecar
+		if st.Sidecar.ClientsOnly && s.istio == nil {
+			why = st.Sidecar.Lacks
 		}
 		// Without sidecars all pods of istio run, as l4's do.
-		if why != "" && (!needsMesh(st) || st.ClientsOnly) {
+		if why != "" && (!st.NeedsMesh() || st.Sidecar.ClientsOnly) {
 			unable[st.Name] = why
 		}
 	}

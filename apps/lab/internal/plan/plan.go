@@ -145,7 +145,7 @@ func New(repository *manifest.Repository, b component.Builder, o Options, t Targ
 // planMesh decides whether Istio is built and installed, and refuses Argo CD where
 // the nodes cannot run its images.
 func (p *Plan) planMesh() error {
-	p.mesh = !p.NoInstall && p.Registry == nil && slices.ContainsFunc(p.strategies, needsMesh)
+	p.mesh = !p.NoInstall && p.Registry == nil && slices.ContainsFunc(p.strategies, runner.Strategy.NeedsMesh)
 	why := p.Nodes.foreign()
 	if why == "" {
 		return nil
@@ -154,7 +154,7 @@ func (p *Plan) planMesh() error {
 		return fmt.Errorf("--deploy argocd: Argo CD's images %s", why)
 	}
 	for _, s := range p.strategies {
-		if p.mesh && needsMesh(s) {
+		if p.mesh && s.NeedsMesh() {
 			p.remarks.unavailable[s.Name] = "Istio's images " + why + ", or with --no-install a cluster that has Istio"
 		}
 	}
@@ -175,8 +175,6 @@ func (p *Plan) leaveToNodes() {
 		})
 	}
 }
-
-func needsMesh(s runner.Strategy) bool { return s.Sidecar != "" }
 
 // refs returns the images that this repository does not release, sorted.
 func (p *Plan) refs() []string {
@@ -211,7 +209,7 @@ func (p *Plan) runnable(supplied ...*Supplies) []string {
 		names = append(names, argocd.Name)
 	}
 	for _, s := range p.strategies {
-		if s.NotRun == "" && !lacks(s.Name) && (!needsMesh(s) || p.mesh) {
+		if s.NotRun == "" && !lacks(s.Name) && (!s.NeedsMesh() || p.mesh) {
 			names = append(names, s.Name)
 		}
 	}

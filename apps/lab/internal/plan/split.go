@@ -22,7 +22,7 @@ func (p *Plan) split() (first, then *Plan, err error) {
 	if err != nil || len(work.Compile) == 0 {
 		return nil, nil, err
 	}
-	first, then = p.of(func(s runner.Strategy) bool { return !needsMesh(s) }), p.of(needsMesh)
+	first, then = p.of(func(s runner.Strategy) bool { return !s.NeedsMesh() }), p.of(runner.Strategy.NeedsMesh)
 	if len(first.strategies) == 0 {
 		return nil, nil, nil
 	}

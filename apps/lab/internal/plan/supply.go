@@ -185,7 +185,7 @@ func (s *supplier) getMesh(ctx context.Context) error {
 		return err
 	}
 	for _, st := range s.strategies {
-		if needsMesh(st) {
+		if st.NeedsMesh() {
 			s.unavailable[st.Name] = err.Error()
 		}
 	}

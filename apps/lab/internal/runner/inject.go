@@ -10,7 +10,7 @@ import (
 // injected returns an error unless every pod that should has got the strategy's
 // sidecar.
 func (env *Environment) injected(ctx context.Context) error {
-	if env.Strategy.Sidecar == "" {
+	if !env.Strategy.NeedsMesh() {
 		return nil
 	}
 	if err := env.Await(ctx, SteadyTimeout, "the clients' pods", func(f *observe.Facts) string {
@@ -26,12 +26,12 @@ func (env *Environment) injected(ctx context.Context) error {
 	lacking := ""
 	env.Record.Look(func(f *observe.Facts) {
 		for _, name := range observe.Keys(f.Pods) {
-			if env.Strategy.ClientsOnly && f.Pods[name].Labels[observe.NameLabel] != env.Client {
+			if env.Strategy.Sidecar.ClientsOnly && f.Pods[name].Labels[observe.NameLabel] != env.Client {
 				continue
 			}
 			spec := f.Pods[name].Spec
 			spec.Containers = slices.Concat(spec.Containers, spec.InitContainers) // a native sidecar is an init container
-			if containerOf(spec, env.Strategy.Sidecar) < 0 {
+			if containerOf(spec, env.Strategy.Sidecar.Container) < 0 {
 				lacking = name
 			}
 		}
@@ -39,6 +39,6 @@ func (env *Environment) injected(ctx context.Context) error {
 	if lacking == "" {
 		return nil
 	}
-	env.Note("pod %s got no container %s", lacking, env.Strategy.Sidecar)
-	return observe.Reason{Kind: observe.Lacking, Text: env.Strategy.LacksSidecar}
+	env.Note("pod %s got no container %s", lacking, env.Strategy.Sidecar.Container)
+	return observe.Reason{Kind: observe.Lacking, Text: env.Strategy.Sidecar.Lacks}
 }

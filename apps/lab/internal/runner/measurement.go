@@ -175,7 +175,7 @@ func (m *measurement) experiment(ctx context.Context, e Experiment) error {
 		m.env.leaveOut(e, "it would take from others what they use of this cluster")
 		return nil
 	}
-	if m.Sidecar != "" {
+	if m.NeedsMesh() {
 		done, err := m.in.shared.mesh.use(ctx, e.Alone)
 		if err != nil {
 			return err
@@ -210,7 +210,7 @@ func (m *measurement) deploy(ctx context.Context, client *kube.Client) error {
 // prepare installs what the strategy needs beside its overlay and the cluster
 // does not have.
 func (m *measurement) prepare(ctx context.Context, client *kube.Client) (err error) {
-	if m.Sidecar == "" {
+	if !m.NeedsMesh() {
 		return nil
 	}
 	m.installed, err = m.in.shared.mesh.join(ctx, client, m.env.Note)
@@ -220,7 +220,7 @@ func (m *measurement) prepare(ctx context.Context, client *kube.Client) (err err
 func (m *measurement) cleanUp(ctx context.Context, client *kube.Client) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
-	if m.Sidecar != "" {
+	if m.NeedsMesh() {
 		defer m.in.shared.mesh.leave(ctx, client, m.env.Note)
 	}
 	m.env.Note("wait until namespace %s is deleted", m.Namespace)

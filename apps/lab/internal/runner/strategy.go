@@ -27,12 +27,8 @@ type Strategy struct {
 	// ByName says that the clients learn the servers from DNS, when they start
 	// and when they lose one: what they know depends on the moment.
 	ByName bool
-	// Sidecar is the container that the cluster must inject: into every pod, or
-	// into the clients alone.
-	Sidecar     string
-	ClientsOnly bool
-	// LacksSidecar says what it means that it did not.
-	LacksSidecar string
+	// Sidecar is what the cluster must inject; its zero value is nothing.
+	Sidecar Sidecar
 	// Proxy is the name of the pods that the overlay puts between clients and
 	// servers.
 	Proxy string
@@ -49,6 +45,19 @@ type Strategy struct {
 	Claims      []Claim
 	Experiments []Experiment
 }
+
+// Sidecar is a container that the cluster injects.
+type Sidecar struct {
+	// Container is its name.
+	Container string
+	// ClientsOnly says that only the clients get it, not every pod.
+	ClientsOnly bool
+	// Lacks says what it means that a pod did not get it.
+	Lacks string
+}
+
+// NeedsMesh tells whether the strategy needs a mesh that injects a sidecar.
+func (s Strategy) NeedsMesh() bool { return s.Sidecar.Container != "" }
 
 // Preflighter checks all of an overlay up to the running pod.
 type Preflighter struct {

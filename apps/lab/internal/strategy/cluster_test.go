@@ -73,7 +73,7 @@ func TestNamed(t *testing.T) {
 		for _, c := range s.Claims {
 			claims = append(claims, strconv.Itoa(c.ID))
 		}
-		got = append(got, s.String()+": "+s.Sidecar+" "+strings.Join(claims, " "))
+		got = append(got, s.String()+": "+s.Sidecar.Container+" "+strings.Join(claims, " "))
 	}
 	want := []string{
 		"l4:  1 2 3 15", "till, which follows k8s-api:  5 8 9 15",

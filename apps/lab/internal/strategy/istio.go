@@ -34,11 +34,10 @@ const lacksIstio = "Istio is not installed"
 
 var _ = add(runner.Strategy{
 	Name: "istio", Order: 80,
-	Recognises:   func(v manifest.View) bool { return v.ByName() && v.Injected },
-	Balancer:     "Envoy sidecar of each client",
-	EveryServer:  true,
-	Sidecar:      sidecarName,
-	LacksSidecar: lacksIstio,
+	Recognises:  func(v manifest.View) bool { return v.ByName() && v.Injected },
+	Balancer:    "Envoy sidecar of each client",
+	EveryServer: true,
+	Sidecar:     runner.Sidecar{Container: sidecarName, Lacks: lacksIstio},
 	Claims: []runner.Claim{
 		{
 			ID:        13,

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -73,7 +74,8 @@ func preflight(ctx context.Context, client *kube.Client, o runner.Overlay) (foun
 // RoleBinding a moment after it has taken it.
 func mayRead(ctx context.Context, client *kube.Client, namespace, account, verb string) (bool, error) {
 	for deadline := time.Now().Add(5 * time.Second); ; {
-		allowed, _, err := client.Allowed(ctx, kube.ServiceAccount(namespace, account), namespace, verb, "", "endpoints")
+		allowed, _, err := client.Allowed(ctx, kube.ServiceAccount(namespace, account),
+			authorizationv1.ResourceAttributes{Namespace: namespace, Verb: verb, Resource: "endpoints"})
 		if err != nil || allowed || time.Now().After(deadline) {
 			return allowed, err
 		}

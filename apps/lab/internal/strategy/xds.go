@@ -25,13 +25,11 @@ const (
 
 var _ = add(runner.Strategy{
 	Name: "xds", Order: 90,
-	Recognises:   func(v manifest.View) bool { return v.Target.Scheme == "xds" },
-	Balancer:     "client, by xDS from istiod",
-	EveryServer:  true,
-	Sidecar:      sidecarName,
-	ClientsOnly:  true,
-	LacksSidecar: lacksIstio,
-	Code:         "google.golang.org/grpc/xds",
+	Recognises:  func(v manifest.View) bool { return v.Target.Scheme == "xds" },
+	Balancer:    "client, by xDS from istiod",
+	EveryServer: true,
+	Sidecar:     runner.Sidecar{Container: sidecarName, ClientsOnly: true, Lacks: lacksIstio},
+	Code:        "google.golang.org/grpc/xds",
 	Claims: []runner.Claim{
 		{
 			ID:        35,

@@ -131,7 +131,7 @@ func appProject(name string) *unstructured.Unstructured {
 }
 
 // app reads an Application; one that is not there is nil.
-func (s *site) app(ctx context.Context, name string) (*App, error) {
+func (s *instance) app(ctx context.Context, name string) (*App, error) {
 	resource, err := applications(s.kube)
 	if err != nil {
 		return nil, err
@@ -153,7 +153,7 @@ func (s *site) app(ctx context.Context, name string) (*App, error) {
 
 // until waits for a condition of Applications: missing says what is missing, or
 // "".
-func (s *site) until(ctx context.Context, names []string, missing func(*App) string) error {
+func (s *instance) until(ctx context.Context, names []string, missing func(*App) string) error {
 	return poll.Until(ctx, interval, func(ctx context.Context) (string, error) {
 		var all []string
 		for _, name := range names {
@@ -174,7 +174,7 @@ func (s *site) until(ctx context.Context, names []string, missing func(*App) str
 }
 
 // patch merges into an object's fields as kubectl patch does.
-func (s *site) patch(ctx context.Context, o *unstructured.Unstructured, patch string) error {
+func (s *instance) patch(ctx context.Context, o *unstructured.Unstructured, patch string) error {
 	resource, err := s.kube.Resource(o)
 	if err != nil {
 		return err
@@ -185,7 +185,7 @@ func (s *site) patch(ctx context.Context, o *unstructured.Unstructured, patch st
 
 // refresh asks for a reconciliation, as the annotation and the UI's button do:
 // "normal" compares anew, "hard" renders anew.
-func (s *site) refresh(ctx context.Context, how string, names ...string) error {
+func (s *instance) refresh(ctx context.Context, how string, names ...string) error {
 	for _, name := range names {
 		if err := s.patch(ctx, application(name), `{"metadata":{"annotations":{"argocd.argoproj.io/refresh":"`+how+`"}}}`); err != nil {
 			return fmt.Errorf("refreshing %s: %w", name, err)
@@ -196,7 +196,7 @@ func (s *site) refresh(ctx context.Context, how string, names ...string) error {
 
 // objects reads what an Application made: the objects as they are now, nil for
 // one that is not there.
-func (s *site) objects(ctx context.Context, a *App) (map[Resource]*unstructured.Unstructured, error) {
+func (s *instance) objects(ctx context.Context, a *App) (map[Resource]*unstructured.Unstructured, error) {
 	all := map[Resource]*unstructured.Unstructured{}
 	for _, r := range a.Status.Resources {
 		o, err := s.get(ctx, r)
@@ -208,7 +208,7 @@ func (s *site) objects(ctx context.Context, a *App) (map[Resource]*unstructured.
 	return all, nil
 }
 
-func (s *site) get(ctx context.Context, r Resource) (*unstructured.Unstructured, error) {
+func (s *instance) get(ctx context.Context, r Resource) (*unstructured.Unstructured, error) {
 	resource, err := s.kube.Resource(r.object())
 	if err != nil {
 		return nil, err

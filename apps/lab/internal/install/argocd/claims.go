@@ -25,11 +25,11 @@ type Claim struct {
 	Goal   time.Duration
 	// try makes the change and returns what was measured. An error that is no
 	// problem of the cluster's refutes.
-	try func(context.Context, *site) (measured string, err error)
+	try func(context.Context, *instance) (measured string, err error)
 	// once says that it cannot be tried again: it is about the first sync.
 	once bool
 	// undo takes it back whatever happened.
-	undo func(context.Context, *site) error
+	undo func(context.Context, *instance) error
 }
 
 const (
@@ -99,7 +99,7 @@ var Claims = []Claim{
 // Try installs Argo CD, applies argocd/ and tries every claim. What it returns
 // as an error ends the run; that a claim fails does not.
 func (a *ArgoCD) Try(ctx context.Context, cfg Config, r progress.Reporter) (*Deployer, []report.Claim, []report.Experiment, error) {
-	var s *site
+	var s *instance
 	var journal []report.Entry
 	note := func(format string, args ...any) {
 		journal = append(journal, report.Entry{Time: time.Now(), Text: fmt.Sprintf(format, args...)})
@@ -170,7 +170,7 @@ const (
 )
 
 // judge tries a claim, unless what came before it could not be undone.
-func (s *site) judge(ctx context.Context, c Claim, broken string) (judged report.Claim, stillBroken string) {
+func (s *instance) judge(ctx context.Context, c Claim, broken string) (judged report.Claim, stillBroken string) {
 	judged = report.Claim{ID: c.ID, Strategy: Name, Text: c.Text, Limit: c.Wanted, Status: report.Proven}
 	if c.Wanted == "" {
 		judged.Limit = "within " + c.Limit.String()
@@ -221,7 +221,7 @@ func since(t time.Time) string { return fmt.Sprintf("%.1f s", time.Since(t).Seco
 
 // handOver deletes every Application, so that strategies can be deployed one by
 // one, and keeps root from bringing them back.
-func (s *site) handOver(ctx context.Context) error {
+func (s *instance) handOver(ctx context.Context) error {
 	if err := s.automate(ctx, rootName, false); err != nil {
 		return err
 	}

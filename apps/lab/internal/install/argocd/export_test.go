@@ -16,7 +16,7 @@ func (a *ArgoCD) Manifests() ([]*unstructured.Unstructured, error) { return a.ma
 
 // Copy makes the copy of a checkout without a cluster.
 func Copy(ctx context.Context, dir, root string, images map[string]string, note func(string, ...any)) error {
-	_, err := newSource(ctx, nil, dir, root, images, note)
+	_, err := newSource(ctx, Config{Dir: dir, Root: root, Images: images}, note)
 	return err
 }
 
@@ -30,7 +30,7 @@ func Says(raw string) (fine, waiting, refusal string, err error) {
 
 // NewDeployer returns one on a cluster that need not have Argo CD.
 func NewDeployer(k *kube.Client) *Deployer {
-	return &Deployer{&site{kube: k, note: func(string, ...any) {}}}
+	return &Deployer{&instance{kube: k, note: func(string, ...any) {}}}
 }
 
 // UntilAll is how a claim reads the windows of a client.

@@ -95,7 +95,7 @@ func Clear(ctx context.Context, k *kube.Client) error {
 	if err != nil || !its {
 		return err
 	}
-	s := &site{kube: k, note: func(string, ...any) {}}
+	s := &instance{kube: k, note: func(string, ...any) {}}
 	if err := s.deleteAll(ctx); err != nil {
 		return fmt.Errorf("argocd: %w", err)
 	}

@@ -55,8 +55,9 @@ type source struct {
 // newSource copies the checkout's files, tracked and, where they are to be
 // part of it, new ones, into an empty directory, and points the copy at itself:
 // to its own URL and to images that the nodes have.
-func newSource(ctx context.Context, k *kube.Client, dir, root string, images map[string]string, note func(string, ...any)) (*source, error) {
-	s := &source{dir: dir, kube: k, note: note}
+func newSource(ctx context.Context, cfg Config, note func(string, ...any)) (*source, error) {
+	dir, root := cfg.Dir, cfg.Root
+	s := &source{dir: dir, kube: cfg.Kube, note: note}
 	head, err := git(ctx, root, "rev-parse", "--short", "HEAD")
 	if err != nil {
 		return nil, err
@@ -81,7 +82,7 @@ func newSource(ctx context.Context, k *kube.Client, dir, root string, images map
 		head += " with uncommitted changes"
 	}
 	note("copy the files of %s into a repository of its own", head)
-	if err := s.pointAtItself(images); err != nil {
+	if err := s.pointAtItself(cfg.Images); err != nil {
 		return nil, err
 	}
 	return s, s.commit(ctx, "copy of "+head)

@@ -36,7 +36,7 @@ var refused = []struct{ name, project, repo, path, revision, namespace, says str
 	{"refused-root-secret", "grpc-lb-root", repoURL, forbidden, forbidden, Namespace, "Secret is not permitted in project"},
 }
 
-func projectsRefuse(ctx context.Context, s *site) (string, error) {
+func projectsRefuse(ctx context.Context, s *instance) (string, error) {
 	if err := s.source.write(forbidden+"/kustomization.yaml", "resources: [objects.yaml]\n"); err != nil {
 		return "", err
 	}
@@ -102,7 +102,7 @@ func (a *App) refusal() string {
 	return strings.Join(all, "\n")
 }
 
-func deleteRefused(ctx context.Context, s *site) error {
+func deleteRefused(ctx context.Context, s *instance) error {
 	resource, err := applications(s.kube)
 	if err != nil {
 		return err
@@ -119,7 +119,7 @@ func deleteRefused(ctx context.Context, s *site) error {
 
 // deletionIsExact deletes an Application with its finalizer and compares the
 // identity of everything that the others made.
-func deletionIsExact(ctx context.Context, s *site) (string, error) {
+func deletionIsExact(ctx context.Context, s *instance) (string, error) {
 	if err := s.automate(ctx, rootName, false); err != nil {
 		return "", err
 	}
@@ -145,7 +145,7 @@ var dropped = []struct{ file, from, to string }{
 
 // droppedStays commits what would delete two namespaces, waits, and then confirms
 // one deletion; undoing takes the other back.
-func droppedStays(ctx context.Context, s *site) (string, error) {
+func droppedStays(ctx context.Context, s *instance) (string, error) {
 	before, err := s.identities(ctx, []string{l4App, dnsApp})
 	if err != nil {
 		return "", err
@@ -192,7 +192,7 @@ func droppedStays(ctx context.Context, s *site) (string, error) {
 
 // takeBack reverts a commit that syncs wait on, ends these, since none takes a
 // newer commit before, and waits until all is as it was.
-func takeBack(ctx context.Context, s *site) error {
+func takeBack(ctx context.Context, s *instance) error {
 	commit, err := s.source.back(ctx)
 	if err != nil {
 		return err
@@ -212,7 +212,7 @@ func takeBack(ctx context.Context, s *site) error {
 }
 
 // same refutes unless objects are those that they were.
-func (s *site) same(ctx context.Context, before map[Resource]string) error {
+func (s *instance) same(ctx context.Context, before map[Resource]string) error {
 	for r, uid := range before {
 		o, err := s.get(ctx, r)
 		if err != nil {
@@ -226,7 +226,7 @@ func (s *site) same(ctx context.Context, before map[Resource]string) error {
 }
 
 // identities returns the UIDs of what Applications made.
-func (s *site) identities(ctx context.Context, names []string) (map[Resource]string, error) {
+func (s *instance) identities(ctx context.Context, names []string) (map[Resource]string, error) {
 	all := map[Resource]string{}
 	for _, name := range names {
 		a, err := s.app(ctx, name)
@@ -255,7 +255,7 @@ func uidOf(o *unstructured.Unstructured) string {
 }
 
 // bringBack lets root make the Application again.
-func bringBack(ctx context.Context, s *site) error {
+func bringBack(ctx context.Context, s *instance) error {
 	if err := s.automate(ctx, rootName, true); err != nil {
 		return err
 	}

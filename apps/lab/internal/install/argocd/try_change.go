@@ -31,7 +31,7 @@ func deploymentOf(app, name string) Resource {
 }
 
 // settled waits until the Applications have synced the commit.
-func (s *site) settled(ctx context.Context, commit string, names ...string) error {
+func (s *instance) settled(ctx context.Context, commit string, names ...string) error {
 	if err := s.refresh(ctx, "normal", names...); err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func (s *site) settled(ctx context.Context, commit string, names ...string) erro
 }
 
 // revertCommit undoes the last commit and waits for all that can be fine.
-func revertCommit(ctx context.Context, s *site) error {
+func revertCommit(ctx context.Context, s *instance) error {
 	commit, err := s.source.back(ctx)
 	if err != nil {
 		return err
@@ -52,7 +52,7 @@ func revertCommit(ctx context.Context, s *site) error {
 	return s.settled(ctx, commit, s.able()...)
 }
 
-func commitRollsOut(ctx context.Context, s *site) (string, error) {
+func commitRollsOut(ctx context.Context, s *instance) (string, error) {
 	old, err := s.source.rate("k8s-api")
 	if err != nil {
 		return "", err
@@ -88,7 +88,7 @@ func commitRollsOut(ctx context.Context, s *site) (string, error) {
 	return fmt.Sprintf("commit to Healthy in %s after the refresh, %d clients run with RATE=%s", done, changed, rate), nil
 }
 
-func editIsHealed(ctx context.Context, s *site) (string, error) {
+func editIsHealed(ctx context.Context, s *instance) (string, error) {
 	s.note("kubectl -n %s scale deployment echo-client --replicas=1", l4App)
 	if err := s.patch(ctx, deploymentOf(l4App, "echo-client").object(), `{"spec":{"replicas":1}}`); err != nil {
 		return "", err
@@ -106,7 +106,7 @@ func editIsHealed(ctx context.Context, s *site) (string, error) {
 }
 
 // replicas waits until a Deployment wants that many.
-func (s *site) replicas(ctx context.Context, app, name string, want int64) error {
+func (s *instance) replicas(ctx context.Context, app, name string, want int64) error {
 	return poll.Until(ctx, interval, func(ctx context.Context) (string, error) {
 		have, err := s.wanted(ctx, app, name)
 		if err != nil || have == want {
@@ -116,7 +116,7 @@ func (s *site) replicas(ctx context.Context, app, name string, want int64) error
 	})
 }
 
-func (s *site) wanted(ctx context.Context, app, name string) (int64, error) {
+func (s *instance) wanted(ctx context.Context, app, name string) (int64, error) {
 	o, err := s.get(ctx, deploymentOf(app, name))
 	if err != nil {
 		return 0, err
@@ -128,7 +128,7 @@ func (s *site) wanted(ctx context.Context, app, name string) (int64, error) {
 	return have, err
 }
 
-func deletedReturns(ctx context.Context, s *site) (string, error) {
+func deletedReturns(ctx context.Context, s *instance) (string, error) {
 	service := s.kube.Typed.CoreV1().Services(l4App)
 	old, err := service.Get(ctx, "echo-server", metav1.GetOptions{})
 	if err != nil {
@@ -157,7 +157,7 @@ func deletedReturns(ctx context.Context, s *site) (string, error) {
 }
 
 // scaleStays scales, and commits yet another number.
-func scaleStays(ctx context.Context, s *site) (string, error) {
+func scaleStays(ctx context.Context, s *instance) (string, error) {
 	s.note("kubectl -n %s scale deployment echo-server --replicas=4", l4App)
 	if err := s.patch(ctx, deploymentOf(l4App, "echo-server").object(), `{"spec":{"replicas":4}}`); err != nil {
 		return "", err
@@ -198,14 +198,14 @@ func scaleStays(ctx context.Context, s *site) (string, error) {
 	return fmt.Sprintf("4 replicas and Synced for %s at a commit with 2", since(begin)), nil
 }
 
-func scaleBack(ctx context.Context, s *site) error {
+func scaleBack(ctx context.Context, s *instance) error {
 	if err := s.patch(ctx, deploymentOf(l4App, "echo-server").object(), `{"spec":{"replicas":3}}`); err != nil {
 		return err
 	}
 	return revertCommit(ctx, s)
 }
 
-func removedIsPruned(ctx context.Context, s *site) (string, error) {
+func removedIsPruned(ctx context.Context, s *instance) (string, error) {
 	if err := s.source.edit("base/kustomization.yaml", "- echo-server/poddisruptionbudget.yaml", ""); err != nil {
 		return "", err
 	}
@@ -229,7 +229,7 @@ func removedIsPruned(ctx context.Context, s *site) (string, error) {
 	return fmt.Sprintf("gone from %d Applications %s after the refresh", len(s.able()), since(begin)), nil
 }
 
-func brokenFailsAlone(ctx context.Context, s *site) (string, error) {
+func brokenFailsAlone(ctx context.Context, s *instance) (string, error) {
 	const missing = "no-such.patch.yaml"
 	before, err := s.pods(ctx, dnsApp)
 	if err != nil {
@@ -273,7 +273,7 @@ func brokenFailsAlone(ctx context.Context, s *site) (string, error) {
 }
 
 // pods names the pods that run, and go on.
-func (s *site) pods(ctx context.Context, namespace string) ([]string, error) {
+func (s *instance) pods(ctx context.Context, namespace string) ([]string, error) {
 	pods, err := s.kube.Typed.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{FieldSelector: "status.phase=Running"})
 	if err != nil {
 		return nil, err

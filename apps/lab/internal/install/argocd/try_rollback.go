@@ -26,7 +26,7 @@ const noTag = "no-such-tag"
 
 // revertIsQuick commits an image that is not there, and reverts that as soon as a
 // pod fails for it: just then the revert has longest to wait.
-func revertIsQuick(ctx context.Context, s *site) (string, error) {
+func revertIsQuick(ctx context.Context, s *instance) (string, error) {
 	deployments := s.kube.Typed.AppsV1().Deployments(l4App)
 	d, err := deployments.Get(ctx, "echo-server", metav1.GetOptions{})
 	if err != nil {
@@ -99,7 +99,7 @@ func deadlineOf(d *appsv1.Deployment) time.Duration {
 }
 
 // failing says why a pod with the image does not start, or "".
-func (s *site) failing(ctx context.Context, namespace, image string) (string, error) {
+func (s *instance) failing(ctx context.Context, namespace, image string) (string, error) {
 	pods, err := s.kube.Typed.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return "", err
@@ -115,7 +115,7 @@ func (s *site) failing(ctx context.Context, namespace, image string) (string, er
 }
 
 // undoBadImage reverts what a try that came to no revert left behind.
-func undoBadImage(ctx context.Context, s *site) error {
+func undoBadImage(ctx context.Context, s *instance) error {
 	content, err := os.ReadFile(filepath.Join(s.source.dir, "overlays/l4/kustomization.yaml"))
 	if err != nil {
 		return err
@@ -137,7 +137,7 @@ func undoBadImage(ctx context.Context, s *site) error {
 
 // calls counts what the clients of a namespace called since a moment. A late call
 // missed its deadline, which is what a busy machine does.
-func (s *site) calls(ctx context.Context, namespace string, since time.Time) (calls, lost, late int64, err error) {
+func (s *instance) calls(ctx context.Context, namespace string, since time.Time) (calls, lost, late int64, err error) {
 	pods, err := s.kube.Typed.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=echo-client"})
 	if err != nil {
 		return 0, 0, 0, err

@@ -34,7 +34,7 @@ type firstSync struct {
 }
 
 // syncEverything applies root.yaml and waits for all that it brings.
-func syncEverything(ctx context.Context, s *site) (string, error) {
+func syncEverything(ctx context.Context, s *instance) (string, error) {
 	watching, stop := context.WithCancel(ctx)
 	watched := make(chan firstSync)
 	go func() { watched <- s.watchFirst(watching) }()
@@ -60,7 +60,7 @@ func syncEverything(ctx context.Context, s *site) (string, error) {
 
 // watchFirst looks at the watched Application's servers until its clients are
 // made.
-func (s *site) watchFirst(ctx context.Context) (f firstSync) {
+func (s *instance) watchFirst(ctx context.Context) (f firstSync) {
 	f.err = poll.Until(ctx, interval, func(ctx context.Context) (string, error) {
 		_, err := s.kube.Typed.AppsV1().Deployments(watchedApp).Get(ctx, "echo-client", metav1.GetOptions{})
 		if err != nil && !apierrors.IsNotFound(err) {
@@ -101,7 +101,7 @@ func readyIn(slices []discoveryv1.EndpointSlice) int {
 // clients that it started: each must call all servers as soon as it is connected
 // to them. One that had started before them would not, for it looks them up anew
 // only when it loses one.
-func clientsCameLast(ctx context.Context, s *site) (string, error) {
+func clientsCameLast(ctx context.Context, s *instance) (string, error) {
 	f := s.first
 	if f.err != nil {
 		return "", f.err
@@ -180,7 +180,7 @@ func windowsOf(raw []byte) []*calllog.Window {
 
 // nothingDrifts renders everything anew, again and again, and wants that it
 // makes no difference.
-func nothingDrifts(ctx context.Context, s *site) (string, error) {
+func nothingDrifts(ctx context.Context, s *instance) (string, error) {
 	before, syncs, err := s.generations(ctx)
 	if err != nil {
 		return "", err
@@ -228,7 +228,7 @@ func nothingDrifts(ctx context.Context, s *site) (string, error) {
 
 // generations returns the generation of every object that has one, and how many
 // syncs there were.
-func (s *site) generations(ctx context.Context) (all map[string]int64, syncs int, err error) {
+func (s *instance) generations(ctx context.Context) (all map[string]int64, syncs int, err error) {
 	all = map[string]int64{}
 	for _, name := range s.able() {
 		a, err := s.app(ctx, name)

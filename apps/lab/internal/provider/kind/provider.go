@@ -17,7 +17,9 @@ type kindProvider struct{ dirs dirs.Dirs }
 // New returns what makes the kind cluster of a checkout.
 func New(d dirs.Dirs, _ string) provider.Provider { return kindProvider{d} }
 
-func (kindProvider) Kind() provider.Kind { return provider.Kind{Name: name, Needs: "Docker is running", NodeImages: true} }
+func (kindProvider) Kind() provider.Kind {
+	return provider.Kind{Name: name, Needs: "Docker is running", NodeImages: true}
+}
 
 func (kindProvider) Check(ctx context.Context) error {
 	if err := IsAvailable(ctx); err != nil {

@@ -37,8 +37,8 @@ type Config struct {
 	Retries int
 }
 
-// site is Argo CD on a cluster with the checkout's copy.
-type site struct {
+// instance is Argo CD on a cluster with the checkout's copy.
+type instance struct {
 	kube   *kube.Client
 	source *source
 	unable map[string]string // by Application
@@ -50,8 +50,8 @@ type site struct {
 }
 
 // open installs Argo CD and its repository, and reads what argocd/ holds.
-func (a *ArgoCD) open(ctx context.Context, cfg Config, note func(string, ...any)) (*site, error) {
-	s := &site{kube: cfg.Kube, note: note, unable: map[string]string{}, rendered: map[string]*unstructured.Unstructured{}}
+func (a *ArgoCD) open(ctx context.Context, cfg Config, note func(string, ...any)) (*instance, error) {
+	s := &instance{kube: cfg.Kube, note: note, unable: map[string]string{}, rendered: map[string]*unstructured.Unstructured{}}
 	for name, why := range cfg.Unable {
 		s.unable[manifest.Namespace(name)] = why
 	}
@@ -62,7 +62,7 @@ func (a *ArgoCD) open(ctx context.Context, cfg Config, note func(string, ...any)
 	}
 	note("Argo CD was ready after %s", time.Since(begin).Round(10*time.Millisecond))
 	var err error
-	if s.source, err = newSource(ctx, cfg.Kube, cfg.Dir, cfg.Root, cfg.Images, note); err != nil {
+	if s.source, err = newSource(ctx, cfg, note); err != nil {
 		return nil, err
 	}
 	if _, err := s.source.publish(ctx, "main"); err != nil {
@@ -86,7 +86,7 @@ func (a *ArgoCD) open(ctx context.Context, cfg Config, note func(string, ...any)
 
 // apps returns the names of the Applications in argocd/, able those whose pods
 // can run.
-func (s *site) apps() []string {
+func (s *instance) apps() []string {
 	var names []string
 	for name := range s.rendered {
 		names = append(names, name)
@@ -95,12 +95,12 @@ func (s *site) apps() []string {
 	return names
 }
 
-func (s *site) able() []string {
+func (s *instance) able() []string {
 	return slices.DeleteFunc(s.apps(), func(name string) bool { return s.unable[name] != "" })
 }
 
 // applyRoot does what argocd/root.yaml tells a user to do.
-func (s *site) applyRoot(ctx context.Context) error {
+func (s *instance) applyRoot(ctx context.Context) error {
 	content, err := os.ReadFile(filepath.Join(s.source.dir, "argocd/root.yaml"))
 	if err != nil {
 		return fmt.Errorf("argocd: %w", err)
@@ -115,7 +115,7 @@ func (s *site) applyRoot(ctx context.Context) error {
 }
 
 // automate turns automatic syncs of an Application off, or on as it is in git.
-func (s *site) automate(ctx context.Context, name string, on bool) error {
+func (s *instance) automate(ctx context.Context, name string, on bool) error {
 	policy := "null"
 	if on {
 		policy = `{"prune":true,"selfHeal":true}`
@@ -125,7 +125,7 @@ func (s *site) automate(ctx context.Context, name string, on bool) error {
 }
 
 // deleteApps deletes Applications and waits until they and their namespaces are gone.
-func (s *site) deleteApps(ctx context.Context, names ...string) error {
+func (s *instance) deleteApps(ctx context.Context, names ...string) error {
 	resource, err := applications(s.kube)
 	if err != nil {
 		return err
@@ -144,7 +144,7 @@ func (s *site) deleteApps(ctx context.Context, names ...string) error {
 }
 
 // endSync does what `argocd app terminate-op` does to an Application that syncs.
-func (s *site) endSync(ctx context.Context, name string) error {
+func (s *instance) endSync(ctx context.Context, name string) error {
 	a, err := s.app(ctx, name)
 	if err != nil || a == nil || a.Status.OperationState.Phase != "Running" {
 		return err
@@ -157,13 +157,13 @@ func (s *site) endSync(ctx context.Context, name string) error {
 }
 
 // confirm does what `argocd app confirm-deletion` does to an Application.
-func (s *site) confirm(ctx context.Context, name string) error {
+func (s *instance) confirm(ctx context.Context, name string) error {
 	s.note("argocd app confirm-deletion %s", name)
 	return s.patch(ctx, application(name), fmt.Sprintf(`{"metadata":{"annotations":{"argocd.argoproj.io/deletion-approved":%q}}}`, time.Now().UTC().Format(time.RFC3339)))
 }
 
 // gone waits until Applications and their namespaces are.
-func (s *site) gone(ctx context.Context, names ...string) error {
+func (s *instance) gone(ctx context.Context, names ...string) error {
 	return poll.Until(ctx, interval, func(ctx context.Context) (string, error) {
 		var left []string
 		for _, name := range names {
@@ -191,7 +191,7 @@ func (s *site) gone(ctx context.Context, names ...string) error {
 
 // deleteAll deletes every Application, root first without what it made so that
 // it brings none back.
-func (s *site) deleteAll(ctx context.Context) error {
+func (s *instance) deleteAll(ctx context.Context) error {
 	resource, err := applications(s.kube)
 	if meta.IsNoMatchError(err) {
 		return nil // the installation did not come so far
@@ -224,7 +224,7 @@ func (s *site) deleteAll(ctx context.Context) error {
 
 // releaseProjects lets AppProjects be deleted without Argo CD, which is about to
 // be deleted itself.
-func (s *site) releaseProjects(ctx context.Context) error {
+func (s *instance) releaseProjects(ctx context.Context) error {
 	resource, err := s.kube.Resource(appProject(""))
 	if err != nil {
 		return err
@@ -243,30 +243,30 @@ func (s *site) releaseProjects(ctx context.Context) error {
 
 // Deployer lets strategies be deployed by Argo CD, an Application each. It
 // implements runner.Deployer.
-type Deployer struct{ site *site }
+type Deployer struct{ on *instance }
 
 // Deploy applies the strategy's Application and waits until it is Synced and
 // Healthy.
 func (d *Deployer) Deploy(ctx context.Context, strategy string) error {
 	name := manifest.Namespace(strategy)
-	if err := d.site.kube.Apply(ctx, d.site.rendered[name]); err != nil {
+	if err := d.on.kube.Apply(ctx, d.on.rendered[name]); err != nil {
 		return err
 	}
-	return d.site.until(ctx, []string{name}, (*App).fine)
+	return d.on.until(ctx, []string{name}, (*App).fine)
 }
 
 // Restore lets root bring every Application back as it is in git.
 func (d *Deployer) Restore(ctx context.Context) error {
-	if err := d.site.automate(ctx, rootName, true); err != nil {
+	if err := d.on.automate(ctx, rootName, true); err != nil {
 		return err
 	}
-	return d.site.refresh(ctx, "normal", rootName)
+	return d.on.refresh(ctx, "normal", rootName)
 }
 
 // Release stops Argo CD from undoing what is changed by hand. A strategy that came
 // to nothing before Deploy has no Application that would.
 func (d *Deployer) Release(ctx context.Context, strategy string) error {
-	if err := d.site.automate(ctx, manifest.Namespace(strategy), false); !apierrors.IsNotFound(err) {
+	if err := d.on.automate(ctx, manifest.Namespace(strategy), false); !apierrors.IsNotFound(err) {
 		return err
 	}
 	return nil
