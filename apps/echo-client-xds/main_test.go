@@ -128,7 +128,7 @@ func TestBootstrap(t *testing.T) {
 		{"file_empty", bootstrapFile + "=" + write(t, "{}"), "", client.ExitFailed, "names no server"},
 		{"file_not_json", bootstrapFile + "=" + write(t, "xds"), "", client.ExitFailed, "bootstrap.json is no xDS bootstrap"},
 		{"content_without_address", bootstrapContent + `={"xds_servers":[{}]}`, "", client.ExitFailed, "GRPC_XDS_BOOTSTRAP_CONFIG is no xDS bootstrap"},
-		{"resolve", bootstrapFile + "=" + bootstrap(t, "127.0.0.1:1"), "resolve", client.ExitUsage, "tells no addresses"},
+		{"resolve", bootstrapFile + "=" + bootstrap(t, "127.0.0.1:1"), "resolve", client.ExitUsage, "shows no addresses"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -160,7 +160,7 @@ func TestUsage(t *testing.T) {
 		{"admin_for_all", "--target x:1 --admin 0.0.0.0:9091", client.ExitUsage, "loopback"},
 		{"metrics", "--target x:1 --metrics 9464", client.ExitUsage, `--metrics: metrics address "9464": expected host:port`},
 		{"xds_with_policy", "--target xds:///x:1 --lb-policy round_robin", client.ExitUsage, "the xDS server says how to balance"},
-		{"xds_resolve", "resolve --target xds:///x:1", client.ExitUsage, "tells no addresses"},
+		{"xds_resolve", "resolve --target xds:///x:1", client.ExitUsage, "shows no addresses"},
 		{"cannot_work", "--target broken:///x", client.ExitFailed, "broken as told"},
 	}
 	for _, tt := range tests {

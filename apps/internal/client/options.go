@@ -34,13 +34,14 @@ type options struct {
 	logLevel slog.Level
 }
 
-const help = `Calls EchoService, logs each second who answered, and sums up at the end.
+const help = `Calls EchoService, logs every second how many calls each server answered, and prints a
+summary at the end.
 
   %[1]s --target dns:///echo-server:8080 --lb-policy round_robin --duration 10s
   %[1]s --target dns:///echo-server:8080 --fresh-connections 200
   %[1]s resolve --target dns:///echo-server:8080
 
-Sub-command resolve prints the addresses that gRPC's resolver finds for --target.
+The sub-command resolve prints the addresses that gRPC's resolver finds for --target.
 
 `
 
@@ -62,7 +63,7 @@ func (p Program) parse(args []string, stdout io.Writer) (options, error) {
 	fs.SetOutput(stdout)
 	fs.SortFlags = false
 	fs.Usage = func() { fmt.Fprintf(stdout, help+"Flags:\n%[2]s", p.Name, fs.FlagUsages()) }
-	targets := "whom to call: dns:///name:port, passthrough:///host:port, " + p.Target + "; calls do not go through HTTPS_PROXY"
+	targets := "target of the calls: dns:///name:port, passthrough:///host:port, " + p.Target + "; the client ignores HTTPS_PROXY"
 	if len(args) > 0 && args[0] == "resolve" {
 		opts.resolve, args = true, args[1:]
 		opts.addResolveFlags(fs, targets)
@@ -137,7 +138,7 @@ func (o *options) checkResolve() error {
 		return err
 	}
 	if loadgen.Scheme(o.Target) == loadgen.XDS {
-		return fmt.Errorf("resolve --target %q: gRPC's xds resolver tells no addresses; call it, and ask the --admin port for the ClientStatusDiscoveryService", o.Target)
+		return fmt.Errorf("resolve --target %q: gRPC's xds resolver shows no addresses; start the client without resolve, and read ClientStatusDiscoveryService on its --admin port", o.Target)
 	}
 	return nil
 }
@@ -145,8 +146,8 @@ func (o *options) checkResolve() error {
 func (o *options) addCommonFlags(fs *pflag.FlagSet, targets string, timeout time.Duration, timeoutUsage string) {
 	fs.StringVar(&o.Target, "target", "", targets)
 	fs.DurationVar(&o.Timeout, "timeout", timeout, timeoutUsage)
-	fs.StringVar(&o.output, "output", "auto", "text, json, or auto: text on a terminal, else json")
-	fs.Func("log-level", "of the client's own log: debug, info, warn or error (default info)", func(s string) error {
+	fs.StringVar(&o.output, "output", "auto", "format of the output: text, json, or auto, which is text on a terminal and json elsewhere")
+	fs.Func("log-level", "level of the client's own log: debug, info, warn or error (default info)", func(s string) error {
 		if err := o.logLevel.UnmarshalText([]byte(s)); err != nil {
 			return errors.New("expected debug, info, warn or error")
 		}
@@ -155,26 +156,26 @@ func (o *options) addCommonFlags(fs *pflag.FlagSet, targets string, timeout time
 }
 
 func (o *options) addResolveFlags(fs *pflag.FlagSet, targets string) {
-	o.addCommonFlags(fs, targets, 5*time.Second, "of the resolution")
+	o.addCommonFlags(fs, targets, 5*time.Second, "time limit of the resolution")
 }
 
 func (o *options) addCallFlags(fs *pflag.FlagSet, targets string) {
-	o.addCommonFlags(fs, targets, time.Second, "of one call")
-	fs.StringVar(&o.Policy, "lb-policy", "", "balancer: "+strings.Join(policy.Names(), ", ")+" (default pick_first)")
-	fs.StringVar(&o.ServiceConfig, "service-config", "", "gRPC service config as JSON, instead of --lb-policy")
-	fs.BoolVar(&o.NoServiceConfigLookup, "no-service-config-lookup", true, "ignore service configs that the resolver finds: no TXT look-ups")
-	fs.StringVar(&o.Authority, "authority", "", ":authority of the calls (default: from the target)")
-	fs.Float64Var(&o.Rate, "rate", defaultRate, "open loop: calls per second, issued on time whatever they take; the variable RATE is its default")
-	fs.IntVar(&o.Concurrency, "concurrency", 0, "closed loop: callers, each with one call at a time, instead of --rate")
-	fs.Int64Var(&o.FreshConnections, "fresh-connections", 0, "make one call on each of that many new connections, --concurrency (default 8) at a time")
-	fs.DurationVar(&o.Duration, "duration", 0, "stop after that time (default: when told to)")
-	fs.Int64Var(&o.Count, "count", 0, "stop after that many calls (default: when told to)")
-	fs.BoolVar(&o.WaitForReady, "wait-for-ready", false, "let calls wait for a connection until their timeout instead of failing at once")
-	fs.DurationVar(&o.KeepaliveTime, "keepalive-time", 30*time.Second, "ping a silent connection after that time, 0 is never")
-	fs.DurationVar(&o.KeepaliveTimeout, "keepalive-timeout", 10*time.Second, "drop a connection whose ping is not answered in that time")
-	fs.StringVar(&o.Message, "message", "hello", "what to say")
-	fs.StringVar(&o.admin, "admin", "127.0.0.1:9091", "loopback address of channelz, LoadBalancerStatsService and ClientControlService, '' is none")
-	fs.StringVar(&o.metrics, "metrics", "", "address of a Prometheus endpoint with gRPC's OpenTelemetry metrics, such as :9464 (default none)")
+	o.addCommonFlags(fs, targets, time.Second, "time limit of one call")
+	fs.StringVar(&o.Policy, "lb-policy", "", "load-balancing policy: "+strings.Join(policy.Names(), ", ")+" (default pick_first)")
+	fs.StringVar(&o.ServiceConfig, "service-config", "", "gRPC service config in JSON; it replaces --lb-policy")
+	fs.BoolVar(&o.NoServiceConfigLookup, "no-service-config-lookup", true, "ignore service configs that the resolver finds, and make no TXT look-ups")
+	fs.StringVar(&o.Authority, "authority", "", ":authority header of the calls (default: derived from the target)")
+	fs.Float64Var(&o.Rate, "rate", defaultRate, "open loop: calls per second; the client starts each call on time, even if earlier calls are slow; the environment variable RATE sets the default")
+	fs.IntVar(&o.Concurrency, "concurrency", 0, "closed loop: number of callers, each of which makes one call at a time; it replaces --rate")
+	fs.Int64Var(&o.FreshConnections, "fresh-connections", 0, "number of new connections to open, with one call on each; --concurrency (default 8) of them are open at a time")
+	fs.DurationVar(&o.Duration, "duration", 0, "time after which the client stops (default: it runs until a signal)")
+	fs.Int64Var(&o.Count, "count", 0, "number of calls after which the client stops (default: it runs until a signal)")
+	fs.BoolVar(&o.WaitForReady, "wait-for-ready", false, "let a call wait for a connection until its time limit; without it the call fails at once")
+	fs.DurationVar(&o.KeepaliveTime, "keepalive-time", 30*time.Second, "time without traffic after which the client pings a connection; 0 disables pings")
+	fs.DurationVar(&o.KeepaliveTimeout, "keepalive-timeout", 10*time.Second, "time after which the client closes a connection whose ping has no answer")
+	fs.StringVar(&o.Message, "message", "hello", "message of each call")
+	fs.StringVar(&o.admin, "admin", "127.0.0.1:9091", "loopback address that serves channelz, LoadBalancerStatsService and ClientControlService; an empty value disables it")
+	fs.StringVar(&o.metrics, "metrics", "", "address at which Prometheus reads gRPC's OpenTelemetry metrics, such as :9464 (default: none)")
 	fs.BoolVar(&o.version, "version", false, "print the version and exit")
 }
 

@@ -20,8 +20,8 @@ type Config struct {
 	// Metrics is the host:port of the Prometheus endpoint; "" is none.
 	Metrics string
 
-	DrainDelay   time.Duration // how long it serves on after it has said NOT_SERVING
-	DrainTimeout time.Duration // how long calls under way may then take to end
+	DrainDelay   time.Duration // how long it still answers after it has said NOT_SERVING
+	DrainTimeout time.Duration // how long running calls may take after that
 
 	MaxConnectionAge      time.Duration // after which clients are told to reconnect; 0 is never
 	MaxConnectionAgeGrace time.Duration // how long calls on such a connection may take; 0 is unlimited
@@ -35,22 +35,22 @@ type Config struct {
 
 // AddFlags defines a flag for each field of c, with the field's default.
 func (c *Config) AddFlags(fs *pflag.FlagSet) {
-	fs.IntVar(&c.Port, "port", 8080, "port of EchoService and health; 0 picks a free one")
-	fs.StringVar(&c.Admin, "admin", "127.0.0.1:9090", "loopback address of channelz and ServerControlService; empty is none")
-	fs.StringVar(&c.Metrics, "metrics", "", "address of a Prometheus endpoint with gRPC's OpenTelemetry metrics, such as :9464; empty is none")
+	fs.IntVar(&c.Port, "port", 8080, "port of EchoService and of the health service; 0 picks a free port")
+	fs.StringVar(&c.Admin, "admin", "127.0.0.1:9090", "loopback address that serves channelz and ServerControlService; an empty value disables it")
+	fs.StringVar(&c.Metrics, "metrics", "", "address at which Prometheus reads gRPC's OpenTelemetry metrics, such as :9464 (default: none)")
 	fs.DurationVar(&c.DrainDelay, "drain-delay", 5*time.Second,
-		"on the first signal, how long to serve on as NOT_SERVING while endpoints drain")
+		"time for which the server still answers after the first signal, as NOT_SERVING, while clients learn that it leaves")
 	fs.DurationVar(&c.DrainTimeout, "drain-timeout", 20*time.Second,
-		"after that, how long calls under way may take before they are cut")
+		"time that running calls get after --drain-delay before the server ends them")
 	fs.DurationVar(&c.MaxConnectionAge, "max-connection-age", 0,
-		"age at which a connection is closed gracefully, so that its client looks again for servers; 0 is never")
+		"age at which the server closes a connection gracefully, so that the client resolves its target again; 0 disables it")
 	fs.DurationVar(&c.MaxConnectionAgeGrace, "max-connection-age-grace", 10*time.Second,
-		"how long calls on a connection that became too old may take; 0 is unlimited")
+		"time that running calls get after --max-connection-age; 0 is unlimited")
 	fs.DurationVar(&c.KeepaliveMinTime, "keepalive-min-time", 5*time.Second,
-		"shortest keepalive period that clients may use, with or without calls under way")
-	fs.BoolVar(&c.ORCA, "orca", true, "report the load with each answer, which clients with weighted_round_robin weigh servers by")
+		"shortest interval of keepalive pings that the server accepts from a client")
+	fs.BoolVar(&c.ORCA, "orca", true, "report the server's load with each answer; clients with weighted_round_robin need it")
 	c.Faults.AddFlags(fs)
-	fs.Func("log-level", "debug, info, warn or error (default info)", func(s string) error {
+	fs.Func("log-level", "level of the log: debug, info, warn or error (default info)", func(s string) error {
 		if err := c.LogLevel.UnmarshalText([]byte(s)); err != nil {
 			return errors.New("expected debug, info, warn or error")
 		}
