@@ -60,7 +60,7 @@
 //
 // Channels with a telemetry plugin record k8sresolver.watch.up,
 // k8sresolver.watch.staleness (seconds), k8sresolver.endpoints (by state),
-// k8sresolver.events and k8sresolver.updates, when the plugin is told to by name.
+// k8sresolver.events and k8sresolver.updates, when they are enabled by name.
 //
 // # Subsets
 //

@@ -61,7 +61,7 @@ func isUntrusted(err error) bool {
 	return untrusted
 }
 
-// doing names a request: its verb, its object, and who makes it.
+// doing names a request: its verb, its object, and its user.
 func doing(verb string, svc service, as string) string {
 	text := fmt.Sprintf("%s %s of service %q in namespace %q", verb, resource, svc.name, svc.namespace)
 	if as != "" {

@@ -24,7 +24,7 @@ const (
 
 var errPlain = errors.New("k8sresolver: the API server's last streamed list did not end")
 
-// stream is a watch that ends at last, whatever the API server does.
+// stream is a watch that always ends, even if the API server never closes it.
 type stream struct {
 	apiwatch.Interface
 	cancel context.CancelFunc

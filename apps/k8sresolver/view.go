@@ -126,8 +126,8 @@ func (v *view) state() resolver.State {
 	return s
 }
 
-// state converts the addresses for gRPC. What can change while the pod lives is in
-// Endpoint.Attributes: in Address.Attributes it would re-dial.
+// state converts the addresses for gRPC. Facts that can change while the pod lives are
+// in Endpoint.Attributes: a change of Address.Attributes would close the connection.
 func state(addresses []address) resolver.State {
 	s := resolver.State{
 		Endpoints: make([]resolver.Endpoint, 0, len(addresses)),

@@ -86,8 +86,8 @@ func (b *peakEWMA) UpdateClientConnState(s balancer.ClientConnState) error {
 	return b.Balancer.UpdateClientConnState(balancer.ClientConnState{ResolverState: pickfirst.EnableHealthListener(s.ResolverState)})
 }
 
-// UpdateState implements balancer.ClientConn: it is told of each change of an
-// endpoint's state. What is known about one that stays ready is kept.
+// UpdateState implements balancer.ClientConn: gRPC calls it when the state
+// of an endpoint changes. It keeps what it knows of endpoints that stay ready.
 func (b *peakEWMA) UpdateState(s balancer.State) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -13,8 +13,8 @@ import (
 )
 
 // Check tells whether addr, "host:port", can serve as an admin address. The
-// host must be a loopback IP address or "localhost", because channelz tells
-// every peer's address and nothing here asks who is calling. Port 0 picks a
+// host must be a loopback IP address or "localhost", because channelz shows
+// every peer's address and the port has no authentication. Port 0 picks a
 // free one.
 func Check(addr string) error {
 	host, port, err := net.SplitHostPort(addr)

@@ -1,6 +1,5 @@
 // Package calllog is the contract between echo-client, which writes these
-// lines as JSON on standard output, and whoever measures with them. It depends
-// on the standard library only.
+// lines as JSON on standard output, and the programs that read them.
 //
 // Every line has the shape of log/slog: time, level, msg, then its own fields.
 // Two rules tie the lines together: in a window, calls is the sum of servers and

@@ -82,7 +82,7 @@ func (c *Config) Validate() error {
 		errs = append(errs, err)
 	}
 	if len(errs) == 0 {
-		// Whatever else gRPC refuses, such as a bad service config, it refuses here.
+		// gRPC refuses other errors here, such as a bad service config.
 		conn, err := c.dial()
 		if err != nil {
 			return err
@@ -142,7 +142,7 @@ func (c *Config) dial(opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 		grpc.WithResolvers(c.Resolvers...),
 		// A proxy of the environment leads out of the cluster, where no target of this
 		// client is: it cannot reach a pod, and for dns:/// gRPC would leave the look-up to
-		// it and have one connection, whatever the policy.
+		// it and have one connection with every policy.
 		grpc.WithNoProxy(),
 	)
 	if c.Authority != "" {

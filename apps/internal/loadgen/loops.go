@@ -20,8 +20,8 @@ var errBacklogFull = status.Error(codes.ResourceExhausted, "not sent: too many c
 // invoke makes one call.
 type invoke func(ctx context.Context) answer
 
-// openLoop issues calls at the pace, whatever they take. It skips none: when it
-// wakes up late it issues at once all that are due. It returns when all calls
+// openLoop issues calls at the pace, even if calls are slow. It skips none: if it
+// wakes up late, it issues all due calls at once. It returns when all calls
 // are complete.
 func openLoop(ctx context.Context, cfg *Config, p *pace, t *tally, start time.Time, call invoke) {
 	var calls sync.WaitGroup

@@ -63,14 +63,14 @@ func (a envoyAddress) String() string {
 	return net.JoinHostPort(a.SocketAddress.Address, strconv.Itoa(int(a.SocketAddress.PortValue)))
 }
 
-// unspecified says whether who listens there is reached from everywhere, by IPv4
-// or by IPv6.
+// unspecified says whether a listener at the address is reachable from everywhere, by
+// IPv4 or by IPv6.
 func unspecified(address string) bool {
 	ip, err := netip.ParseAddr(address)
 	return err == nil && ip.IsUnspecified()
 }
 
-// loopback says whether who listens there is reached from the pod alone.
+// loopback says whether a listener at the address is reachable from its pod alone.
 func loopback(address string) bool {
 	ip, err := netip.ParseAddr(address)
 	return err == nil && ip.IsLoopback()

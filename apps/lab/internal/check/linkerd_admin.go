@@ -58,8 +58,8 @@ func matchesAny(patterns []string, path string) (bool, error) {
 	return false, nil
 }
 
-// checkLinkerdAdmin wants the admin port to answer whoever needs it, and nobody
-// who would end the process or change what it logs.
+// checkLinkerdAdmin wants the admin port to answer the kubelet and Prometheus, and no
+// request that ends the process or changes its log.
 func checkLinkerdAdmin(pods manifest.Workload, config linkerdConfig, wrong func(format string, args ...any)) {
 	ask := func(path string, want bool, why string) {
 		answers, err := config.Admin.Security.answers(path)

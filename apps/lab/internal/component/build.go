@@ -61,9 +61,9 @@ const (
 type Step func(ctx context.Context, name string, limit time.Duration, f func(ctx context.Context, detail func(string)) error) error
 
 // BuildAll builds or fetches the components one after the other, each as a step, and
-// returns their directories and versions by name. What cannot be fetched is built.
-// What was compiled on the way is then removed: no later build needs it, and it takes
-// gigabytes.
+// returns their directories and versions by name. It builds those that it
+// cannot fetch. Then it removes the compiled packages: no later build needs them, and
+// they take gigabytes.
 func (b Builder) BuildAll(ctx context.Context, all []Component, step Step) (programs, versions map[string]string, err error) {
 	programs, versions = map[string]string{}, map[string]string{}
 	for _, c := range all {

@@ -90,8 +90,8 @@ func isCommit(ctx context.Context, root, ref string) bool {
 }
 
 // Extract writes the commit's files to an empty directory and returns the
-// checkout in it. Unlike an archive they are what git would check out, whatever
-// .gitattributes leaves out of archives. The clone's index stays as it is.
+// checkout in it. The files are those that git checks out; an archive can lack
+// some of them, because of .gitattributes. The clone's index stays as it is.
 func (b Base) Extract(ctx context.Context, root, dir string) (*manifest.Repository, error) {
 	below, err := git(ctx, root, nil, "rev-parse", "--show-prefix")
 	if err != nil {

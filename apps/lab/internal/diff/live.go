@@ -85,8 +85,9 @@ func Live(ctx context.Context, cluster Cluster, name string, rendered []*unstruc
 	return u, err
 }
 
-// leftover returns what this repository once rendered into the overlay's
-// namespace and does no longer. What another object owns goes with that one.
+// leftover returns the objects in the overlay's namespace that an earlier rendering of
+// this repository had and this one has not. An object that another one owns is deleted
+// with its owner.
 func leftover(ctx context.Context, cluster Cluster, rendered, found []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
 	i := slices.IndexFunc(rendered, func(o *unstructured.Unstructured) bool {
 		return o.GroupVersionKind().GroupKind() == schema.GroupKind{Kind: "Namespace"}

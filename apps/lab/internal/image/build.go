@@ -26,7 +26,7 @@ type Config struct {
 	Cache string
 	// Arch is the architecture of the nodes that run them, such as arm64.
 	Arch string
-	// Detail is told what goes on; nil is silent.
+	// Detail gets what is done at the moment; nil is silent.
 	Detail func(text string)
 }
 
@@ -34,7 +34,7 @@ type Config struct {
 type Built struct {
 	// Name is that of the program and of the image in the base's manifests.
 	Name string
-	// Ref is what the nodes know it by, whatever they are: lab.local/<name>:<hash>.
+	// Ref is its name on nodes of every kind: lab.local/<name>:<hash>.
 	Ref string
 	// Archive is a docker-save file for Cluster.LoadImages.
 	Archive string

@@ -46,7 +46,7 @@ type Client struct {
 func New(config *rest.Config) (*Client, error) {
 	config = rest.CopyConfig(config)
 	config.QPS = -1
-	config.WarningHandler = rest.NoWarnings{} // they are for who wrote the manifests
+	config.WarningHandler = rest.NoWarnings{} // they are for the authors of manifests
 	typed, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("kube: %w", err)
@@ -104,8 +104,8 @@ func (c *Client) apply(ctx context.Context, o *unstructured.Unstructured) error 
 	}
 }
 
-// Delete deletes objects, last what others need, and returns when they are gone.
-// What is not there is deleted already.
+// Delete deletes objects and returns when they are gone. Objects that others need
+// come last. An object that is not there counts as deleted.
 func (c *Client) Delete(ctx context.Context, objects ...*unstructured.Unstructured) error {
 	var errs []error
 	deleted := map[*unstructured.Unstructured]dynamic.ResourceInterface{}

@@ -19,8 +19,8 @@ type Preview struct {
 	Refused error                      // why
 }
 
-// Preview has the API server apply an object without storing it, in the name of
-// whoever applied the live one: a field that is no longer there is removed only
+// Preview has the API server apply an object without storing it, as the
+// manager that applied the live one: a field that is no longer there is removed only
 // from what its manager sends. An error is one of asking; a kind that is not
 // served is a NoMatchError.
 func (c *Client) Preview(ctx context.Context, o *unstructured.Unstructured) (Preview, error) {

@@ -11,7 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// Subject is who asks the API for something.
+// Subject is the user or the service account of a request to the API.
 type Subject struct {
 	User   string
 	Groups []string

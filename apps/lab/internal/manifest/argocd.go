@@ -94,8 +94,8 @@ type ArgoCDError struct {
 	Err    error
 }
 
-// ReadArgoCD reads Argo CD's files. Whatever is wrong with an object is among
-// Wrong, and the fields of it that could be read are judged all the same.
+// ReadArgoCD reads Argo CD's files. The errors of an object are in
+// Wrong. The fields that could be read are judged in spite of them.
 //
 // argocd is the rendering of argocd/, root the content of argocd/root.yaml, and
 // overlays has the objects of each overlay by name.
@@ -179,7 +179,7 @@ func decodeArgo(u *unstructured.Unstructured, into any) error {
 	for _, what := range misfits(argoFields[u.GetKind()], u.Object["spec"], "spec") {
 		errs = append(errs, errors.New(what))
 	}
-	// What can be read is judged, whatever is wrong with the rest.
+	// The fields that can be read are judged in spite of an error in others.
 	err = json.UnmarshalCaseSensitivePreserveInts(content, into)
 	return cmp.Or(errors.Join(errs...), err)
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // Variant is an overlay with components of base added, in a namespace of its
-// own. It exists in memory only: who wants one adds the components by hand.
+// own. It exists in memory only. To deploy one, add the components by hand.
 type Variant struct {
 	Name       string
 	Overlay    string   // a directory of overlays/

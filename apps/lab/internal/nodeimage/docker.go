@@ -69,7 +69,7 @@ func FetchPrograms(ctx context.Context, cache string, detail func(string)) (Prog
 	if err := os.RemoveAll(filepath.Join(scratch, "archives")); err != nil {
 		return "", err
 	}
-	// What the package's scripts would choose.
+	// The package's scripts would make these links.
 	for _, name := range []string{"iptables", "ip6tables"} {
 		link := filepath.Join(scratch, "usr/sbin", name)
 		if err := os.Symlink("xtables-nft-multi", link); err != nil && !errors.Is(err, fs.ErrExist) {

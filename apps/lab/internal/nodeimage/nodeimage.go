@@ -47,7 +47,7 @@ var sources embed.FS
 type Config struct {
 	Root  string // the checkout
 	Cache string // the lab's cache
-	// Detail is told what is done; it must not be nil.
+	// Detail gets what is done at the moment; it must not be nil.
 	Detail func(string)
 }
 

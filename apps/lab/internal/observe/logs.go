@@ -134,8 +134,8 @@ func finished(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod,
 func ingestClient(c *Client, raw []byte) {
 	parsed, err := calllog.Decode(raw)
 	if err != nil {
-		// A client says on its other output, in words, why it gave up: its program
-		// has that name, whatever the Deployment's is.
+		// A client that gives up writes the reason as text to standard error. The line
+		// starts with the program's name, which can differ from the Deployment's.
 		if !bytes.HasPrefix(raw, []byte(clientName)) {
 			c.Trouble = err.Error()
 		}

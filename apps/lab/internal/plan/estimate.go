@@ -9,7 +9,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
 )
 
-// What a run takes beside making its components, in minutes.
+// The minutes of a run beside those for its components.
 const (
 	bootMinutes    = 2 // nodes and images
 	measureMinutes = 3 // a group of strategies

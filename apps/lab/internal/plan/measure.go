@@ -37,7 +37,7 @@ type Execution struct {
 	// Disposable says that the cluster ends with the run: nothing is removed from it.
 	Disposable bool
 	Progress   progress.Reporter
-	// Judged is told the claims about each strategy as they are judged; it may be nil.
+	// Judged gets the claims about each strategy as they are judged; it may be nil.
 	Judged func([]report.Claim)
 }
 

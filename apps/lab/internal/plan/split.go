@@ -49,8 +49,8 @@ type Outcome struct {
 	Runnable []string
 }
 
-// Run builds and measures the plan on a cluster: the strategies that need no Istio
-// first, where it must be compiled. Judged is told the claims about those.
+// Run builds and measures the plan on a cluster. If Istio must be compiled, it first
+// measures the strategies that need no Istio, and gives their claims to judged.
 func (p *Plan) Run(ctx context.Context, on cluster.Cluster, e Execution, judged func([]report.Claim)) (Outcome, error) {
 	first, then, err := p.split()
 	if err != nil {
@@ -60,7 +60,8 @@ func (p *Plan) Run(ctx context.Context, on cluster.Cluster, e Execution, judged 
 		result, had, err := p.supplyAndMeasure(ctx, on, nil, e)
 		return Outcome{result, p.runnable(had)}, err
 	}
-	// Its pods must be gone when the others are measured, on whatever cluster.
+	// Its pods must be gone when the others are measured, also on a cluster that ends
+	// with the run.
 	early := e
 	early.Disposable, early.Judged = false, judged
 	result, had, err := first.supplyAndMeasure(ctx, on, nil, early)

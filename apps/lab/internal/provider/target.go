@@ -32,7 +32,7 @@ type boot struct {
 	from    Provider
 	asked   string
 	options Options
-	// switched is told that another kind is taken, and why.
+	// switched is called if another kind of cluster is used, with the reason.
 	switched func(why error, next string)
 }
 

@@ -40,7 +40,8 @@ func (e *edits) edit(file string, change func([]byte) ([]byte, error)) {
 	e.files[file] = content
 }
 
-// write puts the files in place. What can fail is done before the first is.
+// write puts the files in place. Every step that can fail comes before the first
+// file is replaced.
 func (e *edits) write() error {
 	if e.err != nil {
 		return e.err

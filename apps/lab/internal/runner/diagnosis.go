@@ -15,8 +15,8 @@ import (
 )
 
 // diagnosis says why pods are not ready, and the last warnings, a line each.
-// What several pods have in common is said once: what begins with the same three
-// words, since messages end in ports and hashes.
+// A text of several pods is said once. Texts count as one if their first three words
+// are the same, because they end in ports and hashes.
 func (env *Environment) diagnosis(ctx context.Context) string {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()

@@ -3,6 +3,6 @@
 // experiments one after the other, shuts everything down, and then lets claims
 // judge the facts, which do not change any more.
 //
-// What a strategy, an experiment and a claim are is defined here; package strategy
-// holds the ones that there are.
+// It defines the types Strategy, Experiment and Claim. Package strategy holds their
+// values.
 package runner

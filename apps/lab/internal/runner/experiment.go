@@ -21,7 +21,7 @@ type Experiment struct {
 	Act, Observe func(context.Context, *Environment, *observe.Phase) error
 	// Assert says what came out. It is pure and runs when all logs are read.
 	Assert func(*observe.Facts, *observe.Phase) []report.Finding
-	// Undo is called whatever happened.
+	// Undo is called after success and after an error.
 	Undo func(context.Context, *Environment) error
 	// AtRest says that strategies that run side by side make it together, so that
 	// none disturbs another: they wait for each other after Hold, which is then

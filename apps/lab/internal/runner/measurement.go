@@ -51,7 +51,8 @@ func (m *measurement) preflight(ctx context.Context, client *kube.Client) (*obse
 	return found, nil
 }
 
-// run measures the strategy in its namespace and deletes that whatever happens.
+// run measures the strategy in its namespace. It deletes the namespace also after an
+// error.
 // It returns an error only when the whole run is over.
 func (m *measurement) run(ctx context.Context, joined membership, client *kube.Client) (err error) {
 	step, detail, end := "measuring "+m.String(), func(string) {}, func(error) {}

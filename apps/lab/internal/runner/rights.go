@@ -19,8 +19,8 @@ type Access struct {
 	Everywhere       bool
 }
 
-// measuring is what every run does in a strategy's namespace, whatever the
-// overlay and the experiments.
+// measuring is the access that every run takes in a strategy's namespace, with any
+// overlay and any experiment.
 var measuring = []Access{
 	{Resources: []string{"pods"}, Verbs: []string{"get", "list", "watch", "delete", "deletecollection"}},
 	{Resources: []string{"pods/log"}, Verbs: []string{"get"}},
@@ -32,8 +32,8 @@ var measuring = []Access{
 
 // Rights returns what a run of the strategy does on a cluster that has all else:
 // it applies the overlay, grants what the overlay grants, makes its experiments and
-// deletes the namespace. Objects are the overlay's rendering. What several need is
-// listed once.
+// deletes the namespace. Objects are the overlay's rendering. Access that
+// several need is listed once.
 func Rights(s Strategy, objects []*unstructured.Unstructured) ([]kube.Right, error) {
 	namespace := manifest.Namespace(s.Name)
 	var all []kube.Right

@@ -68,7 +68,7 @@ type Judge struct {
 	Check func(overlay string, objects []manifest.Object) error
 }
 
-// Listener is told what goes on.
+// Listener gets what happens during a run.
 type Listener struct {
 	// Progress gets the steps; nil is silent.
 	Progress progress.Reporter

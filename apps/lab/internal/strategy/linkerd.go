@@ -397,7 +397,7 @@ func (n answersOfNode) Sentence(observe.DNS) string {
 	return fmt.Sprintf("%d calls to each node are answered", int64(n))
 }
 
-// everyNodeAnswers refutes by one node, in whatever experiment that was found,
+// everyNodeAnswers refutes by one node, in any experiment,
 // and proves by the one that calls all nodes when the proxies are warm.
 func everyNodeAnswers(f *observe.Facts, calls answersOfNode) runner.Verdict {
 	nodes := reached(f)

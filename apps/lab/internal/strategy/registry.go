@@ -48,7 +48,7 @@ func All() []runner.Strategy {
 	return all
 }
 
-// Of returns the strategy that an overlay follows, whatever the overlay's name is.
+// Of returns the strategy that an overlay of any name follows.
 func Of(v manifest.View) (s runner.Strategy, found bool) {
 	all := All()
 	i := slices.IndexFunc(all, func(s runner.Strategy) bool { return s.Recognises(v) })

@@ -165,7 +165,7 @@ func watchLateStart(ctx context.Context, env *runner.Environment, p *observe.Pha
 	return err
 }
 
-// restoreLate makes sure that istiod is there whatever happened.
+// restoreLate makes sure that istiod is there, also after an error.
 func restoreLate(ctx context.Context, env *runner.Environment) error {
 	list, err := env.Kube.Typed.CoreV1().Pods("istio-system").List(ctx, metav1.ListOptions{LabelSelector: "app=istiod"})
 	if err == nil && len(list.Items) > 0 {

@@ -28,7 +28,7 @@ type Claim struct {
 	try func(context.Context, *instance) (measured string, err error)
 	// once says that it cannot be tried again: it is about the first sync.
 	once bool
-	// undo takes it back whatever happened.
+	// undo takes the change back, also after an error.
 	undo func(context.Context, *instance) error
 }
 

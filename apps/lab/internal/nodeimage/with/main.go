@@ -116,7 +116,7 @@ func own(ctx context.Context, args []string) (err error) {
 	return contained(ctx, cache, programs, image, args)
 }
 
-// inside is what the process in the namespaces is told.
+// inside is the input of the process in the namespaces.
 type inside struct {
 	Daemon  nodeimage.Daemon
 	Image   nodeimage.Image

@@ -94,7 +94,8 @@ func (c *Cluster) Kubeconfig() string { return c.dirs.kubeconfig() }
 // Versions implements cluster.Cluster.
 func (c *Cluster) Versions() map[string]string { return c.state.Versions }
 
-// DNS implements cluster.Cluster: it is what its CoreDNS is told.
+// DNS implements cluster.Cluster: the values are those of its
+// CoreDNS configuration.
 func (c *Cluster) DNS(context.Context) cluster.DNS {
 	return cluster.DNS{TTL: DNSTTL * time.Second, Cache: DNSCache * time.Second}
 }

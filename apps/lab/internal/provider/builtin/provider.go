@@ -22,8 +22,8 @@ func New(d dirs.Dirs, root string) provider.Provider { return builtinProvider{Di
 
 func (builtinProvider) Kind() provider.Kind { return kind }
 
-// Check implements Provider. What else the machine may lack is told, with the
-// remedies, by the first step of Up.
+// Check implements Provider. The first step of Up finds what else the
+// machine lacks, and names the remedies.
 func (builtinProvider) Check(context.Context) error { return CheckUser() }
 
 func (builtinProvider) Architecture(context.Context) (string, error) { return runtime.GOARCH, nil }
@@ -55,5 +55,6 @@ func (p builtinProvider) Down(ctx context.Context) error { return Down(ctx, p.di
 
 func (p builtinProvider) Elsewhere() string { return Elsewhere(p.dirs, p.root) }
 
-// Left implements Provider. What a dead cluster leaves, the next one removes.
+// Left implements Provider. The next cluster removes the
+// remains of a dead one.
 func (builtinProvider) Left(context.Context) ([]string, error) { return nil, nil }

@@ -149,8 +149,8 @@ func skew(header string, begin, end time.Time) time.Duration {
 	return 0
 }
 
-// Architectures implements cluster.Cluster. Whoever may not list the nodes does not
-// know them.
+// Architectures implements cluster.Cluster. A user without the
+// right to list nodes does not know them.
 func (c *Cluster) Architectures(ctx context.Context) (all []string, known bool) {
 	client, err := kube.New(c.config)
 	if err != nil {

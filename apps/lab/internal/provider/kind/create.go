@@ -110,8 +110,8 @@ type creation struct {
 	err   *error // once ended is closed
 }
 
-// wait returns when the library has, or when the context ends, whatever the
-// library still does then.
+// wait returns when the library has returned or when the context ends. The library
+// may still work then.
 func (c creation) wait(ctx context.Context) error {
 	select {
 	case <-c.ended:

@@ -39,7 +39,7 @@ type Options struct {
 	// Name is that of the cluster.
 	Name string
 	// Kubeconfig is the file that the lab keeps for a cluster that is complete.
-	// What else it notes of the cluster lies beside it.
+	// Its other notes of the cluster lie beside that file.
 	Kubeconfig string
 	// Nodes is how many nodes a cluster gets that is created.
 	Nodes int
@@ -51,7 +51,7 @@ type Options struct {
 	// Logs is a directory for the logs of a creation; those of its nodes are
 	// collected when it fails. Empty keeps none.
 	Logs string
-	// Progress is told what takes long; it may be nil.
+	// Progress gets the steps that take long; it may be nil.
 	Progress progress.Reporter
 }
 
@@ -73,8 +73,9 @@ func IsAvailable(ctx context.Context) error {
 	return nil
 }
 
-// Up creates the cluster, or returns the one that is up. What an earlier creation
-// left is deleted first. When it fails it leaves nothing, or its error says what.
+// Up creates the cluster, or returns the one that is up. It first deletes
+// the remains of an earlier creation. If it fails, it leaves nothing, or its error says
+// what is left.
 func Up(ctx context.Context, o Options) (*Cluster, error) { return newEngine().up(ctx, o) }
 
 // Find returns the cluster that is complete, or nil; see [Left] for what is not.

@@ -163,7 +163,7 @@ func link(r Row) string {
 	if strings.HasSuffix(r.Strategy, "-max-age") {
 		return fmt.Sprintf("`%s`", r.Strategy)
 	}
-	return fmt.Sprintf("[`%[1]s`](/overlays/%[1]s)", r.Strategy) // from the repository's root, on whatever page it is
+	return fmt.Sprintf("[`%[1]s`](/overlays/%[1]s)", r.Strategy) // from the repository's root, so that it works on every page
 }
 
 // Update puts blocks between their marks in a document, <!-- NAME --> and

@@ -46,12 +46,12 @@ type Config struct {
 	// Listen returns where the next server listens.
 	Listen      func() (net.Listener, error)
 	DialOptions []grpc.DialOption // applied last
-	// Step is told what begins and returns what is told how it ended; it may be nil.
+	// Step is called when a step begins. The function that it returns is called when the
+	// step ends. Step may be nil.
 	Step func(name string) (end func(error))
 }
 
-// Default is the measurement that `lab slow` makes when it is told nothing else,
-// over loopback.
+// Default is the measurement that `lab slow` makes without flags, over loopback.
 func Default() Config {
 	return Config{
 		Servers: 10, Delay: 2 * time.Millisecond, SlowDelay: 50 * time.Millisecond,
@@ -78,7 +78,8 @@ func (c *Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Run measures. Whatever fails, it returns with every server and client stopped.
+// Run measures. When it returns, every server and client is stopped, also after an
+// error.
 func Run(ctx context.Context, cfg Config) (Result, error) {
 	if err := cfg.Validate(); err != nil {
 		return Result{}, err
