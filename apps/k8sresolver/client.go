@@ -37,8 +37,9 @@ type Client struct {
 }
 
 // NewInClusterClient returns a client with the service account of the pod that the
-// process runs in. A rotated token is picked up. It fails outside a pod, with
-// automountServiceAccountToken off, and when the token or the CA cannot be read.
+// process runs in. The client follows a rotated token. NewInClusterClient
+// fails outside a pod, with automountServiceAccountToken: false, and if it cannot read
+// the token or the CA.
 func NewInClusterClient() (*Client, error) {
 	cfg, err := rest.InClusterConfig()
 	if err != nil {
@@ -50,8 +51,8 @@ func NewInClusterClient() (*Client, error) {
 // NewClient returns a client for the API group discovery.k8s.io/v1 that speaks
 // protobuf, with the address and the credentials of cfg, which it does not change.
 // cfg's Timeout is ignored, because it would end every watch. Without QPS and
-// RateLimiter, requests are not limited: the API server does that, and a watch
-// that fails backs off. It fails when cfg names no usable address, token or CA.
+// RateLimiter, the client does not limit its requests: the API server does, and a watch
+// that fails backs off. NewClient fails if cfg names no usable address, token or CA.
 func NewClient(cfg *rest.Config) (*Client, error) {
 	// The Clientset's scheme knows every type of every API group and doubles the
 	// size of a binary; this one knows EndpointSlices.
@@ -117,8 +118,8 @@ func proxyOf(cfg *rest.Config) proxyFunc {
 }
 
 // Close ends all watches, also those that are kept for channels to come, and waits
-// until they have ended. Channels that are still open keep their endpoints and hear
-// of no change; channels that leave idle fail. It can be called more than once.
+// until they have ended. Channels that are still open keep their endpoints and get
+// no changes; channels that leave idle fail. It can be called more than once.
 func (c *Client) Close() {
 	c.mu.Lock()
 	c.closed = true

@@ -15,23 +15,22 @@
 //
 // A target is k8s:///service[.namespace][:port]. The port is a number, which is
 // the pod's port, or the name of a TCP port of the Service, which each
-// EndpointSlice maps to its own number. Without a port, the only TCP port is
-// taken, or the one whose appProtocol is kubernetes.io/h2c or grpc, or the one
-// whose name starts with grpc. Without a namespace, the first of these is taken:
-// [WithNamespace], the namespace of the pod's service account,
+// EndpointSlice maps to its own number. Without a port, the resolver takes the only TCP
+// port, or the one whose appProtocol is kubernetes.io/h2c or grpc, or the one whose name
+// starts with grpc. Without a namespace, it takes the first of these: [WithNamespace], the namespace of the pod's service account,
 // [WithDefaultNamespace], "default".
 //
 // # Which pods
 //
-// An endpoint is used when it is ready. When none is, those that still serve
-// while they terminate are used (KEP-1669), so that the last pods of a rollout
-// drain instead of failing calls. When there are none of these either, calls
-// fail with an error that says how many endpoints there are and how many are
-// ready; wait-for-ready calls wait for the next pod. [WithEmptyHold] keeps the last
-// ones for a while instead.
+// The resolver uses the endpoints that are ready. If none is ready, it uses those that
+// still serve while they terminate (KEP-1669), so that calls do not fail while the last
+// pods of a rollout drain. If there are none of these either, calls fail with an error
+// that says how many endpoints there are and how many are ready; wait-for-ready calls
+// wait for the next pod. With [WithEmptyHold] the resolver keeps the last endpoints for
+// a while instead.
 //
-// With hints on every ready endpoint, those for this node are used (KEP-3015), else
-// those for this zone (KEP-2433), if there are any. A pod with an IPv4 and an IPv6
+// If every ready endpoint has hints, the resolver uses those for this node (KEP-3015),
+// else those for this zone (KEP-2433), else all. A pod with an IPv4 and an IPv6
 // address is one endpoint with two addresses. [InfoFrom] tells balancers which pod
 // an endpoint is.
 //
@@ -39,10 +38,11 @@
 //
 // All channels and builders of a [Client] share one watch for each Service. It is
 // kept for five minutes after its last channel, so that a channel that leaves idle
-// has its endpoints before its first call. The first change after a pause is
-// published at once, those that follow are published together after 10 ms to 1 s, by
-// what an update of all channels costs, and after some 20 updates fewer than ten times
-// a second; what changes nothing is not published.
+// has its endpoints before its first call. The resolver publishes the first change after
+// a pause at once. It collects the changes that follow and publishes them together after
+// 10 ms to 1 s; the time grows with the cost of an update of all channels. After some 20
+// updates it publishes fewer than ten times a second. It does not publish an update that
+// changes nothing.
 //
 // # Errors
 //

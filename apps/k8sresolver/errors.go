@@ -27,7 +27,7 @@ type requestError struct {
 // proxyFunc returns the proxy that a request goes through, nil for none.
 type proxyFunc func(*http.Request) (*url.URL, error)
 
-// Error says which request failed, who made it, why, and what to do where that is
+// Error says which request failed, its user, the reason, and what to do if that is
 // known.
 func (e *requestError) Error() string {
 	hint := ""
@@ -41,7 +41,7 @@ func (e *requestError) Error() string {
 	}
 	cause := e.cause
 	if call, ok := errors.AsType[*url.Error](cause); ok {
-		// Its text begins with the whole URL, of which the host is news.
+		// Its text begins with the whole URL, of which only the host is new information.
 		host := call.URL
 		if u, err := url.Parse(call.URL); err == nil {
 			host = u.Host

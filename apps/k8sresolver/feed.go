@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// feed passes the changes of a store on in rounds: all channels of a watch hear of a
-// round at the same moment and find the same snapshot, so that each view of it is made
-// once. A channel that is busy for longer than a round finds the latest.
+// feed publishes the changes of a store in rounds. All channels of a watch get a round
+// at the same moment and read the same snapshot, so that each view of it is made once.
+// A channel that is busy for longer than a round reads the latest snapshot.
 type feed struct {
 	store *store
 

@@ -11,9 +11,9 @@ type topology struct {
 }
 
 // nearest returns the endpoints that are hinted for this node, else for this zone,
-// else all. Hints count only when every endpoint has one, since some without mean
-// that they are being added or taken away (KEP-2433, KEP-3015), and only when one
-// names this node or zone. The list, of ready endpoints, may be changed.
+// else all. Hints count only if every endpoint has one (KEP-2433, KEP-3015): if some
+// have none, a controller is adding or removing them. They also count only if one of
+// them names this node or zone. The list, of ready endpoints, may be changed.
 func (t topology) nearest(list []address) []address {
 	forNodes := func(at hintedTopology) string { return at.forNodes }
 	forZones := func(at hintedTopology) string { return at.forZones }

@@ -6,8 +6,8 @@ import (
 	"google.golang.org/grpc/resolver"
 )
 
-// Info is what the EndpointSlice tells about the pod behind an endpoint. Fields
-// that it does not tell are empty.
+// Info is what the EndpointSlice says about the pod behind an endpoint. A field that it
+// does not have is empty.
 type Info struct {
 	Pod  string // name of the pod
 	UID  string // uid of the pod
@@ -34,8 +34,8 @@ func InfoFrom(e resolver.Endpoint) (Info, bool) {
 	return ref.info(), true
 }
 
-// endpointRef is an endpoint's attribute. It becomes an Info when somebody asks, since few
-// balancers do and there can be thousands.
+// endpointRef is an endpoint's attribute. InfoFrom makes an Info of it: few
+// balancers ask, and there can be thousands of endpoints.
 type endpointRef struct {
 	slice *endpointSlice
 	index int32 // in the slice
@@ -46,7 +46,7 @@ func (r endpointRef) info() Info { return r.slice.info(&r.slice.endpoints[r.inde
 // String is what channelz and gRPC's log show.
 func (r endpointRef) String() string { return r.info().String() }
 
-// Equal reports whether o tells the same of a pod. gRPC compares endpoints with it.
+// Equal reports whether o says the same about a pod. gRPC compares endpoints with it.
 func (r endpointRef) Equal(o any) bool {
 	other, ok := o.(endpointRef)
 	return ok && r.info() == other.info()

@@ -21,8 +21,7 @@ func (a address) endpoint() *endpoint { return &a.slice.endpoints[a.index] }
 
 func (a address) addrPort() netip.AddrPort { return netip.AddrPortFrom(a.endpoint().addr, a.port) }
 
-// tally counts what a join saw; the text of an empty set and the metrics are made
-// of it.
+// tally counts what a join saw. The error of an empty set and the metrics use it.
 type tally struct {
 	slices    int
 	endpoints int // distinct, with a usable port

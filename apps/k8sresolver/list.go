@@ -14,18 +14,18 @@ import (
 )
 
 const (
-	// stallLimit is how long a list that is under way may stand still, and how long a
-	// streamed one may take to begin: a plain list follows it.
+	// stallLimit is how long a list may bring no bytes after it began, and how long a
+	// streamed list may take to begin. A plain list follows it.
 	stallLimit = 5 * time.Second
 	// answerLimit is how long a plain list may take to begin. A busy API server makes
 	// requests wait for up to 15 s.
 	answerLimit = 20 * time.Second
-	// listLimit is how long a plain list may take that never stands still. API servers
-	// end one after a minute.
+	// listLimit is how long a whole plain list may take. API servers end a list after a
+	// minute.
 	listLimit = 5 * time.Minute
-	// plainFor is for how long lists are plain after a streamed one that stood still.
-	// To try again costs stallLimit without news, and a plain list costs the API server
-	// memory; an hour keeps both rare, and notices a proxy that was mended.
+	// plainFor is how long the client asks for plain lists after a streamed one stood
+	// still. Another try costs stallLimit without news, and a plain list costs the API
+	// server memory. An hour keeps both rare, and finds out when a proxy is repaired.
 	plainFor = time.Hour
 )
 

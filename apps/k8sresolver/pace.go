@@ -10,18 +10,19 @@ const (
 	// All channels together spend at most about a 16th of the time: gRPC makes a new
 	// picker and walks over all endpoints, which is 10 ms for a thousand of them.
 	costFactor = 15
-	// A lone change brings others along, such as the second slice of a move.
+	// Other changes often follow the first one, such as the second slice of a move.
 	minGap = 10 * time.Millisecond
 	maxGap = time.Second
-	// A storm of a minute has at most ten updates a second, the burst counted in.
+	// In a minute of constant changes there are at most ten updates a second, including
+	// the burst.
 	burst  = 20
 	refill = rate.Limit(9.6)
 )
 
-// pacer decides when a round of updates begins. After a pause that is at once; the
-// changes that follow wait, all together, for a gap that grows with what a round costs.
-// While changes keep coming they wait for a token of the bucket, too. Additions and
-// removals wait alike.
+// pacer decides when a round of updates begins. After a pause a round begins at once.
+// The changes that follow wait together for a gap, which grows with the cost of a round.
+// If changes keep coming, they also wait for a token of the bucket. Additions and
+// removals wait equally long.
 type pacer struct {
 	bucket *rate.Limiter // of rounds with an update
 	next   time.Time     // no round before

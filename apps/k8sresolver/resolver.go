@@ -107,7 +107,7 @@ type k8sResolver struct {
 
 	mu      sync.Mutex // not held while gRPC is called
 	closed  bool       // mu; set by Close: no call of gRPC begins any more
-	calling bool       // mu; a call of gRPC is under way
+	calling bool       // mu; a call of gRPC is running
 
 	// Fields below belong to Build, and after it to the goroutine of run.
 	heard      bool      // the API server has answered or refused
@@ -116,13 +116,13 @@ type k8sResolver struct {
 	emptySince time.Time // since when an empty set is held back; zero when none is
 }
 
-// ResolveNow implements resolver.Resolver: a watch that waits for its next attempt
-// tries at once; one that is up has nothing newer to give.
+// ResolveNow implements resolver.Resolver. If the watch waits for its next attempt, it
+// tries at once. If the watch is up, there is nothing newer.
 func (r *k8sResolver) ResolveNow(resolver.ResolveNowOptions) { r.watch.retryNow() }
 
 // Close implements resolver.Resolver. It can be called more than once. No call of gRPC
 // begins after it returns. It waits for what the resolver computes, but not for a call
-// of gRPC that is under way: that call may itself wait for Close, for instance in a
+// of gRPC that is running: that call may itself wait for Close, for instance in a
 // balancer that closes its channel when it gets an update.
 func (r *k8sResolver) Close() {
 	r.mu.Lock()
@@ -213,8 +213,8 @@ func (r *k8sResolver) publish() time.Duration {
 	return 0
 }
 
-// hold returns for how much longer a set is not to be published, because it is empty
-// and the one before it was not.
+// hold returns how much longer a set must wait before it is published, because it is
+// empty and the set before it was not.
 func (r *k8sResolver) hold(next digest, now time.Time) time.Duration {
 	if next != empty || r.published == empty {
 		r.emptySince = time.Time{}
@@ -237,7 +237,7 @@ func (r *k8sResolver) update(v *view) bool {
 	})
 }
 
-// report passes an error on, once for each text.
+// report gives an error to gRPC, each text once.
 func (r *k8sResolver) report(err error) {
 	text := err.Error()
 	if text == r.reported {

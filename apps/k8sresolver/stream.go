@@ -14,11 +14,11 @@ import (
 )
 
 const (
-	// watchLimit is how long a watch that is no list may take to begin. Some proxies hold
+	// watchLimit is how long a watch without a list may take to begin. Some proxies hold
 	// the answer back until the first event, which is a bookmark after about a minute.
 	watchLimit = 90 * time.Second
-	// overdue is by how much a watch may outlast the time after which the API server
-	// was asked to end it.
+	// overdue is how much longer a watch may last than the time-out that the API server
+	// was given.
 	overdue = 30 * time.Second
 )
 
@@ -91,12 +91,12 @@ func (l *streamedList) run() {
 		case event, open := <-l.Interface.ResultChan():
 			if !open {
 				if !ended {
-					l.giveUp("the watch was closed") // which a lost connection does, too
+					l.giveUp("the watch was closed") // a lost connection looks the same
 				}
 				return
 			}
 			ended = ended || isListEnd(event)
-			added := event.Type == apiwatch.Added // other events are news, which may come for ever
+			added := event.Type == apiwatch.Added // other events are changes, which may never end
 			l.pass(event)
 			switch {
 			case ended:

@@ -23,15 +23,15 @@ import (
 
 const (
 	firstDelay = 50 * time.Millisecond
-	// An outage of ten seconds is over a second later, and any longer one after a
-	// tenth of its time.
+	// After an outage of ten seconds the watch is back within a second, after a longer one
+	// within a tenth of its duration.
 	soonDelay   = time.Second
 	outageShare = 10
-	// Without endpoints each second counts; with them the API server's recovery
-	// is not to be disturbed.
+	// Without endpoints each second counts. With endpoints the client can wait, so that
+	// it does not disturb the API server's recovery.
 	maxDelayBeforeSync = 3 * time.Second
 	maxDelay           = 30 * time.Second
-	// A watch that lived this long was healthy: its end is not held against it.
+	// A watch that lasted this long was healthy: its end does not count as a failure.
 	healthyAfter = time.Second
 	// gRPC asks for a new resolution with each failed connection.
 	wakeGap = time.Second
@@ -46,7 +46,7 @@ type watch struct {
 	feed    *feed
 	views   views
 	log     *slog.Logger
-	wake    chan struct{}      // holds one token when a waiting watch shall try at once
+	wake    chan struct{}      // holds one token if a waiting watch must try at once
 	cancel  context.CancelFunc // ends what is running; written by start
 	running sync.WaitGroup
 
@@ -235,10 +235,10 @@ func (w *watch) request(opts *metav1.ListOptions) *rest.Request {
 		Namespace(w.svc.namespace).
 		Resource("endpointslices").
 		VersionedParams(opts, metav1.ParameterCodec).
-		MaxRetries(0) // run retries, and wants to know why
+		MaxRetries(0) // run retries, and needs the reason
 }
 
-// fail makes known why an attempt failed. An expired resource version is none: the
+// fail publishes why an attempt failed. An expired resource version is no failure: the
 // next attempt begins with a whole list.
 func (w *watch) fail(err error) {
 	if apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
