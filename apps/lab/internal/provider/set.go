@@ -24,14 +24,15 @@ func (s Set) Names() []string {
 
 // Help lists the values of --cluster, and which is the default.
 func (s Set) Help() string {
-	text := strings.Join(s.Names(), " or ") + " (default: this checkout's cluster if it is up"
+	defaults := []string{"this checkout's cluster if it is up"}
 	for _, p := range s {
-		text += "; else " + p.Kind().Name
+		choice := p.Kind().Name
 		if needs := p.Kind().Needs; needs != "" {
-			text += " if " + needs
+			choice += " if " + needs
 		}
+		defaults = append(defaults, choice)
 	}
-	return text + ")"
+	return fmt.Sprintf("%s (default: %s)", strings.Join(s.Names(), " or "), strings.Join(defaults, "; else "))
 }
 
 // Named returns a provider.
