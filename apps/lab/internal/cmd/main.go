@@ -2,6 +2,8 @@
 // Kubernetes and proves or refutes what is claimed about it.
 package main
 
+//go:generate go test . -run Page -update
+
 import (
 	"context"
 	"errors"

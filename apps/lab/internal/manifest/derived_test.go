@@ -30,7 +30,7 @@ func derived(t *testing.T, file, want string) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, string(got)); diff != "" {
-		t.Errorf("%s (-want +got), `go generate ./apps/lab/internal/manifest` writes it:\n%s", filepath.Base(file), diff)
+		t.Errorf("%s (-want +got), `go generate ./apps/lab/...` writes it:\n%s", filepath.Base(file), diff)
 	}
 }
 

@@ -20,14 +20,24 @@ type Cost struct {
 
 // Names of figures.
 const (
+	// Memory is the working set of what is added for each pod of client or server, in
+	// MiB.
+	Memory = "memory_mib_a_pod"
 	// Connections is how many a client holds.
 	Connections = "connections_per_client"
 	// OtherNode is the share of calls that another node answered, 0 to 1.
 	OtherNode = "share_to_other_nodes"
-	// Memory is the working set of what is added for each pod of client or server, in
-	// MiB.
-	Memory = "memory_mib_a_pod"
 )
+
+// Figures are the columns of figures in the cost table, in its order. Each is measured
+// by the function of its name in package strategy.
+var Figures = []struct {
+	Name, Head string
+	Digits     int // after the point
+}{
+	{Memory, "extra memory a pod (MiB)", 0},
+	{Connections, "connections a client", 1},
+}
 
 // Turn is one measurement.
 type Turn struct {

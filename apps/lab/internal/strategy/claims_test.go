@@ -536,6 +536,6 @@ func TestSentences(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(string(want), b.String()); diff != "" {
-		t.Errorf("claims (-want +got), run the test with -update to accept:\n%s", diff)
+		t.Errorf("claims (-want +got), `go generate ./apps/lab/...` writes it:\n%s", diff)
 	}
 }

@@ -8,7 +8,7 @@ import (
 var _ = add(runner.Strategy{
 	Name: "dns-max-age", Order: 40,
 	Recognises:  func(v manifest.View) bool { return v.Dials(v.Server) && v.Balances() && v.MaxConnectionAge != "" },
-	Balancer:    "client, over A records, and connections end by age",
+	Balancer:    "client, over A records; connections end by age",
 	EveryServer: true,
 	ByName:      true,
 	Claims: []runner.Claim{

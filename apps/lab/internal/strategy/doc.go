@@ -6,3 +6,5 @@
 // Claims are judged by pure functions of what was seen. The limit of a claim is a
 // value that prints its own sentence, see limits.go.
 package strategy
+
+//go:generate go test . -run Sentences -update

@@ -29,7 +29,7 @@ const (
 var _ = add(runner.Strategy{
 	Name: "envoy", Order: 70,
 	Recognises:  func(v manifest.View) bool { return v.Dials("envoy") },
-	Balancer:    "Envoy, a Deployment between them",
+	Balancer:    "Envoy, a Deployment between clients and servers",
 	EveryServer: true,
 	Proxy:       "envoy",
 	Claims: []runner.Claim{

@@ -35,7 +35,7 @@ const lacksIstio = "Istio is not installed"
 var _ = add(runner.Strategy{
 	Name: "istio", Order: 80,
 	Recognises:  func(v manifest.View) bool { return v.ByName() && v.Injected },
-	Balancer:    "Envoy sidecar of each client",
+	Balancer:    "Envoy, a sidecar of each client",
 	EveryServer: true,
 	Sidecar:     runner.Sidecar{Container: sidecarName, Lacks: lacksIstio},
 	Claims: []runner.Claim{

@@ -24,7 +24,7 @@ const freshConnections = 300
 var _ = add(runner.Strategy{
 	Name: "l4", Order: 10,
 	Recognises: func(v manifest.View) bool { return v.Dials(v.Server) && !v.Balances() && v.MaxConnectionAge == "" },
-	Balancer:   "kube-proxy, once a connection",
+	Balancer:   "kube-proxy, one choice per connection",
 	Claims: []runner.Claim{
 		{
 			ID:        1,

@@ -8,7 +8,7 @@ import (
 var _ = add(runner.Strategy{
 	Name: "l4-max-age", Order: 20,
 	Recognises: func(v manifest.View) bool { return v.Dials(v.Server) && !v.Balances() && v.MaxConnectionAge != "" },
-	Balancer:   "kube-proxy, and connections end by age",
+	Balancer:   "kube-proxy; connections end by age",
 	Claims: []runner.Claim{
 		{
 			ID:        38,

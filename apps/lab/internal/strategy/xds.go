@@ -26,7 +26,7 @@ const (
 var _ = add(runner.Strategy{
 	Name: "xds", Order: 90,
 	Recognises:  func(v manifest.View) bool { return v.Target.Scheme == "xds" },
-	Balancer:    "client, by xDS from istiod",
+	Balancer:    "client; Istio sends it the endpoints (xDS)",
 	EveryServer: true,
 	Sidecar:     runner.Sidecar{Container: sidecarName, ClientsOnly: true, Lacks: lacksIstio},
 	Code:        "google.golang.org/grpc/xds",

@@ -21,16 +21,13 @@ type column struct {
 
 // Two tables are easier to read than one of fifteen columns.
 var (
-	price = []column{
-		{"extra containers", Row.extra},
-		{"extra memory a pod (MiB)", figure(report.Memory, 0)},
+	price = append(append([]column{{"extra containers", Row.extra}}, figures()...), []column{
 		{"client CPU of 1,000 calls (ms)", func(r Row) string { return r.part("client") }},
 		{"server CPU (ms)", func(r Row) string { return r.part("server") }},
 		{"proxy CPU (ms)", func(r Row) string { return r.part("proxy") }},
 		{"added p50 (ms)", func(r Row) string { return r.AddedP50.text(2) }},
 		{"added p99 (ms)", func(r Row) string { return r.AddedP99.text(1) }},
-		{"connections a client", figure(report.Connections, 1)},
-	}
+	}...)
 	behaviour = []column{
 		{"new pods called after", Row.newPods},
 		{"failed calls: server leaves", func(r Row) string { return r.failed(Experiments[0]) }},
@@ -41,9 +38,11 @@ var (
 	}
 )
 
-// figure prints the named one of a row's figures.
-func figure(name string, digits int) func(Row) string {
-	return func(r Row) string { return r.figure(name).text(digits) }
+func figures() (all []column) {
+	for _, f := range report.Figures {
+		all = append(all, column{f.Head, func(r Row) string { return r.figure(f.Name).text(f.Digits) }})
+	}
+	return all
 }
 
 func (r Row) part(name string) string {

@@ -94,7 +94,7 @@ func golden(t *testing.T, name, got string) {
 }
 
 // The tables of a row of every kind, for people and for a document, are what was
-// reviewed: go test ./apps/lab/internal/report/costs -update writes them anew.
+// reviewed: `go generate ./apps/lab/...` writes them.
 func TestTables(t *testing.T) {
 	table := sample(t)
 	var got bytes.Buffer
