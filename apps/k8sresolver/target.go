@@ -14,6 +14,30 @@ import (
 // Scheme is the scheme of the targets that this package resolves.
 const Scheme = "k8s"
 
+// Target is what a target names, such as "k8s:///echo-server.prod:grpc".
+type Target struct {
+	Service string
+	// Namespace is empty if the target names none.
+	Namespace string
+	// Port is the number of the pods' port, or the name of the Service's port. It is
+	// empty if the EndpointSlices decide.
+	Port string
+}
+
+// ParseTarget parses a target as the resolver does. Tools that judge targets
+// without dialling them use it.
+func ParseTarget(target resolver.Target) (Target, error) {
+	svc, port, err := parseTarget(target)
+	if err != nil {
+		return Target{}, err
+	}
+	name := port.name
+	if port.number != 0 {
+		name = strconv.Itoa(int(port.number))
+	}
+	return Target{Service: svc.name, Namespace: svc.namespace, Port: name}, nil
+}
+
 // service names a Service in the cluster.
 type service struct {
 	name, namespace string

@@ -5,15 +5,16 @@ import (
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// Workload is an object that makes pods: a Deployment or a DaemonSet.
+// Workload is an object that makes pods, or a Pod.
 type Workload struct {
 	Object
-	Selector *metav1.LabelSelector
+	Selector *metav1.LabelSelector // nil if the kind needs none
 	Template *corev1.PodTemplateSpec
 }
 
@@ -26,6 +27,16 @@ func Workloads(objects []Object) []Workload {
 			all = append(all, Workload{o, t.Spec.Selector, &t.Spec.Template})
 		case *appsv1.DaemonSet:
 			all = append(all, Workload{o, t.Spec.Selector, &t.Spec.Template})
+		case *appsv1.StatefulSet:
+			all = append(all, Workload{o, t.Spec.Selector, &t.Spec.Template})
+		case *appsv1.ReplicaSet:
+			all = append(all, Workload{o, t.Spec.Selector, &t.Spec.Template})
+		case *batchv1.Job:
+			all = append(all, Workload{o, t.Spec.Selector, &t.Spec.Template})
+		case *batchv1.CronJob:
+			all = append(all, Workload{o, nil, &t.Spec.JobTemplate.Spec.Template})
+		case *corev1.Pod:
+			all = append(all, Workload{o, nil, &corev1.PodTemplateSpec{ObjectMeta: t.ObjectMeta, Spec: t.Spec}})
 		}
 	}
 	return all

@@ -1,0 +1,226 @@
+package balance
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/grpc-lb/grpc-lb/apps/k8sresolver"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+)
+
+// Verdict says how a client's calls are spread.
+type Verdict string
+
+// The verdicts.
+const (
+	// Balanced: a server is chosen for each call.
+	Balanced Verdict = "balanced"
+	// Pinned: a server is chosen once a connection, so a client stays on one server.
+	Pinned Verdict = "pinned"
+	// Unreachable: no call succeeds.
+	Unreachable Verdict = "unreachable"
+	// Undecided: the objects do not show what decides.
+	Undecided Verdict = "undecided"
+)
+
+// Path is how the calls of one client reach its servers.
+type Path struct {
+	Client  Client
+	Service *corev1.Service // the servers'; nil if none is known
+	Servers []manifest.Workload
+	Verdict Verdict
+	// Chooser is who chooses a server, and Among the addresses from which it chooses.
+	Chooser, Among string
+	// NewPods says when a new pod gets calls.
+	NewPods  string
+	Findings []Finding
+}
+
+// Finding is one thing that decides a verdict against balanced calls, or that
+// follows from it.
+type Finding struct {
+	// Name is stable.
+	Name string
+	// Object has what is wrong; Value is the wrong text in it, or "".
+	Object manifest.Object
+	Value  string
+	// Seen is what the objects say, and what was expected.
+	Seen string
+	// Advice says that calls are balanced in spite of it.
+	Advice bool
+}
+
+// What new pods wait for.
+const (
+	atOnce          = "at once"
+	onReconnect     = "when the client connects again"
+	onResolution    = "when the client resolves the name again: after it loses a connection"
+	onProxysRefresh = "when the proxy resolves the name again"
+)
+
+// Paths judges every client.
+func (c *Cluster) Paths() []Path {
+	var all []Path
+	for _, client := range c.Clients() {
+		all = append(all, c.Judge(client))
+	}
+	return all
+}
+
+// Judge works out how a client's calls reach their servers.
+func (c *Cluster) Judge(client Client) Path {
+	p := Path{Client: client, Verdict: Undecided}
+	if client.Problem != "" {
+		p.unreachable(client.Pods.Object, client.Target.Text, "target %q: %s", client.Target.Text, client.Problem)
+		return p
+	}
+	e := c.lead(client.Target, client.Pods)
+	switch {
+	case e.problem != "":
+		p.unreachable(client.Pods.Object, client.Target.Text, "target %q: %s", client.Target.Text, e.problem)
+	case e.node.Object != nil:
+		c.throughNode(&p, e.node)
+	case e.elsewhere != "":
+		p.Chooser, p.Among = "unknown", e.elsewhere
+	default:
+		p.Service, p.Servers = e.service, c.Selected(e.service)
+		c.throughService(&p, e)
+	}
+	return p
+}
+
+func (p *Path) unreachable(o manifest.Object, value, format string, args ...any) {
+	p.Verdict = Unreachable
+	p.find("client-target", o, value, format, args...)
+}
+
+func (p *Path) find(name string, o manifest.Object, value, format string, args ...any) {
+	p.Findings = append(p.Findings, Finding{Name: name, Object: o, Value: value, Seen: fmt.Sprintf(format, args...)})
+}
+
+// throughService judges a client whose target is a Service.
+func (c *Cluster) throughService(p *Path, e end) {
+	s := e.service
+	if name := p.Client.Policy.Name; name != "" && !slices.Contains(knownPolicies(), name) {
+		p.Verdict = Unreachable
+		p.find("client-policy", p.Client.Pods.Object, name, "policy %q is none of gRPC's, expected one of %s", name, strings.Join(knownPolicies(), ", "))
+		return
+	}
+	switch {
+	case p.Client.Target.Scheme == "xds":
+		p.byXDS(s)
+	case p.Client.Target.Scheme == k8sresolver.Scheme:
+		p.Among, p.NewPods = "the ready pods", atOnce
+		p.byClient("the EndpointSlices give every pod")
+	case p.Client.Mesh == IstioSidecar || p.Client.Mesh == Linkerd2:
+		p.byMesh(s, e.port)
+	case Headless(s):
+		p.Among, p.NewPods = "the pods in DNS", onResolution
+		p.byClient("the name gives every pod")
+	default:
+		p.byKubeProxy(s)
+	}
+	c.throughProxy(p, e)
+}
+
+// byClient judges a client that gets the addresses of all pods.
+func (p *Path) byClient(because string) {
+	p.Chooser = "the client"
+	policy := p.Client.Policy
+	switch {
+	case p.Client.Target.Scheme == "passthrough":
+		p.Verdict, p.NewPods = Pinned, onReconnect
+		p.find("client-policy", p.Client.Pods.Object, p.Client.Target.Text, "target %q: passthrough connects to one address of the name, expected dns:///", p.Client.Target.Text)
+	case policy.UsesAll():
+		p.Verdict = Balanced
+		if p.NewPods == onResolution {
+			p.Findings = append(p.Findings, Finding{Name: "dns-scale-out", Object: p.Client.Pods.Object, Advice: true,
+				Seen: "the client does not see new pods until it loses a connection; a server's MaxConnectionAge, or k8s:///, changes that"})
+		}
+	case policy.Undecided():
+		p.Verdict = Undecided
+	default:
+		p.Verdict, p.NewPods = Pinned, onReconnect
+		p.find("client-policy", p.Client.Pods.Object, policy.Name, "policy %s: the client calls one pod alone, although %s; expected a policy that uses all, such as round_robin", policy, because)
+	}
+}
+
+// byKubeProxy judges a client of a cluster IP that no proxy follows.
+func (p *Path) byKubeProxy(s *corev1.Service) {
+	p.Verdict, p.Chooser, p.NewPods = Pinned, "kube-proxy, for each connection", onReconnect
+	p.Among = kubeProxyAmong(s)
+	if p.Client.Policy.UsesAll() {
+		p.find("service-kind", s, "", "has a cluster IP, expected clusterIP: None: the client's policy %s would see one address", p.Client.Policy.Name)
+		return
+	}
+	p.find("cluster-ip", s, "", "has a cluster IP: kube-proxy chooses a pod once a connection, and a gRPC client keeps one connection; expected a headless Service and a policy such as round_robin, k8s:///, or a mesh")
+}
+
+func kubeProxyAmong(s *corev1.Service) string {
+	switch policy := s.Spec.InternalTrafficPolicy; {
+	case s.Spec.SessionAffinity == corev1.ServiceAffinityClientIP:
+		return "the pod that the client's address had before"
+	case policy != nil && *policy == corev1.ServiceInternalTrafficPolicyLocal:
+		return "the ready pods of the client's node"
+	}
+	return "the ready pods"
+}
+
+// byMesh judges a client whose connections a sidecar takes over.
+func (p *Path) byMesh(s *corev1.Service, port corev1.ServicePort) {
+	mesh := string(p.Client.Mesh)
+	if Headless(s) {
+		// The sidecar passes connections to a pod's address on as they are.
+		p.Among, p.NewPods = "the pods in DNS", onResolution
+		if p.Client.Policy.UsesAll() {
+			p.byClient("")
+			return
+		}
+		p.Verdict, p.Chooser = Pinned, "the client"
+		p.find("service-kind", s, "clusterIP: None", "is headless, expected a cluster IP: a mesh does not balance calls to a headless Service")
+		return
+	}
+	if opaque := opaqueTo(p.Client.Mesh, port); opaque != "" {
+		p.Verdict, p.Chooser, p.Among, p.NewPods = Pinned, mesh+", for each connection", "the ready pods", onReconnect
+		p.find("mesh-protocol", s, opaque, "port %d: %s treats %s as TCP and chooses a pod once a connection; expected appProtocol: kubernetes.io/h2c", port.Port, mesh, opaque)
+		return
+	}
+	p.Verdict, p.Chooser, p.Among, p.NewPods = Balanced, mesh, "the ready pods", atOnce
+}
+
+// opaqueTo returns what makes the mesh treat a port as TCP, or "".
+// Sources: Istio, "Protocol Selection"; Linkerd 2, "appProtocol" (2.19 and later).
+func opaqueTo(mesh Mesh, p corev1.ServicePort) string {
+	if p.AppProtocol != nil {
+		protocol := strings.ToLower(*p.AppProtocol)
+		switch {
+		case mesh == Linkerd2 && !slices.Contains([]string{"http", "http2", "kubernetes.io/h2c"}, protocol),
+			mesh == IstioSidecar && !slices.Contains([]string{"grpc", "grpc-web", "http2", "http", "kubernetes.io/h2c"}, protocol):
+			return "appProtocol " + *p.AppProtocol
+		}
+		return ""
+	}
+	// Without a protocol in its name both detect HTTP/2.
+	if mesh == IstioSidecar && named(p.Name, "tcp", "tls", "https", "mongo", "mysql", "redis", "udp") {
+		return "the port's name " + p.Name
+	}
+	return ""
+}
+
+// byXDS judges a client that asks istiod for its servers.
+func (p *Path) byXDS(s *corev1.Service) {
+	p.Chooser, p.Among, p.NewPods = "the client, by xDS", "the ready pods", atOnce
+	switch {
+	case p.Client.Mesh != IstioAgent:
+		p.Verdict = Unreachable
+		p.find("xds-injection", p.Client.Pods.Object, "", "target %q needs the gRPC agent of Istio, which is not injected: expected the annotation inject.istio.io/templates: grpc-agent", p.Client.Target.Text)
+	case Headless(s):
+		p.Verdict = Unreachable
+		p.find("service-kind", s, "clusterIP: None", "is headless, expected a cluster IP: a mesh does not balance calls to a headless Service")
+	default:
+		p.Verdict = Balanced
+	}
+}

@@ -1,0 +1,87 @@
+package balance
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/grpc-lb/grpc-lb/apps/internal/policy"
+)
+
+// Policy is a client's load-balancing policy.
+type Policy struct {
+	// Name is the name in gRPC's registry, or "" if the manifests show none.
+	Name string
+	// From says where the name stands.
+	From string
+	// Visible says that the program has no other policy than the manifests show.
+	// Without it a policy in the program's code can replace gRPC's default.
+	Visible bool
+}
+
+// PickFirst is gRPC's default policy: it sends all calls to one address.
+const PickFirst = "pick_first"
+
+// more are the policies of gRPC that our client does not offer.
+var more = []string{
+	"ring_hash_experimental", "random_subsetting_experimental", "weighted_target_experimental", "priority_experimental",
+	"outlier_detection_experimental", "rls_experimental", "grpclb",
+}
+
+func knownPolicies() []string { return append(policy.Names(), more...) }
+
+// UsesAll says whether the policy uses all addresses of the target.
+func (p Policy) UsesAll() bool { return p.Name != "" && p.Name != PickFirst }
+
+// Undecided says that the policy can be another than gRPC's default.
+func (p Policy) Undecided() bool { return p.Name == "" && !p.Visible }
+
+func (p Policy) String() string {
+	switch {
+	case p.Name != "":
+		return p.Name
+	case p.Visible:
+		return PickFirst + ", which is gRPC's default"
+	}
+	return "unknown"
+}
+
+// policyIn returns the policy that a service config selects, in JSON. It is "" if the
+// config selects none.
+// Source: gRPC's service_config.proto; gRFC A24 (loadBalancingConfig).
+func policyIn(serviceConfig string) (string, error) {
+	var config struct {
+		LoadBalancingPolicy string                       `json:"loadBalancingPolicy"`
+		LoadBalancingConfig []map[string]json.RawMessage `json:"loadBalancingConfig"`
+	}
+	if err := json.Unmarshal([]byte(serviceConfig), &config); err != nil {
+		return "", fmt.Errorf("service config %q is not the JSON that gRPC expects: %w", serviceConfig, err)
+	}
+	if len(config.LoadBalancingConfig) == 0 {
+		return strings.ToLower(config.LoadBalancingPolicy), nil
+	}
+	return firstKnown(config.LoadBalancingConfig)
+}
+
+// firstKnown returns the first policy of a list that gRPC knows. A policy that wraps
+// another spreads calls as its child does.
+func firstKnown(list []map[string]json.RawMessage) (string, error) {
+	var names []string
+	for _, entry := range list {
+		for name, raw := range entry {
+			names = append(names, name)
+			if !slices.Contains(knownPolicies(), name) {
+				continue
+			}
+			var wrapper struct {
+				ChildPolicy []map[string]json.RawMessage `json:"childPolicy"`
+			}
+			if err := json.Unmarshal(raw, &wrapper); err == nil && len(wrapper.ChildPolicy) > 0 {
+				return firstKnown(wrapper.ChildPolicy)
+			}
+			return name, nil
+		}
+	}
+	return "", fmt.Errorf("gRPC knows none of the policies %s, expected one of %s", strings.Join(names, ", "), strings.Join(knownPolicies(), ", "))
+}
