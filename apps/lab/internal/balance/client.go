@@ -21,8 +21,11 @@ type Client struct {
 	Target Target
 	// Problem says why gRPC cannot use the target, or is "".
 	Problem string
-	Policy  Policy
-	Mesh    Mesh
+	// Marked says that it is the client of an overlay, by its label and its setting
+	// "target".
+	Marked bool
+	Policy Policy
+	Mesh   Mesh
 }
 
 // setting is a value that a container's program gets.
@@ -79,9 +82,10 @@ func (c *Cluster) Clients() []Client {
 	for _, w := range c.workloads {
 		for i, container := range w.Template.Spec.Containers {
 			settings := c.settings(w, container)
-			marked := i == 0 && w.GetLabels()[manifest.ComponentLabel] == manifest.Client
+			marked := i == 0 && w.GetLabels()[manifest.ComponentLabel] == manifest.Client &&
+				slices.ContainsFunc(settings, func(s setting) bool { return s.name == "target" })
 			for _, s := range c.targets(w, settings, marked) {
-				client := Client{Pods: w, Container: container.Name, From: s.from, Mesh: c.meshOf(w), Policy: policyOf(settings, marked)}
+				client := Client{Pods: w, Marked: marked, Container: container.Name, From: s.from, Mesh: c.meshOf(w), Policy: policyOf(settings, marked)}
 				var err error
 				if client.Target, err = ParseTarget(s.value); err != nil {
 					client.Problem = err.Error()
@@ -96,9 +100,8 @@ func (c *Cluster) Clients() []Client {
 // targets returns the settings that are targets.
 func (c *Cluster) targets(w manifest.Workload, settings []setting, marked bool) []setting {
 	if marked {
-		if i := slices.IndexFunc(settings, func(s setting) bool { return s.name == "target" }); i >= 0 {
-			return settings[i : i+1]
-		}
+		i := slices.IndexFunc(settings, func(s setting) bool { return s.name == "target" })
+		return settings[i : i+1]
 	}
 	var found []setting
 	for _, s := range settings {

@@ -30,10 +30,28 @@ type environment struct {
 	open bool
 	// unset holds each reference to a variable that is not set, as it is written,
 	// with the text around it.
-	unset []unset
+	unset []Unset
 }
 
-type unset struct{ reference, text string }
+// Unset is a reference to a variable that is not set, and the text around it.
+type Unset struct{ Container, Reference, Text string }
+
+// Unset returns the references of a workload's containers that the kubelet passes on
+// as they are written, because nothing sets the variable.
+func (c *Cluster) Unset(w manifest.Workload) []Unset {
+	var all []Unset
+	for _, container := range w.Containers() {
+		env := c.environmentOf(w, container)
+		for _, text := range slices.Concat(container.Command, container.Args) {
+			env.expand(text, nil)
+		}
+		for _, u := range env.unset {
+			u.Container = container.Name
+			all = append(all, u)
+		}
+	}
+	return all
+}
 
 // environmentOf builds a container's variables in the kubelet's order: those of
 // Services, then envFrom, then env, each of which may use those before it.
@@ -137,7 +155,9 @@ func (c *Cluster) secret(name, namespace string) *corev1.Secret {
 // Source: FromServices in Kubernetes' pkg/kubelet/envvars.
 func (c *Cluster) serviceVariables(namespace string) map[string]variable {
 	all := map[string]variable{}
-	set := func(name, value string) { all[name] = variable{value: value, from: "the variable " + name + " of the Service"} }
+	set := func(name, value string) {
+		all[name] = variable{value: value, from: "the variable " + name + " of the Service"}
+	}
 	for _, s := range manifest.All[*corev1.Service](c.objects) {
 		if !sameNamespace(s.Namespace, namespace) || Headless(s) || s.Spec.Type == corev1.ServiceTypeExternalName || len(s.Spec.Ports) == 0 {
 			continue
@@ -193,7 +213,7 @@ func (e *environment) expand(text string, more map[string]variable) string {
 			v, ok = more[name]
 		}
 		if !ok && !e.open {
-			e.unset = append(e.unset, unset{match, text})
+			e.unset = append(e.unset, Unset{Reference: match, Text: text})
 		}
 		if !ok || v.hidden {
 			return match

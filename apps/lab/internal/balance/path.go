@@ -31,7 +31,9 @@ type Path struct {
 	Client  Client
 	Service *corev1.Service // the servers'; nil if none is known
 	Servers []manifest.Workload
-	Verdict Verdict
+	// Elsewhere is where the target leads if it leads out of the objects, or "".
+	Elsewhere string
+	Verdict   Verdict
 	// Chooser is who chooses a server, and Among the addresses from which it chooses.
 	Chooser, Among string
 	// NewPods says when a new pod gets calls.
@@ -84,7 +86,7 @@ func (c *Cluster) Judge(client Client) Path {
 	case e.node.Object != nil:
 		c.throughNode(&p, e.node)
 	case e.elsewhere != "":
-		p.Chooser, p.Among = "unknown", e.elsewhere
+		p.Elsewhere = e.elsewhere
 	default:
 		p.Service, p.Servers = e.service, c.Selected(e.service)
 		c.throughService(&p, e)
@@ -104,9 +106,9 @@ func (p *Path) find(name string, o manifest.Object, value, format string, args .
 // throughService judges a client whose target is a Service.
 func (c *Cluster) throughService(p *Path, e end) {
 	s := e.service
-	if name := p.Client.Policy.Name; name != "" && !slices.Contains(knownPolicies(), name) {
+	if meant := p.Client.Policy.misspelt(); meant != "" {
 		p.Verdict = Unreachable
-		p.find("client-policy", p.Client.Pods.Object, name, "policy %q is none of gRPC's, expected one of %s", name, strings.Join(knownPolicies(), ", "))
+		p.find("client-policy", p.Client.Pods.Object, p.Client.Policy.Name, "policy %q is not registered in gRPC, expected %s", p.Client.Policy.Name, meant)
 		return
 	}
 	switch {
@@ -123,7 +125,7 @@ func (c *Cluster) throughService(p *Path, e end) {
 	default:
 		p.byKubeProxy(s)
 	}
-	c.throughProxy(p, e)
+	c.throughProxy(p)
 }
 
 // byClient judges a client that gets the addresses of all pods.
@@ -216,7 +218,7 @@ func (p *Path) byXDS(s *corev1.Service) {
 	switch {
 	case p.Client.Mesh != IstioAgent:
 		p.Verdict = Unreachable
-		p.find("xds-injection", p.Client.Pods.Object, "", "target %q needs the gRPC agent of Istio, which is not injected: expected the annotation inject.istio.io/templates: grpc-agent", p.Client.Target.Text)
+		p.find("xds-agent", p.Client.Pods.Object, "", "target %q needs the gRPC agent of Istio, which is not injected: expected the annotation inject.istio.io/templates: grpc-agent", p.Client.Target.Text)
 	case Headless(s):
 		p.Verdict = Unreachable
 		p.find("service-kind", s, "clusterIP: None", "is headless, expected a cluster IP: a mesh does not balance calls to a headless Service")

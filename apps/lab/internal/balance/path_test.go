@@ -115,7 +115,7 @@ func TestPaths(t *testing.T) {
 		{"Linkerd 2", scene, append(target("dns:///cart:80"), linkerd...), balance.Balanced, nil},
 		{"Linkerd 2 and appProtocol grpc", scene, append(append(target("dns:///cart:80"), linkerd...), "port: 80,", "port: 80, appProtocol: grpc,"), balance.Pinned, []string{"mesh-protocol"}},
 		{"Linkerd 2 before a headless Service", headlessScene, append(target("dns:///cart:9000"), linkerd...), balance.Pinned, []string{"service-kind"}},
-		{"xDS without the agent", scene, target("xds:///cart:80"), balance.Unreachable, []string{"xds-injection"}},
+		{"xDS without the agent", scene, target("xds:///cart:80"), balance.Unreachable, []string{"xds-agent"}},
 		{"another namespace by its short name", scene, append(target("dns:///cart:80"), "metadata: {name: web, namespace: shop}", "metadata: {name: web, namespace: front}"), balance.Unreachable, []string{"client-target"}},
 		{"another namespace by its long name", scene, append(target("dns:///cart.shop:80"), "metadata: {name: web, namespace: shop}", "metadata: {name: web, namespace: front}"), balance.Pinned, []string{"cluster-ip"}},
 		{"a variable of the Service", scene, target("dns:///$(CART_SERVICE_HOST):$(CART_SERVICE_PORT)"), balance.Pinned, []string{"cluster-ip"}},

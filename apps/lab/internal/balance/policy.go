@@ -37,6 +37,22 @@ func (p Policy) UsesAll() bool { return p.Name != "" && p.Name != PickFirst }
 // Undecided says that the policy can be another than gRPC's default.
 func (p Policy) Undecided() bool { return p.Name == "" && !p.Visible }
 
+// misspelt returns the policy of gRPC that a name means which differs from it in
+// hyphens, underscores, capitals or a missing "_experimental". It is "" for a name of
+// gRPC, and for any other: a program can register policies of its own.
+func (p Policy) misspelt() string {
+	plain := func(s string) string {
+		return strings.TrimSuffix(strings.NewReplacer("_", "", "-", "").Replace(strings.ToLower(s)), "experimental")
+	}
+	if p.Name == "" || slices.Contains(knownPolicies(), p.Name) {
+		return ""
+	}
+	if i := slices.IndexFunc(knownPolicies(), func(known string) bool { return plain(known) == plain(p.Name) }); i >= 0 {
+		return knownPolicies()[i]
+	}
+	return ""
+}
+
 func (p Policy) String() string {
 	switch {
 	case p.Name != "":

@@ -2,11 +2,10 @@ package balance
 
 import (
 	"fmt"
-	"slices"
+	"net/netip"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
@@ -50,58 +49,89 @@ func (c *Cluster) throughNode(p *Path, proxy manifest.Workload) {
 	}
 }
 
-// throughProxy judges what a proxy behind the Service does with the calls. The way
-// of the client to the proxy does not matter then: each proxy chooses for each call.
-func (c *Cluster) throughProxy(p *Path, e end) {
+// throughProxy judges what a proxy behind the Service does with the calls. The way of
+// the client to the proxies does not matter then: each proxy chooses for each call.
+func (c *Cluster) throughProxy(p *Path) {
 	for _, w := range p.Servers {
-		configMap, envoy, err := c.EnvoyOf(w)
-		if configMap == nil || p.Verdict == Unreachable {
+		up, ok := c.Upstream(w)
+		if !ok || p.Verdict == Unreachable {
 			continue
 		}
-		p.Findings = nil
 		p.Chooser, p.Among, p.NewPods = manifest.Describe(w.Object), "the pods in DNS", onProxysRefresh
-		p.Verdict = Balanced
-		if err != nil {
-			p.Verdict = Undecided
-			return
+		p.Verdict, p.Findings = up.Verdict, up.Findings
+		if up.Service != nil {
+			p.Service, p.Servers = up.Service, c.Selected(up.Service)
 		}
-		for _, cluster := range envoy.StaticResources.Clusters {
-			for _, to := range cluster.Addresses() {
-				c.judgeUpstream(p, w, configMap, envoy, cluster, to)
-			}
-		}
+		return
 	}
 }
 
+// Upstream is what a proxy calls.
+type Upstream struct {
+	Service  *corev1.Service // nil if none is known
+	Verdict  Verdict
+	Findings []Finding
+}
+
+// Proxies returns the workloads that have an Envoy configuration.
+func (c *Cluster) Proxies() []manifest.Workload {
+	var found []manifest.Workload
+	for _, w := range c.workloads {
+		if configMap, _, _ := c.EnvoyOf(w); configMap != nil {
+			found = append(found, w)
+		}
+	}
+	return found
+}
+
+// Upstream judges how an Envoy calls its servers. It is false of a workload without
+// an Envoy configuration.
+func (c *Cluster) Upstream(proxy manifest.Workload) (up Upstream, ok bool) {
+	configMap, envoy, err := c.EnvoyOf(proxy)
+	if configMap == nil {
+		return up, false
+	}
+	if err != nil || len(envoy.DynamicResources) > 0 {
+		return Upstream{Verdict: Undecided}, true
+	}
+	up.Verdict = Balanced
+	for _, cluster := range envoy.StaticResources.Clusters {
+		for _, to := range cluster.Addresses() {
+			if to != envoy.Admin.Address {
+				c.judgeUpstream(&up, proxy, configMap, cluster, to)
+			}
+		}
+	}
+	return up, true
+}
+
 // judgeUpstream judges one address that Envoy calls.
-func (c *Cluster) judgeUpstream(p *Path, proxy manifest.Workload, configMap *corev1.ConfigMap, envoy Envoy, cluster EnvoyCluster, to EnvoyAddress) {
-	if to == envoy.Admin.Address {
+func (c *Cluster) judgeUpstream(up *Upstream, proxy manifest.Workload, configMap *corev1.ConfigMap, cluster EnvoyCluster, to EnvoyAddress) {
+	wrong := func(verdict Verdict, rule, format string, args ...any) {
+		up.Verdict = verdict
+		seen := fmt.Sprintf("envoy.yaml: cluster %s at %v: %s", cluster.Name, to, fmt.Sprintf(format, args...))
+		up.Findings = append(up.Findings, Finding{Name: rule, Object: configMap, Seen: seen})
+	}
+	if ip, err := netip.ParseAddr(to.SocketAddress.Address); err == nil && ip.IsLoopback() {
+		wrong(Unreachable, "envoy-config", "no Service has a loopback address, and the admin port is elsewhere")
 		return
 	}
-	wrong := func(verdict Verdict, rule, format string, args ...any) {
-		p.Verdict = verdict
-		p.find(rule, configMap, "", "cluster %s at %v: %s", cluster.Name, to, fmt.Sprintf(format, args...))
+	end := c.lead(Target{Scheme: "dns", Host: to.SocketAddress.Address, Port: fmt.Sprint(to.SocketAddress.PortValue)}, proxy)
+	if end.service != nil {
+		up.Service = end.service
 	}
-	t := Target{Scheme: "dns", Host: to.SocketAddress.Address, Port: fmt.Sprint(to.SocketAddress.PortValue)}
-	end := c.lead(t, proxy)
 	switch {
+	case end.service != nil && end.elsewhere == "" && !Headless(end.service):
+		wrong(Pinned, "envoy-config", "the Service is not headless: Envoy would see one address")
 	case end.problem != "":
 		wrong(Unreachable, "envoy-config", "%s", end.problem)
-	case end.service == nil:
-		p.Verdict = Undecided
-	case !Headless(end.service):
-		wrong(Pinned, "envoy-config", "the Service is not headless: Envoy would see one address")
-	case !slices.ContainsFunc(c.Selected(end.service), func(w manifest.Workload) bool {
-		return w.HasPort(intstr.FromInt32(to.SocketAddress.PortValue))
-	}):
-		wrong(Unreachable, "envoy-config", "no pod of the Service listens on that port")
-	default:
-		p.Service, p.Servers = end.service, c.Selected(end.service)
+	case end.service == nil || end.elsewhere != "":
+		up.Verdict = Undecided
 	}
 	if one := cluster.OneAddress(); one != "" {
 		wrong(Pinned, "envoy-discovery", "%s", one)
 	}
 	if !cluster.SpeaksHTTP2() {
-		wrong(Unreachable, "envoy-http2", "Envoy calls the servers by HTTP/1.1, which gRPC does not speak; expected typed_extension_protocol_options with http2_protocol_options")
+		wrong(Unreachable, "envoy-http2", "Envoy calls the servers by HTTP/1.1, which gRPC does not use; expected typed_extension_protocol_options with http2_protocol_options")
 	}
 }

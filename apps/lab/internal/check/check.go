@@ -125,7 +125,11 @@ func newTree(r *manifest.Repository, name string) (*tree, error) {
 		sources, errs := r.AllSources(dir)
 		t.sources, t.broken = append(t.sources, sources...), append(t.broken, errs...)
 	}
-	t.origins = originsOf(r, path.Join(from.Dir, "kustomization.yaml"), t.sources)
+	file, err := r.KustomizationFile(from.Dir)
+	if err != nil {
+		file = path.Join(from.Dir, "kustomization.yaml") // AllSources says what is wrong
+	}
+	t.origins = originsOf(r, file, t.sources)
 	if len(t.broken) > 0 {
 		return t, nil
 	}

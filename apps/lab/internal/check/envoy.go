@@ -2,7 +2,6 @@ package check
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 	"path"
 	"regexp"
@@ -13,55 +12,10 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
-	"sigs.k8s.io/yaml"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/balance"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
-
-// envoyConfig is the part of Envoy's configuration that must fit the objects
-// around it. Envoy itself, run by a test, validates the whole.
-type envoyConfig struct {
-	Admin struct {
-		Address envoyAddress `json:"address"`
-	} `json:"admin"`
-	StaticResources struct {
-		Listeners []struct {
-			Name    string       `json:"name"`
-			Address envoyAddress `json:"address"`
-		} `json:"listeners"`
-		Clusters []envoyCluster `json:"clusters"`
-	} `json:"static_resources"`
-}
-
-type envoyCluster struct {
-	Name           string `json:"name"`
-	LoadAssignment struct {
-		Endpoints []struct {
-			LBEndpoints []struct {
-				Endpoint struct {
-					Address envoyAddress `json:"address"`
-				} `json:"endpoint"`
-			} `json:"lb_endpoints"`
-		} `json:"endpoints"`
-	} `json:"load_assignment"`
-	HealthChecks []struct {
-		Interval        string `json:"interval"`
-		GRPCHealthCheck struct {
-			ServiceName string `json:"service_name"`
-		} `json:"grpc_health_check"`
-	} `json:"health_checks"`
-}
-
-type envoyAddress struct {
-	SocketAddress struct {
-		Address   string `json:"address"`
-		PortValue int32  `json:"port_value"`
-	} `json:"socket_address"`
-}
-
-func (a envoyAddress) String() string {
-	return net.JoinHostPort(a.SocketAddress.Address, strconv.Itoa(int(a.SocketAddress.PortValue)))
-}
 
 // unspecified says whether a listener at the address is reachable from everywhere, by
 // IPv4 or by IPv6.
@@ -95,8 +49,8 @@ func checkEnvoy(r manifest.Rendering, report reportObject) {
 		return
 	}
 	wrong := func(format string, args ...any) { report(at, "", "%s", fmt.Sprintf("envoy.yaml: "+format, args...)) }
-	var config envoyConfig
-	if err := yaml.Unmarshal([]byte(content), &config); err != nil {
+	config, err := balance.ReadEnvoy([]byte(content))
+	if err != nil {
 		wrong("%s", manifest.OneLine(err))
 		return
 	}
@@ -117,48 +71,20 @@ func checkEnvoy(r manifest.Rendering, report reportObject) {
 		}
 	}
 	for _, c := range config.StaticResources.Clusters {
-		for _, to := range c.addresses() {
-			if to == admin {
-				continue
-			}
-			if why := leadsToPods(r, to); why != "" {
-				wrong("cluster %s at %v: %s", c.Name, to, why)
-			}
+		if slices.ContainsFunc(c.Addresses(), func(to balance.EnvoyAddress) bool { return to != admin }) {
 			checkEnvoyHealth(r, c, wrong)
 		}
 	}
-}
-
-func (c envoyCluster) addresses() []envoyAddress {
-	var all []envoyAddress
-	for _, e := range c.LoadAssignment.Endpoints {
-		for _, lb := range e.LBEndpoints {
-			all = append(all, lb.Endpoint.Address)
+	for _, f := range findings(r) {
+		if f.Name == "envoy-config" {
+			report(f.Object, f.Value, "%s", f.Seen)
 		}
 	}
-	return all
-}
-
-// leadsToPods says why an address is not that of a headless Service's pods, or "".
-func leadsToPods(r manifest.Rendering, to envoyAddress) string {
-	service, ok := manifest.Get[*corev1.Service](r.Objects, r.ShortName(to.SocketAddress.Address))
-	if !ok {
-		return "no Service of the overlay has that name"
-	}
-	if !headless(service) {
-		return "the Service is not headless: Envoy would see one address"
-	}
-	for _, w := range manifest.Workloads(r.Objects) {
-		if w.Template.Labels[nameLabel] == service.Spec.Selector[nameLabel] && w.HasPort(intstr.FromInt32(to.SocketAddress.PortValue)) {
-			return ""
-		}
-	}
-	return "no pod of the Service listens on that port"
 }
 
 // checkEnvoyHealth wants Envoy to ask for the health of the one gRPC service,
 // more often than a leaving server waits before it stops.
-func checkEnvoyHealth(r manifest.Rendering, c envoyCluster, wrong func(format string, args ...any)) {
+func checkEnvoyHealth(r manifest.Rendering, c balance.EnvoyCluster, wrong func(format string, args ...any)) {
 	if len(c.HealthChecks) != 1 {
 		wrong("cluster %s has %d health checks, expected 1", c.Name, len(c.HealthChecks))
 		return

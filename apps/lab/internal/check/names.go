@@ -131,7 +131,9 @@ func checkSelectors(r manifest.Rendering, wrong reportObject) {
 	pods := manifest.Workloads(r.Objects)
 	for _, w := range pods {
 		own := []manifest.Workload{w}
-		matchLabels(w.Object, "selector", w.Selector, own)
+		if w.Selector != nil || !w.SelectsByItself() {
+			matchLabels(w.Object, "selector", w.Selector, own)
+		}
 		for _, spread := range w.Template.Spec.TopologySpreadConstraints {
 			matchLabels(w.Object, "topology spread", spread.LabelSelector, own)
 		}

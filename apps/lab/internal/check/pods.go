@@ -2,12 +2,14 @@ package check
 
 import (
 	"cmp"
+	"fmt"
 	"regexp"
-	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/balance"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
@@ -41,53 +43,84 @@ func checkRequests(r manifest.Rendering, wrong reportObject) {
 
 var referenceRule = Rule{Name: "reference", Remedy: "render the object in the same overlay, or correct the name", objects: checkReferences}
 
-// checkReferences wants the ConfigMaps and the ServiceAccount of pods to be there.
+// checkReferences wants the ConfigMaps, the Secrets and the ServiceAccount of pods to
+// be there, unless they are optional or Kubernetes makes them.
 func checkReferences(r manifest.Rendering, wrong reportObject) {
 	for _, w := range manifest.Workloads(r.Objects) {
+		want := func(kind, name string, optional *bool, where string) {
+			there := optional != nil && *optional || kind == "ConfigMap" && name == "kube-root-ca.crt"
+			for _, o := range r.Objects {
+				there = there || o.GetName() == name && o.GetObjectKind().GroupVersionKind().Kind == kind
+			}
+			if !there {
+				wrong(w.Object, name, "%s: no %s %q is rendered", where, kind, name)
+			}
+		}
 		for _, volume := range w.Template.Spec.Volumes {
-			if volume.ConfigMap == nil {
-				continue
-			}
-			if _, ok := manifest.Get[*corev1.ConfigMap](r.Objects, volume.ConfigMap.Name); !ok {
-				wrong(w.Object, volume.ConfigMap.Name, "volume %s: no ConfigMap %q is rendered", volume.Name, volume.ConfigMap.Name)
-			}
+			references(volume, func(kind, name string, optional *bool) { want(kind, name, optional, "volume "+volume.Name) })
 		}
-		account := w.Template.Spec.ServiceAccountName
-		if _, ok := manifest.Get[*corev1.ServiceAccount](r.Objects, account); !ok {
-			wrong(w.Object, account, "no ServiceAccount %q is rendered", account)
-		}
-	}
-}
-
-var variable = regexp.MustCompile(`\$\(([A-Za-z0-9_]+)\)`)
-
-var variableRule = Rule{Name: "variable", Remedy: "set the variable in env:, before its first use", objects: checkVariables}
-
-// checkVariables wants each $(NAME) in arguments and environment to be set,
-// in the environment further up: Kubernetes passes on what it does not know.
-func checkVariables(r manifest.Rendering, wrong reportObject) {
-	for _, w := range manifest.Workloads(r.Objects) {
 		for _, c := range w.Containers() {
-			var known []string
-			expand := func(s string) {
-				for _, match := range variable.FindAllStringSubmatch(s, -1) {
-					if !slices.Contains(known, match[1]) {
-						wrong(w.Object, s, "container %s: %s in %q is not set", c.Name, match[0], s)
-					}
+			for _, from := range c.EnvFrom {
+				if ref := from.ConfigMapRef; ref != nil {
+					want("ConfigMap", ref.Name, ref.Optional, "envFrom of container "+c.Name)
+				}
+				if ref := from.SecretRef; ref != nil {
+					want("Secret", ref.Name, ref.Optional, "envFrom of container "+c.Name)
 				}
 			}
 			for _, env := range c.Env {
-				expand(env.Value)
-				known = append(known, env.Name)
+				if env.ValueFrom == nil {
+					continue
+				}
+				if ref := env.ValueFrom.ConfigMapKeyRef; ref != nil {
+					want("ConfigMap", ref.Name, ref.Optional, "variable "+env.Name)
+				}
+				if ref := env.ValueFrom.SecretKeyRef; ref != nil {
+					want("Secret", ref.Name, ref.Optional, "variable "+env.Name)
+				}
 			}
-			for _, arg := range slices.Concat(c.Command, c.Args) {
-				expand(arg)
-			}
+		}
+		if account := w.Template.Spec.ServiceAccountName; account != "" && account != "default" {
+			want("ServiceAccount", account, nil, "serviceAccountName")
 		}
 	}
 }
 
-var drainGraceRule = Rule{Name: "drain-grace", Remedy: "set terminationGracePeriodSeconds to more than --drain-delay plus --drain-timeout", objects: checkDrain}
+// references calls found for each ConfigMap and Secret of a volume.
+func references(v corev1.Volume, found func(kind, name string, optional *bool)) {
+	if v.ConfigMap != nil {
+		found("ConfigMap", v.ConfigMap.Name, v.ConfigMap.Optional)
+	}
+	if v.Secret != nil {
+		found("Secret", v.Secret.SecretName, v.Secret.Optional)
+	}
+	if v.Projected == nil {
+		return
+	}
+	for _, source := range v.Projected.Sources {
+		if source.ConfigMap != nil {
+			found("ConfigMap", source.ConfigMap.Name, source.ConfigMap.Optional)
+		}
+		if source.Secret != nil {
+			found("Secret", source.Secret.Name, source.Secret.Optional)
+		}
+	}
+}
+
+var variableRule = Rule{Name: "variable", Remedy: "set the variable in env:, before its first use; write $$(NAME) for the text $(NAME)", objects: checkVariables}
+
+// checkVariables wants each $(NAME) in arguments and environment to be set: the kubelet
+// passes on a reference that it does not know.
+func checkVariables(r manifest.Rendering, wrong reportObject) {
+	c := balance.New(r.Objects)
+	for _, w := range manifest.Workloads(r.Objects) {
+		for _, u := range c.Unset(w) {
+			wrong(w.Object, u.Text, "container %s: %s in %q is not set", u.Container, u.Reference, u.Text)
+		}
+	}
+}
+
+var drainGraceRule = Rule{Name: "drain-grace", Remedy: "set terminationGracePeriodSeconds to more than preStop, --drain-delay and --drain-timeout take together", objects: checkDrain}
 
 // checkDrain wants the kubelet to leave the server the time that its settings
 // give a drain.
@@ -107,9 +140,41 @@ func checkDrain(r manifest.Rendering, wrong reportObject) {
 		}
 		drain += d
 	}
-	if grace := graceOf(pod); grace <= drain {
-		wrong(server, "terminationGracePeriodSeconds", "terminationGracePeriodSeconds is %v, expected more than the %v that a drain may take", grace, drain)
+	stop := preStopOf(manifest.MainContainer(server.Spec.Template))
+	if grace := graceOf(pod); grace <= stop+drain {
+		before := ""
+		if stop > 0 {
+			before = fmt.Sprintf("the %v of preStop and ", stop)
+		}
+		wrong(server, "terminationGracePeriodSeconds", "terminationGracePeriodSeconds is %v, expected more than %sthe %v that a drain may take", grace, before, drain)
 	}
+}
+
+// sleepCommand is a sleep in a shell's script or as a command of its own.
+var sleepCommand = regexp.MustCompile(`(?:^|[\s;&/])sleep[\s]+([0-9.]+[smh]?)`)
+
+// preStopOf returns how long a container's preStop sleeps. The kubelet takes that time
+// out of the grace period.
+func preStopOf(c corev1.Container) time.Duration {
+	if c.Lifecycle == nil || c.Lifecycle.PreStop == nil {
+		return 0
+	}
+	stop := c.Lifecycle.PreStop
+	var total time.Duration
+	if stop.Sleep != nil {
+		total = time.Duration(stop.Sleep.Seconds) * time.Second
+	}
+	if stop.Exec != nil {
+		for _, match := range sleepCommand.FindAllStringSubmatch(strings.Join(stop.Exec.Command, " "), -1) {
+			text := match[1]
+			if text[len(text)-1] <= '9' {
+				text += "s" // as sleep(1) reads it
+			}
+			d, _ := time.ParseDuration(text)
+			total += d
+		}
+	}
+	return total
 }
 
 // graceOf returns how long the kubelet waits before it kills a pod.

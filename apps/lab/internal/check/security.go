@@ -9,6 +9,7 @@ import (
 	"k8s.io/pod-security-admission/api"
 	"k8s.io/pod-security-admission/policy"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/balance"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/strategy"
 )
@@ -45,7 +46,7 @@ func checkPodSecurity(r manifest.Rendering, wrong reportObject) {
 			}
 		}
 	}
-	if r.View().Injected {
+	if view(r).Mesh == balance.IstioSidecar {
 		want = api.LevelPrivileged
 	}
 	for _, n := range manifest.All[*corev1.Namespace](r.Objects) {
@@ -58,7 +59,7 @@ func checkPodSecurity(r manifest.Rendering, wrong reportObject) {
 // grants returns the workloads that may call Kubernetes' API in the overlay's
 // strategy. No other workload has a token, and no other role exists.
 func grants(r manifest.Rendering) []manifest.Grant {
-	s, _ := strategy.Of(r.View())
+	s, _ := strategy.Of(view(r))
 	all := slices.Clone(s.Grants)
 	for i, g := range all {
 		if g.Workload == "" {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
+	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -100,8 +101,8 @@ func checkEffects(t *tree, wrong reportFile) {
 		for i, p := range k.Patches {
 			without := k.Kustomization
 			without.Patches = slices.Delete(slices.Clone(k.Patches), i, i+1)
-			if !t.hasEffect(k, "patch "+p.Path, without) {
-				wrong(k.File, "", "patch %s changes nothing", p.Path)
+			if !t.hasEffect(k, fmt.Sprintf("patch %d", i), without) {
+				wrong(k.File, "", "patch %s changes nothing", patchName(p))
 			}
 		}
 		for i, image := range k.Images {
@@ -113,6 +114,15 @@ func checkEffects(t *tree, wrong reportFile) {
 			}
 		}
 	}
+}
+
+// patchName names a patch by its file and its target.
+func patchName(p types.Patch) string {
+	name := cmp.Or(p.Path, "in the kustomization")
+	if p.Target != nil {
+		name += fmt.Sprintf(" of target %s/%s", cmp.Or(p.Target.Kind, "*"), cmp.Or(p.Target.Name, "*"))
+	}
+	return name
 }
 
 // hasEffect renders without an entry. A kustomization is judged by what itself

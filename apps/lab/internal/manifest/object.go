@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -59,7 +60,8 @@ type ObjectError struct {
 	Err    error
 }
 
-// DecodeAll is Decode with the errors of all objects. The fields of an object
+// DecodeAll is Decode with the errors of all objects. A custom resource, whose group is
+// none of Kubernetes', stays as it is. The fields of an object
 // that could be read are among the objects in spite of its error.
 func DecodeAll(rendered []byte) (objects []Object, wrong []ObjectError, err error) {
 	raw, err := Unstructured(rendered)
@@ -73,6 +75,10 @@ func DecodeAll(rendered []byte) (objects []Object, wrong []ObjectError, err erro
 		content, err := u.MarshalJSON()
 		if err == nil {
 			typed, kind, err = strict.Decode(content, nil, nil)
+		}
+		if group := u.GroupVersionKind().Group; runtime.IsNotRegisteredError(err) && strings.Contains(group, ".") && !scheme.Scheme.IsGroupRegistered(group) {
+			objects = append(objects, u) // a custom resource
+			continue
 		}
 		object, ok := typed.(Object)
 		if err == nil && !ok {

@@ -8,7 +8,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
+	"sigs.k8s.io/kustomize/api/konfig"
 	"sigs.k8s.io/kustomize/api/types"
 	"sigs.k8s.io/yaml"
 )
@@ -43,9 +45,30 @@ func (r *Repository) Sources(dir string) ([]Kustomization, error) {
 	return all, nil
 }
 
+// KustomizationFile returns the file of a directory that kustomize reads, relative to
+// the checkout. kustomize knows three names, and refuses a directory with two of them.
+func (r *Repository) KustomizationFile(dir string) (string, error) {
+	var found []string
+	for _, name := range konfig.RecognizedKustomizationFileNames() {
+		if _, err := os.Stat(filepath.Join(r.root, dir, name)); err == nil {
+			found = append(found, path.Join(dir, name))
+		}
+	}
+	switch len(found) {
+	case 0:
+		return "", &FileError{File: path.Join(dir, konfig.DefaultKustomizationFileName()), Err: syscall.ENOENT}
+	case 1:
+		return found[0], nil
+	}
+	return "", &FileError{File: found[1], Err: fmt.Errorf("%s is there too, expected one of them", path.Base(found[0]))}
+}
+
 // AllSources is Sources with all errors, and what could be read beside them.
 func (r *Repository) AllSources(dir string) (all []Kustomization, errs []error) {
-	file := path.Join(dir, "kustomization.yaml")
+	file, err := r.KustomizationFile(dir)
+	if err != nil {
+		return nil, []error{err}
+	}
 	content, err := r.Read(file)
 	if err != nil {
 		return nil, []error{err}

@@ -42,6 +42,16 @@ func Workloads(objects []Object) []Workload {
 	return all
 }
 
+// SelectsByItself says whether Kubernetes makes the selector of the workload's kind, or
+// the kind has none.
+func (w Workload) SelectsByItself() bool {
+	switch w.Object.(type) {
+	case *batchv1.Job, *batchv1.CronJob, *corev1.Pod:
+		return true
+	}
+	return false
+}
+
 // WorkloadNamed returns the workload that has the name in Describe's form, such
 // as "DaemonSet/l5d".
 func WorkloadNamed(objects []Object, name string) (Workload, bool) {
@@ -87,13 +97,16 @@ func MainContainer(pod corev1.PodTemplateSpec) corev1.Container {
 	return pod.Spec.Containers[0]
 }
 
-// Setting returns the value of --name=value among a container's arguments. If
-// there is none, it returns the value of the variable NAME, or "", because
-// programs of other services have flags of their own.
+// Setting returns the value of --name=value, or of --name and the argument after it,
+// among a container's arguments. If there is none, it returns the value of the
+// variable NAME, or "", because programs of other services have flags of their own.
 func Setting(c corev1.Container, name string) string {
-	for _, arg := range c.Args {
+	for i, arg := range c.Args {
 		if value, ok := strings.CutPrefix(arg, "--"+name+"="); ok {
 			return value
+		}
+		if arg == "--"+name && i+1 < len(c.Args) {
+			return c.Args[i+1]
 		}
 	}
 	variable := strings.ToUpper(strings.ReplaceAll(name, "-", "_"))

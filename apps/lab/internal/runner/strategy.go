@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/balance"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
@@ -36,7 +37,7 @@ type Strategy struct {
 	Code string
 	// Recognises says whether an overlay of any name follows the strategy. Each view
 	// is recognised by one strategy at most.
-	Recognises func(manifest.View) bool
+	Recognises func(balance.View) bool
 	// Grants is the access to Kubernetes' API that the strategy needs.
 	Grants []manifest.Grant
 	// Preflight checks what can be checked before any pod runs; nil checks nothing.

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/balance"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
@@ -29,7 +29,7 @@ const (
 
 var _ = add(runner.Strategy{
 	Name: "dns", Order: 30,
-	Recognises:  func(v manifest.View) bool { return v.Dials(v.Server) && v.Balances() && v.MaxConnectionAge == "" },
+	Recognises:  func(v balance.View) bool { return v.Dials(v.Server) && v.UsesAll && v.MaxConnectionAge == "" },
 	Balancer:    "client, round_robin over A records",
 	EveryServer: true,
 	ByName:      true,

@@ -13,7 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/balance"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
@@ -28,7 +28,7 @@ const (
 
 var _ = add(runner.Strategy{
 	Name: "envoy", Order: 70,
-	Recognises:  func(v manifest.View) bool { return v.Dials("envoy") },
+	Recognises:  func(v balance.View) bool { return v.Dials("envoy") },
 	Balancer:    "Envoy, a Deployment between clients and servers",
 	EveryServer: true,
 	Proxy:       "envoy",

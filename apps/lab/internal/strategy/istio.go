@@ -16,8 +16,8 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
 	"github.com/grpc-lb/grpc-lb/apps/internal/distribution"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/balance"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/istio"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
@@ -34,7 +34,7 @@ const lacksIstio = "Istio is not installed"
 
 var _ = add(runner.Strategy{
 	Name: "istio", Order: 80,
-	Recognises:  func(v manifest.View) bool { return v.ByName() && v.Injected },
+	Recognises:  func(v balance.View) bool { return v.Meshed() },
 	Balancer:    "Envoy, a sidecar of each client",
 	EveryServer: true,
 	Sidecar:     runner.Sidecar{Container: sidecarName, Lacks: lacksIstio},

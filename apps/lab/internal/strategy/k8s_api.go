@@ -6,6 +6,7 @@ import (
 
 	rbacv1 "k8s.io/api/rbac/v1"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/balance"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
@@ -13,7 +14,7 @@ import (
 
 var _ = add(runner.Strategy{
 	Name: "k8s-api", Order: 50,
-	Recognises:  func(v manifest.View) bool { return v.Target.Scheme == "k8s" },
+	Recognises:  func(v balance.View) bool { return v.Scheme == "k8s" },
 	Balancer:    "client, round_robin over EndpointSlices",
 	EveryServer: true,
 	Code:        "apps/k8sresolver",

@@ -9,7 +9,7 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
 	"github.com/grpc-lb/grpc-lb/apps/internal/distribution"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/balance"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 )
@@ -23,7 +23,7 @@ const freshConnections = 300
 
 var _ = add(runner.Strategy{
 	Name: "l4", Order: 10,
-	Recognises: func(v manifest.View) bool { return v.Dials(v.Server) && !v.Balances() && v.MaxConnectionAge == "" },
+	Recognises: func(v balance.View) bool { return v.Dials(v.Server) && !v.UsesAll && v.MaxConnectionAge == "" },
 	Balancer:   "kube-proxy, one choice per connection",
 	Claims: []runner.Claim{
 		{

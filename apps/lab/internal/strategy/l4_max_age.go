@@ -1,13 +1,13 @@
 package strategy
 
 import (
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/balance"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 )
 
 var _ = add(runner.Strategy{
 	Name: "l4-max-age", Order: 20,
-	Recognises: func(v manifest.View) bool { return v.Dials(v.Server) && !v.Balances() && v.MaxConnectionAge != "" },
+	Recognises: func(v balance.View) bool { return v.Dials(v.Server) && !v.UsesAll && v.MaxConnectionAge != "" },
 	Balancer:   "kube-proxy; connections end by age",
 	Claims: []runner.Claim{
 		{

@@ -16,6 +16,7 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
 	"github.com/grpc-lb/grpc-lb/apps/internal/distribution"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/balance"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
@@ -33,7 +34,7 @@ const inPlaceClaim = 17
 
 var _ = add(runner.Strategy{
 	Name: "linkerd", Order: 60,
-	Recognises:  func(v manifest.View) bool { return v.Target.Scheme == "passthrough" },
+	Recognises:  func(v balance.View) bool { return v.NodeProxy != "" },
 	Balancer:    "Linkerd 1, a proxy on each node",
 	EveryServer: true,
 	Proxy:       "l5d",

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/balance"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 )
@@ -49,7 +50,7 @@ func All() []runner.Strategy {
 }
 
 // Of returns the strategy that an overlay of any name follows.
-func Of(v manifest.View) (s runner.Strategy, found bool) {
+func Of(v balance.View) (s runner.Strategy, found bool) {
 	all := All()
 	i := slices.IndexFunc(all, func(s runner.Strategy) bool { return s.Recognises(v) })
 	if i < 0 {
@@ -60,7 +61,7 @@ func Of(v manifest.View) (s runner.Strategy, found bool) {
 
 // Followed returns the strategy that the named overlay or variant follows.
 func Followed(repository *manifest.Repository, name string) (s runner.Strategy, err error) {
-	v, err := repository.View(name)
+	v, err := balance.ViewOf(repository, name)
 	if err != nil {
 		return s, err
 	}

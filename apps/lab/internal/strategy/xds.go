@@ -10,7 +10,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/balance"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
@@ -25,7 +25,7 @@ const (
 
 var _ = add(runner.Strategy{
 	Name: "xds", Order: 90,
-	Recognises:  func(v manifest.View) bool { return v.Target.Scheme == "xds" },
+	Recognises:  func(v balance.View) bool { return v.Scheme == "xds" },
 	Balancer:    "client; Istio sends it the endpoints (xDS)",
 	EveryServer: true,
 	Sidecar:     runner.Sidecar{Container: sidecarName, ClientsOnly: true, Lacks: lacksIstio},
