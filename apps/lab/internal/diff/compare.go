@@ -39,6 +39,10 @@ type Unit struct {
 	Refused map[*unstructured.Unstructured]string
 	// Ignored is what Argo CD leaves alone of objects that are there.
 	Ignored manifest.Ignored
+	// Admitted are the kinds that the AppProject admits; empty is all.
+	Admitted []schema.GroupKind
+	// Warnings are what kustomize says of the side before.
+	Warnings []string
 }
 
 // Result is what differs. It is what `lab diff -o json` prints.
@@ -50,10 +54,12 @@ type Result struct {
 
 // Overlay is what differs in one overlay, variant or argocd.
 type Overlay struct {
-	Name    string   `json:"name"`
-	Change  Change   `json:"change"`
-	Reason  string   `json:"reason,omitempty"` // of Skipped
-	Objects []Object `json:"objects,omitempty"`
+	Name   string `json:"name"`
+	Change Change `json:"change"`
+	Reason string `json:"reason,omitempty"` // of Skipped
+	// Warnings are about the side before, whose faults the change does not have to mend.
+	Warnings []string `json:"warnings,omitempty"`
+	Objects  []Object `json:"objects,omitempty"`
 }
 
 // Object is an object that differs.
@@ -126,7 +132,7 @@ func Compare(before, after string, units ...Unit) (Result, error) {
 }
 
 func compareUnit(u Unit) (Overlay, error) {
-	o := Overlay{Name: u.Name, Change: u.Change, Reason: u.Reason}
+	o := Overlay{Name: u.Name, Change: u.Change, Reason: u.Reason, Warnings: u.Warnings}
 	if u.Change == Skipped {
 		return o, nil
 	}
@@ -207,7 +213,7 @@ func (p pair) compare(u Unit, stems map[string]bool) (Object, bool, error) {
 		o.Change, shown = Removed, p.before
 	}
 	o.APIVersion, o.Kind, o.Namespace, o.Name = shown.GetAPIVersion(), shown.GetKind(), shown.GetNamespace(), shown.GetName()
-	o.Flags = p.flags(old, current, o.Refused, u.Ignored)
+	o.Flags = p.flags(old, current, o.Refused, u)
 	if kind := shown.GroupVersionKind().GroupKind(); kind == (schema.GroupKind{Kind: "Secret"}) {
 		mask(old, current)
 	}

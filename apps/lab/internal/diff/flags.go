@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
@@ -25,13 +26,14 @@ const (
 	FlagImmutable = "immutable" // the API server refuses the change, or ignores it
 	FlagPruned    = "pruned"    // an object is no longer rendered
 	FlagIgnored   = "ignored"   // Argo CD does not set the field that changes
+	FlagSecurity  = "security"  // what guards the cluster opens, or changes
 )
 
 // Flags are the names of all flags.
-var Flags = []string{FlagImage, FlagRBAC, FlagImmutable, FlagPruned, FlagIgnored}
+var Flags = []string{FlagImage, FlagRBAC, FlagSecurity, FlagImmutable, FlagPruned, FlagIgnored}
 
 // flags returns the harm that the change of a pair with the given contents can do.
-func (p pair) flags(before, after map[string]any, refused string, ignored manifest.Ignored) []Flag {
+func (p pair) flags(before, after map[string]any, refused string, u Unit) []Flag {
 	var all []Flag
 	flag := func(name string, texts []string) {
 		for _, t := range texts {
@@ -40,15 +42,18 @@ func (p pair) flags(before, after map[string]any, refused string, ignored manife
 	}
 	if p.after == nil {
 		flag(FlagPruned, pruned(p))
+		flag(FlagSecurity, security(p.before.GroupVersionKind().GroupKind(), before, nil))
 		return all
 	}
 	kind := p.after.GroupVersionKind().GroupKind()
 	flag(FlagRBAC, rbac(kind, before, after))
+	flag(FlagSecurity, security(kind, before, after))
 	if p.before == nil {
+		flag(FlagSecurity, p.outside(u.Admitted))
 		return all
 	}
 	flag(FlagImage, images(before, after))
-	for _, path := range ignored.Of(p.after) {
+	for _, path := range u.Ignored.Of(p.after) {
 		if from, to := at(before, path), at(after, path); !reflect.DeepEqual(from, to) {
 			flag(FlagIgnored, []string{fmt.Sprintf("%s stays what it is in the cluster: Argo CD ignores that %v becomes %v", path, from, to)})
 		}
@@ -57,11 +62,30 @@ func (p pair) flags(before, after map[string]any, refused string, ignored manife
 	if immutableBy.MatchString(refused) && len(fields) == 0 {
 		fields = []string{"the API server refuses it: " + refused}
 	}
+	if how := recreated(p.after); how != "" {
+		for i, field := range fields {
+			path, _, _ := strings.Cut(field, " cannot change")
+			fields[i] = fmt.Sprintf("%s cannot change: Argo CD deletes the object and creates it again (%s)", path, how)
+		}
+	}
 	// Under another name it is another object, not a change of this one.
 	if p.before.GetName() == p.after.GetName() {
 		flag(FlagImmutable, fields)
 	}
 	return all
+}
+
+// recreated returns the sync option with which Argo CD deletes and creates an object
+// that the API server does not let change, or "". Force=true does: Argo CD then applies
+// or replaces as kubectl does with --force. Replace=true alone does not.
+// Source: Argo CD, "Sync Options"; kubectl apply --force.
+func recreated(o *unstructured.Unstructured) string {
+	const force = "Force=true"
+	options := o.GetAnnotations()["argocd.argoproj.io/sync-options"]
+	if slices.ContainsFunc(strings.Split(options, ","), func(option string) bool { return strings.TrimSpace(option) == force }) {
+		return force
+	}
+	return ""
 }
 
 // pruned says who deletes an object that is no longer rendered.

@@ -18,11 +18,14 @@ type fixed struct {
 }
 
 var fixedFields = map[schema.GroupKind][]fixed{
-	{Group: "apps", Kind: "Deployment"}:                               {{path: "spec.selector"}},
-	{Group: "apps", Kind: "DaemonSet"}:                                {{path: "spec.selector"}},
-	{Group: "apps", Kind: "ReplicaSet"}:                               {{path: "spec.selector"}},
-	{Group: "apps", Kind: "StatefulSet"}:                              {{path: "spec", but: []string{"replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit", "persistentVolumeClaimRetentionPolicy", "minReadySeconds"}}},
-	{Group: "batch", Kind: "Job"}:                                     {{path: "spec.selector"}, {path: "spec.template"}, {path: "spec.completionMode"}},
+	{Group: "apps", Kind: "Deployment"}:                {{path: "spec.selector"}},
+	{Group: "apps", Kind: "DaemonSet"}:                 {{path: "spec.selector"}},
+	{Group: "apps", Kind: "ReplicaSet"}:                {{path: "spec.selector"}},
+	{Group: "apps", Kind: "StatefulSet"}:               {{path: "spec", but: []string{"replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit", "persistentVolumeClaimRetentionPolicy", "minReadySeconds"}}},
+	{Group: "batch", Kind: "Job"}:                      {{path: "spec.selector"}, {path: "spec.template"}, {path: "spec.completionMode"}, {path: "spec.completions"}, {path: "spec.podFailurePolicy"}, {path: "spec.successPolicy"}, {path: "spec.backoffLimitPerIndex"}, {path: "spec.managedBy"}},
+	{Group: "discovery.k8s.io", Kind: "EndpointSlice"}: {{path: "addressType"}},
+	{Group: "networking.k8s.io", Kind: "IngressClass"}: {{path: "spec.controller"}},
+	{Kind: "Pod"}: {{path: "spec", but: []string{"activeDeadlineSeconds", "terminationGracePeriodSeconds", "tolerations", "containers", "initContainers", "schedulingGates"}}},
 	{Group: "rbac.authorization.k8s.io", Kind: "RoleBinding"}:         {{path: "roleRef"}},
 	{Group: "rbac.authorization.k8s.io", Kind: "ClusterRoleBinding"}:  {{path: "roleRef"}},
 	{Kind: "PersistentVolumeClaim"}:                                   {{path: "spec", but: []string{"resources", "volumeAttributesClassName"}}},

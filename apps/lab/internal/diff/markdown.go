@@ -44,6 +44,9 @@ func Markdown(w io.Writer, r Result, limit int) error {
 		case Skipped:
 			add(fmt.Sprintf("\n**%s** is skipped: %s.\n", html.EscapeString(overlay.Name), html.EscapeString(overlay.Reason)))
 		}
+		for _, w := range overlay.Warnings {
+			add(fmt.Sprintf("\n**%s**, before: %s\n", html.EscapeString(overlay.Name), html.EscapeString(w)))
+		}
 		for _, o := range overlay.Objects {
 			before, after := fold(overlay, o)
 			switch left := limit - room - b.Len() - len(before) - len(after); {

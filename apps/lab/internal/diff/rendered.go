@@ -56,21 +56,25 @@ func Choose(asked []string, checkouts ...*manifest.Repository) ([]string, error)
 	return names, nil
 }
 
-// Rendered renders the named units of two checkouts.
+// Rendered renders the named units of two checkouts. A unit that did not render before
+// is Skipped: its fault is not the change's.
 func Rendered(before, after *manifest.Repository, names []string) ([]Unit, error) {
 	var units []Unit
-	ignored := after.Ignored()
+	ignored, admitted := after.Ignored(), after.Admitted()
 	for _, name := range names {
-		old, was, err := Render(before, name)
-		if err != nil {
-			return nil, fmt.Errorf("before: %w", err)
-		}
 		current, is, err := Render(after, name)
 		if err != nil {
 			return nil, err
 		}
-		u := Unit{Name: name, Before: old, After: current, Ignored: ignored[name]}
+		u := Unit{Name: name, After: current, Ignored: ignored[name]}
+		if name != ArgoCD {
+			u.Admitted = admitted
+		}
+		var was bool
+		u.Before, u.Warnings, was, err = render(before, name, before.RenderWarned)
 		switch {
+		case err != nil:
+			u.Change, u.Reason = Skipped, fmt.Sprintf("it did not render before the change: %v", err)
 		case is && !was:
 			u.Change = Added
 		case was && !is:
@@ -84,35 +88,39 @@ func Rendered(before, after *manifest.Repository, names []string) ([]Unit, error
 // Render returns the objects of an overlay, a variant or argocd, and whether the
 // checkout has it.
 func Render(checkout *manifest.Repository, name string) (objects []*unstructured.Unstructured, exists bool, err error) {
+	objects, _, exists, err = render(checkout, name, func(dir string) (out []byte, _ []string, err error) {
+		out, err = checkout.RenderUnit(dir)
+		return out, nil, err
+	})
+	return objects, exists, err
+}
+
+// render is Render by a function that takes the name, or ArgoCD.
+func render(checkout *manifest.Repository, name string, by func(string) ([]byte, []string, error)) (objects []*unstructured.Unstructured, warnings []string, exists bool, err error) {
 	for _, dir := range dirs(name) {
 		if _, err := os.Stat(filepath.Join(checkout.Root(), dir)); errors.Is(err, fs.ErrNotExist) {
-			return nil, false, nil
+			return nil, nil, false, nil
 		}
 	}
-	var rendered []byte
-	if name == ArgoCD {
-		rendered, err = checkout.RenderDir(ArgoCD)
-	} else {
-		rendered, err = checkout.Render(name)
-	}
+	rendered, warnings, err := by(name)
 	if err != nil {
-		return nil, false, err
+		return nil, nil, false, err
 	}
 	if objects, err = manifest.Unstructured(rendered); err != nil || name != ArgoCD {
-		return objects, true, err
+		return objects, warnings, true, err
 	}
 	root, err := os.ReadFile(filepath.Join(checkout.Root(), ArgoCD, "root.yaml"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return objects, true, nil
+		return objects, warnings, true, nil
 	}
 	if err != nil {
-		return nil, false, err
+		return nil, nil, false, err
 	}
 	top, err := manifest.Unstructured(root)
 	if err != nil {
-		return nil, false, fmt.Errorf("argocd/root.yaml: %w", err)
+		return nil, nil, false, fmt.Errorf("argocd/root.yaml: %w", err)
 	}
-	return append(objects, top...), true, nil
+	return append(objects, top...), warnings, true, nil
 }
 
 // dirs returns the directories without which a checkout does not have the unit.

@@ -24,6 +24,9 @@ func Text(w io.Writer, r Result, style Style) error {
 		case Skipped:
 			fmt.Fprintln(&b, style.paint(text.FgYellow, overlay.Name+" is skipped: "+overlay.Reason))
 		}
+		for _, w := range overlay.Warnings {
+			fmt.Fprintln(&b, style.paint(text.FgYellow, overlay.Name+", before: "+w))
+		}
 		for _, o := range overlay.Objects {
 			fmt.Fprintln(&b, style.paint(text.Bold, heading(overlay, o)))
 			if o.Note != "" {

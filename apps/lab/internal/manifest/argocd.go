@@ -10,6 +10,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/json"
 	sigsyaml "sigs.k8s.io/yaml"
@@ -182,4 +183,25 @@ func decodeArgo(u *unstructured.Unstructured, into any) error {
 	// The fields that can be read are judged in spite of an error in others.
 	err = json.UnmarshalCaseSensitivePreserveInts(content, into)
 	return cmp.Or(errors.Join(errs...), err)
+}
+
+// Admitted returns the kinds that the AppProject in argocd/ admits, or none if it cannot
+// be read.
+func (r *Repository) Admitted() []schema.GroupKind {
+	rendered, err := r.RenderDir(ArgoCDDir)
+	if err != nil {
+		return nil
+	}
+	a := ReadArgoCD(rendered, nil, nil)
+	if a.Project == nil {
+		return nil
+	}
+	var all []schema.GroupKind
+	for _, c := range a.Project.Spec.ClusterResourceWhitelist {
+		all = append(all, schema.GroupKind(c.GroupKind))
+	}
+	for _, n := range a.Project.Spec.NamespaceResourceWhitelist {
+		all = append(all, schema.GroupKind(n))
+	}
+	return all
 }

@@ -65,6 +65,46 @@ func (r *Repository) RenderDir(dir string) ([]byte, error) {
 	return out, nil
 }
 
+// ArgoCDDir is the directory of Argo CD's files.
+const ArgoCDDir = "argocd"
+
+// RenderUnit renders what is deployed as one: an overlay, a variant, or argocd/.
+func (r *Repository) RenderUnit(name string) ([]byte, error) {
+	if name == ArgoCDDir {
+		return r.RenderDir(ArgoCDDir)
+	}
+	return r.Render(name)
+}
+
+// RenderWarned is RenderUnit that returns what kubectl only warns of beside the
+// rendering.
+func (r *Repository) RenderWarned(name string) (out []byte, warnings []string, err error) {
+	from := Plain(name)
+	if name != ArgoCDDir {
+		if from, err = r.Composition(name); err != nil {
+			return nil, nil, err
+		}
+	}
+	for _, dir := range from.Dirs() {
+		_, errs := r.AllSources(dir)
+		for _, err := range errs {
+			if e, ok := errors.AsType[*FileError](err); !ok || !e.Warning {
+				return nil, nil, fmt.Errorf("rendering %s: %w", name, err)
+			}
+			warnings = append(warnings, err.Error())
+		}
+	}
+	if !from.IsVariant() {
+		out, err = Build(filesys.MakeFsOnDisk(), filepath.Join(r.root, from.Dir))
+	} else {
+		out, err = r.RenderComposition(from, nil)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("rendering %s: %s", name, r.relative(err))
+	}
+	return out, warnings, nil
+}
+
 // RenderWithImages is Render with other images: images maps an image's name in
 // the rendering, without tag and digest, to the reference that takes its place.
 //
