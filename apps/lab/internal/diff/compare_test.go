@@ -361,7 +361,7 @@ func TestCompare(t *testing.T) {
 		{
 			name:   "type_of_a_secret",
 			before: []string{secret}, after: []string{edit(t, secret, "Opaque", "kubernetes.io/tls")},
-			want: []string{"changed Secret ns/password", "immutable: type" + fmt.Sprintf(refuses, "Secret")},
+			want: []string{"changed Secret ns/password", "security: a Secret is in the manifests: everybody who reads the repository can read it", "immutable: type" + fmt.Sprintf(refuses, "Secret")},
 		},
 		{
 			name:   "access_of_a_claim",

@@ -289,20 +289,56 @@ func TestRenderedErrors(t *testing.T) {
 
 	commit(t, root, map[string]string{"overlays/l4/kustomization.yaml": kustomization("x", "nowhere.yaml")})
 	_, err = diff.Rendered(before, after, []string{"l4"})
-	rejected(t, err, "before: rendering overlays/l4: ")
-	put(t, root, files())
-	base, err := diff.FindBase(t.Context(), root, "HEAD")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if before, err = base.Extract(t.Context(), root, t.TempDir()); err != nil {
-		t.Fatal(err)
-	}
-	_, err = diff.Rendered(before, after, []string{"l4"})
-	rejected(t, err, "before: rendering overlays/l4: overlays/l4/nowhere.yaml: no such file or directory")
-	_, err = diff.Rendered(after, before, []string{"l4"})
-	if err == nil || strings.Contains(err.Error(), "before") {
-		t.Errorf("got error %v, expected one of the working tree", err)
+	rejected(t, err, "rendering overlays/l4: overlays/l4/nowhere.yaml: no such file or directory")
+}
+
+// A base that does not render, or of which kustomize warns, does not keep the rest from
+// being compared.
+func TestRenderedBase(t *testing.T) {
+	root := repository(t)
+	warned := files()["overlays/l4/kustomization.yaml"] + "commonLabels: {a: b}\n"
+	for _, test := range []struct {
+		name, base      string
+		change          diff.Change
+		reason, warning string
+	}{
+		{name: "broken", base: kustomization("x", "nowhere.yaml"), change: diff.Skipped, reason: "it did not render before the change: rendering l4: overlays/l4/nowhere.yaml: no such file or directory"},
+		{name: "warned", base: warned, change: diff.Changed, warning: "'commonLabels' is deprecated"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if test.base == files()["overlays/l4/kustomization.yaml"] {
+				t.Fatal("the base is not changed")
+			}
+			commit(t, root, map[string]string{"overlays/l4/kustomization.yaml": test.base})
+			put(t, root, files())
+			base, err := diff.FindBase(t.Context(), root, "HEAD")
+			if err != nil {
+				t.Fatal(err)
+			}
+			before, err := base.Extract(t.Context(), root, t.TempDir())
+			if err != nil {
+				t.Fatal(err)
+			}
+			after, err := manifest.Find(root)
+			if err != nil {
+				t.Fatal(err)
+			}
+			units, err := diff.Rendered(before, after, []string{"hashed", "l4"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			result, err := diff.Compare("a", "b", units...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := result.Overlays[0]; got.Change != diff.Unchanged {
+				t.Errorf("the other overlay is %s, expected unchanged", got.Change)
+			}
+			got := result.Overlays[1]
+			if got.Change != test.change || !strings.HasPrefix(got.Reason, test.reason) || !strings.Contains(strings.Join(got.Warnings, " "), test.warning) {
+				t.Errorf("%s, reason %q, warnings %q; expected %s, %q, %q", got.Change, got.Reason, got.Warnings, test.change, test.reason, test.warning)
+			}
+		})
 	}
 }
 

@@ -56,7 +56,7 @@ func podSecurity(before, after map[string]any) []string {
 		from, strict := level(before, mode)
 		to, weak := level(after, mode)
 		switch {
-		case before == nil && mode == "enforce" && weak == len(levels)-1:
+		case before == nil && mode == "enforce" && to == "privileged":
 			all = append(all, fmt.Sprintf("pod security enforces %s: pods may get all rights of their node", to))
 		case before != nil && weak > strict:
 			all = append(all, fmt.Sprintf("pod security (%s) becomes weaker: %s instead of %s", mode, to, from))
