@@ -128,7 +128,8 @@ func candidates(s setting) []string {
 var grpcOnly = []string{"dns", "k8s", "xds", "passthrough"}
 
 // leadsToGRPC says whether a text is a target that leads to a gRPC Service among the
-// objects. Without a scheme it needs a port, because a bare word is no target.
+// objects. Without a scheme it needs a port, because a bare word is no target. A server
+// that knows its own Service is no client of it.
 func (c *Cluster) leadsToGRPC(w manifest.Workload, text string) bool {
 	scheme, _, _ := strings.Cut(text, ":")
 	explicit := slices.Contains(grpcOnly, scheme)
@@ -143,7 +144,8 @@ func (c *Cluster) leadsToGRPC(w manifest.Workload, text string) bool {
 	if e.problem != "" { // such as a short name of a Service of another namespace
 		e = c.lead(t, manifest.Workload{Object: &corev1.Pod{}, Template: &corev1.PodTemplateSpec{}})
 	}
-	return e.service != nil && (explicit || c.IsGRPC(e.service, e.port))
+	own := e.service != nil && slices.ContainsFunc(c.Selected(e.service), func(s manifest.Workload) bool { return s.Object == w.Object })
+	return e.service != nil && !own && (explicit || c.IsGRPC(e.service, e.port))
 }
 
 // policyOf returns the effective policy. Of a marked client all is known: its flags

@@ -113,7 +113,7 @@ func (c *Cluster) judgeUpstream(up *Upstream, proxy manifest.Workload, configMap
 		up.Findings = append(up.Findings, Finding{Name: rule, Object: configMap, Seen: seen})
 	}
 	if ip, err := netip.ParseAddr(to.SocketAddress.Address); err == nil && ip.IsLoopback() {
-		wrong(Unreachable, "envoy-config", "no Service has a loopback address, and the admin port is elsewhere")
+		wrong(Unreachable, "envoy-upstream", "no Service has a loopback address, and the admin port is elsewhere")
 		return
 	}
 	end := c.lead(Target{Scheme: "dns", Host: to.SocketAddress.Address, Port: fmt.Sprint(to.SocketAddress.PortValue)}, proxy)
@@ -122,9 +122,9 @@ func (c *Cluster) judgeUpstream(up *Upstream, proxy manifest.Workload, configMap
 	}
 	switch {
 	case end.service != nil && end.elsewhere == "" && !Headless(end.service):
-		wrong(Pinned, "envoy-config", "the Service is not headless: Envoy would see one address")
+		wrong(Pinned, "envoy-upstream", "the Service is not headless: Envoy would see one address")
 	case end.problem != "":
-		wrong(Unreachable, "envoy-config", "%s", end.problem)
+		wrong(Unreachable, "envoy-upstream", "%s", end.problem)
 	case end.service == nil || end.elsewhere != "":
 		up.Verdict = Undecided
 	}
@@ -132,6 +132,6 @@ func (c *Cluster) judgeUpstream(up *Upstream, proxy manifest.Workload, configMap
 		wrong(Pinned, "envoy-discovery", "%s", one)
 	}
 	if !cluster.SpeaksHTTP2() {
-		wrong(Unreachable, "envoy-http2", "Envoy calls the servers by HTTP/1.1, which gRPC does not use; expected typed_extension_protocol_options with http2_protocol_options")
+		wrong(Unreachable, "envoy-protocol", "Envoy calls the servers by HTTP/1.1, which gRPC does not use; expected typed_extension_protocol_options with http2_protocol_options")
 	}
 }

@@ -11,14 +11,15 @@ import (
 // Rules about how the calls of each client reach their servers. Package balance
 // judges; a finding of it has the name of its rule.
 var (
-	clientTargetRule = callRule("client-target", "use a Service, or a hostPort, that the overlay renders")
-	clientPolicyRule = callRule("client-policy", "give the client a policy that uses all addresses, such as round_robin")
-	serviceKindRule  = callRule("service-kind", "add the component headless if the client balances its calls itself; remove it if not")
-	clusterIPRule    = callRule("cluster-ip", "make the Service headless and give the client a policy such as round_robin, use k8s:///, or put a mesh or a proxy between them")
-	meshProtocolRule = callRule("mesh-protocol", "set appProtocol: kubernetes.io/h2c on the Service's port")
-	xdsAgentRule     = callRule("xds-agent", "inject the gRPC agent of Istio into the client's pods")
-	envoyDiscovery   = callRule("envoy-discovery", "use the cluster type envoy.clusters.dns, or STRICT_DNS, with one server for each address")
-	envoyHTTP2       = callRule("envoy-http2", "set http2_protocol_options in the cluster's typed_extension_protocol_options")
+	clientTargetRule   = callRule("client-target", "use a Service, or a hostPort, that the overlay renders")
+	clientPolicyRule   = callRule("client-policy", "give the client a policy that uses all addresses, such as round_robin")
+	serviceKindRule    = callRule("service-kind", "add the component headless if the client balances its calls itself; remove it if not")
+	clusterIPRule      = callRule("cluster-ip", "make the Service headless and give the client a policy such as round_robin, use k8s:///, or put a mesh or a proxy between them")
+	meshProtocolRule   = callRule("mesh-protocol", "set appProtocol: kubernetes.io/h2c on the Service's port")
+	xdsAgentRule       = callRule("xds-agent", "inject the gRPC agent of Istio into the client's pods")
+	envoyUpstreamRule  = callRule("envoy-upstream", "let Envoy's cluster name a headless Service and a port of its pods")
+	envoyDiscoveryRule = callRule("envoy-discovery", "use the cluster type envoy.clusters.dns, or STRICT_DNS, with one server for each address")
+	envoyProtocolRule  = callRule("envoy-protocol", "set http2_protocol_options in the cluster's typed_extension_protocol_options")
 )
 
 func callRule(name, remedy string) Rule {
@@ -31,14 +32,18 @@ func callRule(name, remedy string) Rule {
 	}}
 }
 
-// findings returns what keeps calls from being balanced. An overlay that follows l4
-// shows on purpose what a cluster IP does.
+// findings returns what keeps calls from being balanced. The marked client of an overlay
+// may use a cluster IP: l4 shows what that does.
 func findings(r manifest.Rendering) []balance.Finding {
 	c := balance.New(r.Objects)
 	var all []balance.Finding
 	paths := c.Paths()
 	for _, p := range paths {
-		all = append(all, p.Findings...)
+		for _, f := range p.Findings {
+			if !f.Advice && !(f.Name == "cluster-ip" && p.Client.Marked) {
+				all = append(all, f)
+			}
+		}
 		if p.Elsewhere != "" && p.Client.Marked {
 			all = append(all, nowhere(p.Client.Pods.Object, p.Client.Target.Text, "leads to %q, and to nothing that the overlay renders", p.Elsewhere))
 		}
@@ -50,7 +55,7 @@ func findings(r manifest.Rendering) []balance.Finding {
 		up, _ := c.Upstream(w)
 		all = append(all, up.Findings...)
 	}
-	return slices.DeleteFunc(all, func(f balance.Finding) bool { return f.Advice || f.Name == "cluster-ip" && r.Name != "" })
+	return all
 }
 
 func nowhere(client manifest.Object, target, format string, args ...any) balance.Finding {

@@ -15,7 +15,8 @@ import (
 
 // Violation is one thing that is wrong with the checkout's manifests.
 type Violation struct {
-	Rule string `json:"rule"`
+	Rule   string `json:"rule"`
+	Family Family `json:"family,omitempty"`
 	// File is relative to the checkout: where the value is that is wrong, else
 	// where the object is declared, else the kustomization that lacks something.
 	File     string   `json:"file"`
@@ -54,7 +55,8 @@ func Checkout(r *manifest.Repository, names ...string) ([]Violation, error) {
 			overlays[name] = t.Objects
 		}
 	}
-	if everything {
+	// Argo CD's files are compared with what the overlays render: all of them.
+	if everything && !slices.ContainsFunc(found, func(v Violation) bool { return v.Rule == kustomizeBuildRule.Name }) {
 		found = append(found, checkArgoCD(r, overlays)...)
 	}
 	return merged(found), nil
@@ -83,8 +85,15 @@ func With(r *manifest.Repository, rule Rule, name string, judge func(*unstructur
 
 // merged sorts violations, and makes one of those that overlays have in common.
 func merged(found []Violation) []Violation {
+	// A tree that does not render comes first: what follows may be due to that.
+	broken := func(v Violation) int {
+		if v.Rule == kustomizeBuildRule.Name {
+			return 0
+		}
+		return 1
+	}
 	slices.SortStableFunc(found, func(a, b Violation) int {
-		return cmp.Or(strings.Compare(a.File, b.File), strings.Compare(a.Object, b.Object), strings.Compare(a.Rule, b.Rule), strings.Compare(a.Text, b.Text))
+		return cmp.Or(cmp.Compare(broken(a), broken(b)), strings.Compare(a.File, b.File), strings.Compare(a.Object, b.Object), strings.Compare(a.Rule, b.Rule), strings.Compare(a.Text, b.Text))
 	})
 	var all []Violation
 	for _, v := range found {

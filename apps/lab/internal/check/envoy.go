@@ -75,11 +75,6 @@ func checkEnvoy(r manifest.Rendering, report reportObject) {
 			checkEnvoyHealth(r, c, wrong)
 		}
 	}
-	for _, f := range findings(r) {
-		if f.Name == "envoy-config" {
-			report(f.Object, f.Value, "%s", f.Seen)
-		}
-	}
 }
 
 // checkEnvoyHealth wants Envoy to ask for the health of the one gRPC service,

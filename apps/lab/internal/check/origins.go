@@ -108,7 +108,9 @@ func objectsIn(content string) []string {
 	objects, _ := manifest.Unstructured([]byte(content))
 	var all []string
 	for _, o := range objects {
-		all = append(all, manifest.Describe(o))
+		if o.GetKind() != "" {
+			all = append(all, manifest.Describe(o))
+		}
 	}
 	return all
 }

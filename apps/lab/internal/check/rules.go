@@ -2,6 +2,7 @@ package check
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
@@ -10,6 +11,7 @@ import (
 type Rule struct {
 	Name   string // stable: scripts may know it
 	Remedy string // what to do about a violation
+	Family Family
 
 	// One of these is set; it reports violations in any order.
 	tree    func(t *tree, wrong reportFile)
@@ -25,7 +27,7 @@ type reportFile func(file, object, format string, args ...any)
 type reportObject func(o manifest.Named, value, format string, args ...any)
 
 func (r Rule) violation(file, object, overlay, text string) Violation {
-	v := Violation{Rule: r.Name, File: file, Object: object, Text: text, Remedy: r.Remedy}
+	v := Violation{Rule: r.Name, Family: r.Family, File: file, Object: object, Text: text, Remedy: r.Remedy}
 	if overlay != "" {
 		v.Overlays = []string{overlay}
 	}
@@ -43,52 +45,24 @@ func (r Rule) reporter(found *[]Violation, overlay string, from origins) reportO
 	}
 }
 
+// Family tells what a rule is about.
+type Family string
+
+// The families.
+const (
+	// Balancing rules are about how calls reach their servers, in any manifests.
+	Balancing Family = "balancing"
+	// House rules are conventions of this repository.
+	House Family = "house"
+)
+
 // Rules lists every rule. Each stands beside its judge, whose comment says what it
 // wants.
-var Rules = []Rule{
-	kustomizeBuildRule,
-	kustomizeWarningRule,
-	kustomizeFieldRule,
-	patchFormRule,
-	entryEffectRule,
-	imageOnceRule,
-	releaseRule,
-	strictFieldsRule,
+var Rules = slices.Concat(of(Balancing, balancingRules), of(House, houseRules))
 
-	namespaceRule,
-	componentRule,
-	namespaceStringRule,
-	selectorRule,
-	imagePinnedRule,
-	resourceRequestsRule,
-	referenceRule,
-	variableRule,
-	servicePortRule,
-	serviceTargetPortRule,
-	probeRule,
-	probePortRule,
-	clientTargetRule,
-	clientPolicyRule,
-	serviceKindRule,
-	clusterIPRule,
-	meshProtocolRule,
-	xdsAgentRule,
-	drainGraceRule,
-	progressDeadlineRule,
-	podSecurityRule,
-	rbacRule,
-	linkerdConfigRule,
-	envoyConfigRule,
-	envoyDiscovery,
-	envoyHTTP2,
-	envoyDrainRule,
-	xdsInjectionRule,
-
-	pruneConfirmRule,
-	argocdStrictRule,
-	argocdApplicationsRule,
-	argocdApplicationRule,
-	argocdProjectRule,
-	argocdRootRule,
-	argocdKindsRule,
+func of(family Family, rules []Rule) []Rule {
+	for i := range rules {
+		rules[i].Family = family
+	}
+	return rules
 }

@@ -5,7 +5,9 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -184,6 +186,76 @@ func differs(r *manifest.Repository, from manifest.Composition, full []byte, fil
 		full, err = r.RenderComposition(from, nil)
 	}
 	return err != nil || !bytes.Equal(full, changed) // what cannot even be rendered without it needs it
+}
+
+var unlistedFileRule = Rule{Name: "unlisted-file", Remedy: "name the file in the kustomization, or remove it", tree: checkUnlisted}
+
+// checkUnlisted wants each YAML file in the directory of a kustomization to be part of
+// something: kustomize ignores a file that nothing names.
+func checkUnlisted(t *tree, wrong reportFile) {
+	named := map[string]bool{}
+	var dirs []string
+	for _, k := range t.sources {
+		dir := path.Dir(k.File)
+		dirs = append(dirs, dir)
+		named[k.File] = true
+		for _, entry := range entriesOf(k.Kustomization) {
+			named[path.Join(dir, entry)] = true
+		}
+	}
+	slices.Sort(dirs)
+	for _, dir := range slices.Compact(dirs) {
+		root := filepath.Join(t.repository.Root(), dir)
+		_ = filepath.WalkDir(root, func(full string, entry fs.DirEntry, err error) error {
+			if err != nil {
+				return nil //nolint:nilerr // kustomize says what it cannot read
+			}
+			below, _ := filepath.Rel(root, full)
+			file := path.Join(dir, filepath.ToSlash(below))
+			if entry.IsDir() {
+				if _, err := t.repository.KustomizationFile(file); below != "." && err == nil {
+					return fs.SkipDir // it has a kustomization of its own
+				}
+				return nil
+			}
+			if ext := path.Ext(file); (ext == ".yaml" || ext == ".yml") && !named[file] && t.isManifest(file) {
+				wrong(file, "", "no kustomization names it")
+			}
+			return nil
+		})
+	}
+}
+
+// isManifest says whether a file holds objects, or a patch.
+func (t *tree) isManifest(file string) bool {
+	content, err := t.repository.Read(file)
+	return err == nil && (len(objectsIn(string(content))) > 0 || strings.HasSuffix(file, ".patch.yaml"))
+}
+
+// entriesOf returns the files that a kustomization names.
+func entriesOf(k types.Kustomization) []string {
+	all := slices.Concat(k.Resources, k.Components, k.Crds, k.Configurations, k.Generators, k.Transformers, k.Validators)
+	for _, p := range k.Patches {
+		all = append(all, p.Path)
+	}
+	for _, r := range k.Replacements {
+		all = append(all, r.Path)
+	}
+	for _, g := range k.ConfigMapGenerator {
+		all = append(all, generatedFrom(g.KvPairSources)...)
+	}
+	for _, g := range k.SecretGenerator {
+		all = append(all, generatedFrom(g.KvPairSources)...)
+	}
+	return all
+}
+
+func generatedFrom(s types.KvPairSources) []string {
+	var all []string
+	for _, file := range slices.Concat(s.FileSources, s.EnvSources) {
+		all = append(all, file[strings.LastIndex(file, "=")+1:]) // of key=file
+	}
+	return append(all, s.EnvSource)
 }
 
 var imageOnceRule = Rule{Name: "image-once", Remedy: "set tag and digest only in base/components/release; give a renamed image its own digest", tree: checkImagesOnce}

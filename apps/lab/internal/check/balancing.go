@@ -1,0 +1,25 @@
+package check
+
+// balancingRules are about any manifests: whether calls reach their servers, and who
+// chooses a server for each.
+var balancingRules = []Rule{
+	kustomizeBuildRule,
+	strictFieldsRule,
+
+	clientTargetRule,
+	clientPolicyRule,
+	serviceKindRule,
+	clusterIPRule,
+	meshProtocolRule,
+	xdsAgentRule,
+	envoyUpstreamRule,
+	envoyDiscoveryRule,
+	envoyProtocolRule,
+
+	variableRule,
+	serviceTargetPortRule,
+	probePortRule,
+	replicasRule,
+	autoscalerTargetRule,
+	resourceLimitsRule,
+}
