@@ -55,6 +55,18 @@ type Finding struct {
 	Advice bool
 }
 
+// Per says how often a server is chosen: for each call, for each connection, or "" if
+// that is not known.
+func (p Path) Per() string {
+	switch p.Verdict {
+	case Balanced:
+		return "for each call"
+	case Pinned:
+		return "for each connection"
+	}
+	return ""
+}
+
 // What new pods wait for.
 const (
 	atOnce          = "at once"
@@ -152,7 +164,7 @@ func (p *Path) byClient(because string) {
 
 // byKubeProxy judges a client of a cluster IP that no proxy follows.
 func (p *Path) byKubeProxy(s *corev1.Service) {
-	p.Verdict, p.Chooser, p.NewPods = Pinned, "kube-proxy, for each connection", onReconnect
+	p.Verdict, p.Chooser, p.NewPods = Pinned, "kube-proxy", onReconnect
 	p.Among = kubeProxyAmong(s)
 	if p.Client.Policy.UsesAll() {
 		p.find("service-kind", s, "", "has a cluster IP, expected clusterIP: None: the client's policy %s would see one address", p.Client.Policy.Name)
@@ -186,7 +198,7 @@ func (p *Path) byMesh(s *corev1.Service, port corev1.ServicePort) {
 		return
 	}
 	if opaque := opaqueTo(p.Client.Mesh, port); opaque != "" {
-		p.Verdict, p.Chooser, p.Among, p.NewPods = Pinned, mesh+", for each connection", "the ready pods", onReconnect
+		p.Verdict, p.Chooser, p.Among, p.NewPods = Pinned, mesh, "the ready pods", onReconnect
 		p.find("mesh-protocol", s, opaque, "port %d: %s treats %s as TCP and chooses a pod once a connection; expected appProtocol: kubernetes.io/h2c", port.Port, mesh, opaque)
 		return
 	}
@@ -214,7 +226,7 @@ func opaqueTo(mesh Mesh, p corev1.ServicePort) string {
 
 // byXDS judges a client that asks istiod for its servers.
 func (p *Path) byXDS(s *corev1.Service) {
-	p.Chooser, p.Among, p.NewPods = "the client, by xDS", "the ready pods", atOnce
+	p.Chooser, p.Among, p.NewPods = "the client (xDS)", "the ready pods", atOnce
 	switch {
 	case p.Client.Mesh != IstioAgent:
 		p.Verdict = Unreachable

@@ -15,6 +15,13 @@ var balancingRules = []Rule{
 	envoyUpstreamRule,
 	envoyDiscoveryRule,
 	envoyProtocolRule,
+	sessionAffinityRule,
+	trafficPolicyRule,
+	notReadyAddressesRule,
+	readinessRule,
+	disruptionBudgetRule,
+	destinationSubsetRule,
+	autoscalerPinnedRule,
 
 	variableRule,
 	serviceTargetPortRule,

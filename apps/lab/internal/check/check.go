@@ -10,6 +10,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/balance"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
@@ -62,6 +63,25 @@ func Checkout(r *manifest.Repository, names ...string) ([]Violation, error) {
 	return merged(found), nil
 }
 
+// Manifests judges manifests of any origin by the rules about balancing.
+func Manifests(rendered []byte) ([]Violation, []balance.Path, error) {
+	objects, undecoded, err := manifest.DecodeAll(rendered)
+	if err != nil {
+		return nil, nil, err
+	}
+	var found []Violation
+	for _, e := range undecoded {
+		found = append(found, strictFieldsRule.violation("", e.Object, "", manifest.OneLine(e.Err)))
+	}
+	found = merged(append(found, judgeObjects(manifest.Rendering{Objects: objects}, origins{})...))
+	return Only(Balancing, found), balance.New(objects).Paths(), nil
+}
+
+// Only returns the violations of the rules of one family.
+func Only(family Family, found []Violation) []Violation {
+	return slices.DeleteFunc(slices.Clone(found), func(v Violation) bool { return v.Family != family })
+}
+
 // With has judge look at every object of an overlay, as an API server does,
 // and returns what it refuses as violations of a rule of that name.
 func With(r *manifest.Repository, rule Rule, name string, judge func(*unstructured.Unstructured) error) ([]Violation, error) {
@@ -104,6 +124,9 @@ func merged(found []Violation) []Violation {
 		all = append(all, v)
 	}
 	for i, v := range all {
+		if at := slices.IndexFunc(Rules, func(r Rule) bool { return r.Name == v.Rule }); at >= 0 {
+			all[i].Family = Rules[at].Family
+		}
 		slices.Sort(v.Overlays)
 		all[i].Overlays = slices.Compact(v.Overlays)
 	}
@@ -170,6 +193,13 @@ func judgeObjects(r manifest.Rendering, from origins) []Violation {
 	for _, rule := range Rules {
 		if rule.objects != nil {
 			rule.objects(r, rule.reporter(&found, r.Name, from))
+		}
+	}
+	for _, f := range findings(r) {
+		for _, rule := range Rules {
+			if rule.finding && rule.Name == f.Name {
+				rule.reporter(&found, r.Name, from)(f.Object, f.Value, "%s", f.Seen)
+			}
 		}
 	}
 	return found

@@ -17,6 +17,7 @@ type Rule struct {
 	tree    func(t *tree, wrong reportFile)
 	objects func(r manifest.Rendering, wrong reportObject)
 	argocd  func(a *manifest.ArgoCD, wrong reportObject)
+	finding bool // package balance judges, see findings
 }
 
 // reportFile reports a violation in a file, of an object or of "".
@@ -27,7 +28,7 @@ type reportFile func(file, object, format string, args ...any)
 type reportObject func(o manifest.Named, value, format string, args ...any)
 
 func (r Rule) violation(file, object, overlay, text string) Violation {
-	v := Violation{Rule: r.Name, Family: r.Family, File: file, Object: object, Text: text, Remedy: r.Remedy}
+	v := Violation{Rule: r.Name, File: file, Object: object, Text: text, Remedy: r.Remedy}
 	if overlay != "" {
 		v.Overlays = []string{overlay}
 	}

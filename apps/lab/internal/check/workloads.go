@@ -1,7 +1,6 @@
 package check
 
 import (
-	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 
@@ -13,20 +12,10 @@ var replicasRule = Rule{Name: "replicas", Remedy: "set replicas to 1 or more, or
 // checkReplicas wants a Deployment or a StatefulSet to have pods.
 func checkReplicas(r manifest.Rendering, wrong reportObject) {
 	for _, w := range manifest.Workloads(r.Objects) {
-		if n := replicasOf(w.Object); n != nil && *n == 0 {
+		if n := w.Replicas(); n != nil && *n == 0 {
 			wrong(w.Object, "replicas: 0", "replicas is 0: it has no pod")
 		}
 	}
-}
-
-func replicasOf(o manifest.Object) *int32 {
-	switch t := o.(type) {
-	case *appsv1.Deployment:
-		return t.Spec.Replicas
-	case *appsv1.StatefulSet:
-		return t.Spec.Replicas
-	}
-	return nil
 }
 
 var autoscalerTargetRule = Rule{Name: "autoscaler-target", Remedy: "correct scaleTargetRef", objects: checkAutoscalers}

@@ -36,8 +36,8 @@ type checked struct {
 }
 
 func newCheck() *cobra.Command {
-	var live bool
-	var output string
+	var live, noHouse bool
+	var output, file string
 	cmd := &cobra.Command{
 		Use:   "check [overlay...]",
 		Short: "Check the manifests against every rule and print how to fix each violation",
@@ -46,13 +46,26 @@ names it checks all overlays, their variants and the files of Argo CD. It needs 
 cluster, prints all violations, and changes nothing. A note does not fail the
 check: it names a committed field that Argo CD ignores.
 
+The rules have two families. Balancing rules work out how calls reach their servers.
+House rules are the conventions of this repository; --no-house leaves them out.
+
+With -f it judges manifests of yours by the balancing rules alone: a file, a directory
+with a kustomization, or - for standard input. It prints for each client who chooses a
+server, among which, and when a new pod gets calls.
+
 ` + exitHelp(exit{exitOK, "no violation"}, exit{exitFindings, "violations"}, exit{exitUsage, "wrong usage"},
-			exit{exitNoCluster, "--live reached no cluster"}, exit{exitUndecided, "--live could not judge everything"}),
-		Example:           "  go run ./apps/lab check\n  go run ./apps/lab check dns -o json",
+			exit{exitNoCluster, "--live reached no cluster"}, exit{exitUndecided, "--live could not judge everything, or -f could not decide"}),
+		Example:           "  go run ./apps/lab check\n  go run ./apps/lab check dns -o json\n  helm template my-chart | go run ./apps/lab check -f -",
 		ValidArgsFunction: completeOverlays,
 		RunE: func(cmd *cobra.Command, overlays []string) error {
 			if output != "text" && output != "json" {
 				return exitError{exitUsage, fmt.Errorf("--output %q: expected text or json", output)}
+			}
+			if file != "" {
+				if len(overlays) > 0 {
+					return exitError{exitUsage, fmt.Errorf("-f %s and the overlay %s: give one of the two", file, overlays[0])}
+				}
+				return checkFile(file, output, cmd.InOrStdin(), cmd.OutOrStdout())
 			}
 			c, err := findCheckout()
 			if err != nil {
@@ -66,6 +79,9 @@ check: it names a committed field that Argo CD ignores.
 				if found.Overlays, err = c.repository.Checked(); err != nil {
 					return exitError{exitUsage, err}
 				}
+			}
+			if noHouse {
+				found.Violations = check.Only(check.Balancing, found.Violations)
 			}
 			found.Follows = c.follows(found.Overlays)
 			if found.Notes, err = check.IgnoredFields(c.repository, found.Overlays...); err != nil {
@@ -98,6 +114,10 @@ check: it names a committed field that Argo CD ignores.
 	}
 	cmd.Flags().BoolVar(&live, "live", false, "also send every object to this checkout's cluster as a dry run")
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "output `format`: text or json")
+	cmd.Flags().BoolVar(&noHouse, "no-house", false, "leave out the rules that are conventions of this repository")
+	cmd.Flags().StringVarP(&file, "filename", "f", "", "judge the manifests in this `FILE`, directory or - (standard input), not this checkout's")
+	cmd.MarkFlagsMutuallyExclusive("filename", "live")
+	cmd.MarkFlagsMutuallyExclusive("filename", "no-house")
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -129,7 +149,8 @@ func (c checked) write(w io.Writer, output string) error {
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(w, "%d rules, %s: %d violations\n", c.Rules, strings.Join(c.Overlays, ", "), len(c.Violations))
+	house := len(check.Only(check.House, c.Violations))
+	_, err := fmt.Fprintf(w, "%d rules, %s: %d violations, %d of balancing and %d of the house\n", c.Rules, strings.Join(c.Overlays, ", "), len(c.Violations), len(c.Violations)-house, house)
 	return err
 }
 

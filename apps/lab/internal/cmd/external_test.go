@@ -23,6 +23,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/yaml"
@@ -37,6 +38,7 @@ const e2e = "l4,k8s-api"
 // with contexts of users, and a registry.
 type foreign struct {
 	client   kubernetes.Interface
+	config   *rest.Config
 	registry string       // HOST/PATH for hosts and nodes alike
 	pulls    atomic.Int64 // requests that came from the nodes
 	cache    string
@@ -55,6 +57,7 @@ func TestExistingCluster(t *testing.T) {
 		return call{cache: f.cache, args: append([]string{"run", "--context", context, "--registry", f.registry, "--only", e2e}, more...)}
 	}
 
+	t.Run("immutable fields", func(t *testing.T) { checkImmutable(t, f.config) })
 	t.Run("without rights", func(t *testing.T) {
 		args("nobody", "--yes").wantFailure(t, 3, "create, delete, get, patch namespaces grpc-lb-k8s-api, grpc-lb-l4",
 			"create, patch deployments.apps in namespaces grpc-lb-k8s-api, grpc-lb-l4", "list, watch endpointslices.discovery.k8s.io", "--print-rbac")
@@ -160,6 +163,7 @@ func newForeign(t *testing.T, overlays string) *foreign {
 	if err != nil {
 		t.Fatal(err)
 	}
+	f.config = config
 	if f.client, err = kubernetes.NewForConfig(config); err != nil {
 		t.Fatal(err)
 	}

@@ -65,6 +65,9 @@ type ObjectError struct {
 // that could be read are among the objects in spite of its error.
 func DecodeAll(rendered []byte) (objects []Object, wrong []ObjectError, err error) {
 	raw, err := Unstructured(rendered)
+	if err == nil {
+		raw, err = flat(raw)
+	}
 	if err != nil {
 		return nil, nil, err
 	}

@@ -52,6 +52,19 @@ func (w Workload) SelectsByItself() bool {
 	return false
 }
 
+// Replicas returns how many pods the workload wants, or nil if it does not say.
+func (w Workload) Replicas() *int32 {
+	switch t := w.Object.(type) {
+	case *appsv1.Deployment:
+		return t.Spec.Replicas
+	case *appsv1.StatefulSet:
+		return t.Spec.Replicas
+	case *appsv1.ReplicaSet:
+		return t.Spec.Replicas
+	}
+	return nil
+}
+
 // WorkloadNamed returns the workload that has the name in Describe's form, such
 // as "DaemonSet/l5d".
 func WorkloadNamed(objects []Object, name string) (Workload, bool) {

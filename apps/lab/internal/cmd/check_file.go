@@ -1,0 +1,132 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/balance"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/check"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+)
+
+// judged is the outcome of check -f.
+type judged struct {
+	Clients    []callPath        `json:"clients"`
+	Violations []check.Violation `json:"violations"`
+}
+
+// callPath is how the calls of one client reach their servers.
+type callPath struct {
+	Client    string          `json:"client"`
+	Namespace string          `json:"namespace,omitempty"`
+	Container string          `json:"container"`
+	From      string          `json:"from"` // where the target stands
+	Target    string          `json:"target"`
+	Policy    string          `json:"policy"`
+	Mesh      string          `json:"mesh,omitempty"`
+	Service   string          `json:"service,omitempty"`
+	Verdict   balance.Verdict `json:"verdict"`
+	Chooser   string          `json:"chooser,omitempty"` // who chooses a server
+	Per       string          `json:"per,omitempty"`     // how often
+	Among     string          `json:"among,omitempty"`
+	NewPods   string          `json:"newPods,omitempty"` // when a new pod gets calls
+	Advice    []string        `json:"advice,omitempty"`
+}
+
+func pathOf(p balance.Path) callPath {
+	c := callPath{
+		Client: manifest.Describe(p.Client.Pods.Object), Namespace: p.Client.Pods.GetNamespace(), Container: p.Client.Container,
+		From: p.Client.From, Target: p.Client.Target.Text, Policy: p.Client.Policy.String(), Mesh: string(p.Client.Mesh),
+		Verdict: p.Verdict, Chooser: p.Chooser, Per: p.Per(), Among: p.Among, NewPods: p.NewPods,
+	}
+	if p.Service != nil {
+		c.Service = p.Service.Name
+	}
+	if p.Elsewhere != "" {
+		c.Among = p.Elsewhere
+	}
+	for _, f := range p.Findings {
+		if f.Advice {
+			c.Advice = append(c.Advice, f.Seen)
+		}
+	}
+	return c
+}
+
+// checkFile judges manifests of any origin by the rules about balancing.
+func checkFile(file, output string, in io.Reader, out io.Writer) error {
+	content, err := manifest.Load(file, in)
+	if err != nil {
+		return exitError{exitUsage, err}
+	}
+	violations, paths, err := check.Manifests(content)
+	if err != nil {
+		return exitError{exitUsage, fmt.Errorf("-f %s: %w", file, err)}
+	}
+	found := judged{Clients: []callPath{}, Violations: violations}
+	for _, p := range paths {
+		found.Clients = append(found.Clients, pathOf(p))
+	}
+	if err := found.write(out, output); err != nil {
+		return err
+	}
+	switch {
+	case len(violations) > 0:
+		return exitError{exitFindings, fmt.Errorf("%d violations", len(violations))}
+	case len(found.Clients) == 0:
+		return exitError{exitUndecided, errors.New("no client was found whose target leads to a gRPC Service here: looked for targets in arguments, variables and mounted ConfigMaps, " +
+			"and for gRPC in port names, appProtocol and probes")}
+	case slices.ContainsFunc(found.Clients, func(c callPath) bool { return c.Verdict == balance.Undecided }):
+		return exitError{exitUndecided, errors.New("a client's program can set a policy that manifests do not show: `lab check -f` cannot decide")}
+	}
+	return nil
+}
+
+// write shows each client in two lines, then each violation in two.
+func (j judged) write(w io.Writer, output string) error {
+	if output == "json" {
+		if j.Violations == nil {
+			j.Violations = []check.Violation{}
+		}
+		return writeJSON(w, j)
+	}
+	var b strings.Builder
+	for _, c := range j.Clients {
+		fmt.Fprintf(&b, "%s, container %s: %s (%s), policy %s\n", c.Client, c.Container, c.Target, c.From, c.Policy)
+		fmt.Fprintf(&b, "    %s%s\n", c.Verdict, c.how())
+		for _, a := range c.Advice {
+			fmt.Fprintf(&b, "    note: %s\n", a)
+		}
+	}
+	for _, v := range j.Violations {
+		fmt.Fprintf(&b, "%s\n    %s\n", v, v.Remedy)
+	}
+	fmt.Fprintf(&b, "%d clients, %d violations\n", len(j.Clients), len(j.Violations))
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// how says who chooses a server among which, and when new pods get calls.
+func (c callPath) how() string {
+	var parts []string
+	if c.Chooser != "" {
+		parts = append(parts, c.Chooser+" chooses")
+	}
+	if c.Per != "" {
+		parts = append(parts, c.Per)
+	}
+	if c.Among != "" {
+		parts = append(parts, "among "+c.Among)
+	}
+	text := strings.Join(parts, " ")
+	if c.NewPods != "" {
+		text += "; a new pod gets calls " + c.NewPods
+	}
+	if text == "" {
+		return ""
+	}
+	return ": " + text
+}

@@ -1,0 +1,103 @@
+package manifest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/kustomize/api/konfig"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
+	"sigs.k8s.io/yaml"
+)
+
+// MaxInput is the size of the largest manifests that Load reads, in bytes.
+const MaxInput = 32 << 20
+
+// Load reads manifests of any origin: a directory with a kustomization, which it
+// renders; a file of YAML or JSON with one or more documents; or "-" for in. It returns
+// YAML documents.
+func Load(path string, in io.Reader) ([]byte, error) {
+	if path == "-" {
+		return readInput("standard input", in)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("-f %s: %w: expected a file of manifests, a directory with a kustomization, or - for standard input", path, reason(err))
+	}
+	if !info.IsDir() {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, fmt.Errorf("-f %s: %w", path, reason(err))
+		}
+		defer f.Close()
+		return readInput(path, f)
+	}
+	names := konfig.RecognizedKustomizationFileNames()
+	if !slices.ContainsFunc(names, func(name string) bool {
+		_, err := os.Stat(filepath.Join(path, name))
+		return err == nil
+	}) {
+		return nil, fmt.Errorf("-f %s: the directory has no %s: name one that has, or a file of manifests", path, strings.Join(names, ", "))
+	}
+	out, err := Build(filesys.MakeFsOnDisk(), path)
+	if err != nil {
+		return nil, fmt.Errorf("-f %s: kustomize cannot render it: %s", path, OneLine(err))
+	}
+	return out, nil
+}
+
+func reason(err error) error {
+	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
+		return pathErr.Err
+	}
+	return err
+}
+
+func readInput(name string, in io.Reader) ([]byte, error) {
+	content, err := io.ReadAll(io.LimitReader(in, MaxInput+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("-f: reading %s: %w", name, reason(err))
+	case len(content) > MaxInput:
+		return nil, fmt.Errorf("-f: %s has more than %d MiB: give the part that has the Services and their clients", name, MaxInput>>20)
+	case len(bytes.TrimSpace(content)) == 0:
+		return nil, fmt.Errorf("-f: %s is empty: expected Kubernetes manifests", name)
+	}
+	// A text without a mapping is YAML too: say what it is instead of an object.
+	for i, document := range bytes.Split(content, []byte("\n---")) {
+		var value any
+		if err := yaml.Unmarshal(document, &value); err != nil {
+			return nil, fmt.Errorf("-f: %s is not YAML: document %d: %s", name, i+1, strings.TrimPrefix(OneLine(err), "error converting YAML to JSON: "))
+		}
+		if object, ok := value.(map[string]any); value != nil && (!ok || object["kind"] == nil || object["apiVersion"] == nil) {
+			return nil, fmt.Errorf("-f: %s: document %d is no Kubernetes object: expected apiVersion and kind", name, i+1)
+		}
+	}
+	return content, nil
+}
+
+// flat returns the objects, with the items of lists in place of the lists.
+func flat(objects []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
+	var all []*unstructured.Unstructured
+	for _, o := range objects {
+		if !o.IsList() {
+			all = append(all, o)
+			continue
+		}
+		list, err := o.ToList()
+		if err != nil {
+			return nil, fmt.Errorf("manifest: %s: %w", Describe(o), err)
+		}
+		for i := range list.Items {
+			all = append(all, &list.Items[i])
+		}
+	}
+	return all, nil
+}
