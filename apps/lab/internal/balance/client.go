@@ -25,6 +25,11 @@ type Client struct {
 	// "target".
 	Marked bool
 	Policy Policy
+	// Settings are what the program gets, by the name of a flag or a variable in lower
+	// case with hyphens.
+	Settings map[string]string
+	// Image is that of the container.
+	Image string
 	Mesh   Mesh
 }
 
@@ -81,11 +86,18 @@ func (c *Cluster) Clients() []Client {
 	var found []Client
 	for _, w := range c.workloads {
 		for i, container := range w.Template.Spec.Containers {
+			if IsMeshProxy(container.Name) {
+				continue
+			}
 			settings := c.settings(w, container)
+			named := map[string]string{}
+			for _, s := range slices.Backward(settings) {
+				named[s.name] = s.value
+			}
 			marked := i == 0 && w.GetLabels()[manifest.ComponentLabel] == manifest.Client &&
 				slices.ContainsFunc(settings, func(s setting) bool { return s.name == "target" })
 			for _, s := range c.targets(w, settings, marked) {
-				client := Client{Pods: w, Marked: marked, Container: container.Name, From: s.from, Mesh: c.meshOf(w), Policy: policyOf(settings, marked)}
+				client := Client{Pods: w, Marked: marked, Container: container.Name, Image: container.Image, Settings: named, From: s.from, Mesh: c.meshOf(w), Policy: policyOf(settings, marked)}
 				var err error
 				if client.Target, err = ParseTarget(s.value); err != nil {
 					client.Problem = err.Error()

@@ -16,11 +16,20 @@ import (
 type Cluster struct {
 	objects   []manifest.Object
 	workloads []manifest.Workload
+	live      bool // pods show what meshes added
 }
 
-// New returns a cluster that holds the objects.
+// New returns a cluster to which the objects will be applied.
 func New(objects []manifest.Object) *Cluster {
 	return &Cluster{objects: objects, workloads: manifest.Workloads(objects)}
+}
+
+// Live returns a cluster that has the objects. Its workloads are made of pods, so what a
+// mesh added is there, or was not added.
+func Live(objects []manifest.Object) *Cluster {
+	c := New(objects)
+	c.live = true
+	return c
 }
 
 // sameNamespace says whether two objects are in one namespace. A rendered object

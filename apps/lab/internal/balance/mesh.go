@@ -20,28 +20,42 @@ const (
 	Linkerd2 Mesh = "Linkerd's proxy"
 )
 
+// The containers that meshes add.
+const (
+	istioProxy   = "istio-proxy"
+	linkerdProxy = "linkerd-proxy"
+)
+
+// IsMeshProxy says whether a container of that name is a mesh's, not the program's.
+func IsMeshProxy(name string) bool { return name == istioProxy || name == linkerdProxy }
+
 // meshOf returns what a mesh adds to the workload's pods. A label or an annotation of
 // the pod decides before one of the namespace.
 // Sources: Istio, "Installing the sidecar" (table of the injection policy); Linkerd,
 // "Automatic proxy injection".
 func (c *Cluster) meshOf(w manifest.Workload) Mesh {
+	for _, container := range w.Containers() { // a live pod shows what was injected
+		switch {
+		case container.Name == istioProxy && isAgent(w):
+			return IstioAgent
+		case container.Name == istioProxy:
+			return IstioSidecar
+		case container.Name == linkerdProxy:
+			return Linkerd2
+		}
+	}
+	if c.live {
+		return NoMesh
+	}
 	namespace := c.namespace(w)
 	if namespace == nil {
 		namespace = &corev1.Namespace{}
 	}
 	if istioInjects(w, namespace) {
-		if w.Template.Annotations["inject.istio.io/templates"] == "grpc-agent" {
+		if isAgent(w) {
 			return IstioAgent
 		}
 		return IstioSidecar
-	}
-	for _, container := range w.Containers() { // a live pod shows what was injected
-		switch container.Name {
-		case "istio-proxy":
-			return IstioSidecar
-		case "linkerd-proxy":
-			return Linkerd2
-		}
 	}
 	inject, ok := w.Template.Annotations["linkerd.io/inject"]
 	if !ok {
@@ -51,6 +65,10 @@ func (c *Cluster) meshOf(w manifest.Workload) Mesh {
 		return Linkerd2
 	}
 	return NoMesh
+}
+
+func isAgent(w manifest.Workload) bool {
+	return w.Template.Annotations["inject.istio.io/templates"] == "grpc-agent"
 }
 
 // istioInjects follows Istio's webhooks: "disabled" on the namespace or "false" on

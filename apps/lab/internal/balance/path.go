@@ -30,6 +30,7 @@ const (
 type Path struct {
 	Client  Client
 	Service *corev1.Service // the servers'; nil if none is known
+	Through *corev1.Service // that of the proxy on the way; nil if there is none
 	Servers []manifest.Workload
 	// Elsewhere is where the target leads if it leads out of the objects, or "".
 	Elsewhere string

@@ -60,6 +60,7 @@ func (c *Cluster) throughProxy(p *Path) {
 		p.Chooser, p.Among, p.NewPods = manifest.Describe(w.Object), "the pods in DNS", onProxysRefresh
 		p.Verdict, p.Findings = up.Verdict, up.Findings
 		if up.Service != nil {
+			p.Through = p.Service
 			p.Service, p.Servers = up.Service, c.Selected(up.Service)
 		}
 		return

@@ -5,6 +5,7 @@
 package external
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
@@ -67,29 +69,48 @@ var _ cluster.Cluster = (*Cluster)(nil)
 // Connect finds the context and asks its API server for the version. An error
 // wraps ErrNoContext where there is no such context, and names those that are.
 func Connect(ctx context.Context, o Options) (*Cluster, error) {
-	rules := clientcmd.NewDefaultClientConfigLoadingRules()
-	rules.ExplicitPath = o.Kubeconfig
-	all, err := rules.Load()
+	config, found, err := load(o.Context, o.Kubeconfig)
 	if err != nil {
-		return nil, fmt.Errorf("external: reading the kubeconfig: %w", err)
-	}
-	found := all.Contexts[o.Context]
-	if found == nil {
-		there := "it has none"
-		if names := slices.Sorted(maps.Keys(all.Contexts)); len(names) > 0 {
-			there = "expected one of " + strings.Join(names, ", ")
-		}
-		return nil, fmt.Errorf("external: context %q of %s: %w: %s", o.Context, strings.Join(rules.Precedence, ":")+o.Kubeconfig, ErrNoContext, there)
-	}
-	config, err := clientcmd.NewNonInteractiveClientConfig(*all, o.Context, nil, rules).ClientConfig()
-	if err != nil {
-		return nil, fmt.Errorf("external: context %q: %w", o.Context, err)
+		return nil, err
 	}
 	c := &Cluster{options: o, config: config, host: config.Host, file: found.LocationOfOrigin}
 	if err := c.ask(ctx); err != nil {
 		return nil, fmt.Errorf("external: context %q: the API server %s does not answer: %w", o.Context, config.Host, err)
 	}
 	return c, nil
+}
+
+// Config returns how to reach the cluster of a context, or of the current one without a
+// name, and the context's namespace.
+func Config(name string) (*rest.Config, string, error) {
+	config, found, err := load(name, "")
+	if err != nil {
+		return nil, "", err
+	}
+	return config, cmp.Or(found.Namespace, "default"), nil
+}
+
+func load(name, kubeconfig string) (*rest.Config, *clientcmdapi.Context, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = kubeconfig
+	all, err := rules.Load()
+	if err != nil {
+		return nil, nil, fmt.Errorf("external: reading the kubeconfig: %w", err)
+	}
+	name = cmp.Or(name, all.CurrentContext)
+	found := all.Contexts[name]
+	if found == nil {
+		there := "it has none"
+		if names := slices.Sorted(maps.Keys(all.Contexts)); len(names) > 0 {
+			there = "expected one of " + strings.Join(names, ", ")
+		}
+		return nil, nil, fmt.Errorf("external: context %q of %s: %w: %s", name, strings.Join(rules.Precedence, ":")+kubeconfig, ErrNoContext, there)
+	}
+	config, err := clientcmd.NewNonInteractiveClientConfig(*all, name, nil, rules).ClientConfig()
+	if err != nil {
+		return nil, nil, fmt.Errorf("external: context %q: %w", name, err)
+	}
+	return config, found, nil
 }
 
 // ask gets the server's version and clock.

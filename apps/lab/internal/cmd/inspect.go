@@ -1,0 +1,273 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/yaml"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/balance"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/inspect"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider/external"
+)
+
+// inspectOptions say what is inspected.
+type inspectOptions struct {
+	context, namespace string
+	all, printRBAC     bool
+	watched            time.Duration
+	output             string
+}
+
+// inspected is what `lab inspect -o json` prints.
+type inspected struct {
+	Services []*inspect.Service `json:"services"`
+	// NotSeen says what may not be read.
+	NotSeen []string `json:"not_seen,omitempty"`
+}
+
+func newInspect() *cobra.Command {
+	var o inspectOptions
+	cmd := &cobra.Command{
+		Use:   "inspect [service...]",
+		Short: "Say whether the calls to the gRPC services of a cluster are balanced, and why not",
+		Long: `inspect reads a cluster and changes nothing. It finds the gRPC Services by the names
+and the appProtocol of their ports and by probes, and the clients by targets in
+arguments, variables and ConfigMaps. For each Service it shows what the endpoints
+say, what the name gives, and what traffic shows: the clients' channelz, read twice.
+overlays/WHY.md explains each finding.
+
+A policy that is compiled into a program is visible only in traffic. Without traffic
+the verdict on such a client is "undecided".
+
+` + exitHelp(exit{exitOK, "every service is balanced, by traffic"}, exit{exitFindings, "findings"}, exit{exitUsage, "wrong usage"},
+			exit{exitNoCluster, "no cluster could be reached"}, exit{exitUndecided, "no finding, but not every service is balanced by traffic"}),
+		Example: "  go run ./apps/lab inspect --context prod -n shop\n  go run ./apps/lab inspect -A -o json",
+		RunE: func(cmd *cobra.Command, services []string) error {
+			return o.execute(cmd.Context(), services, cmd.OutOrStdout())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.context, "context", "", "`name` of a context in your kubeconfig (default: this checkout's cluster if it is up, else the current context)")
+	f.StringVarP(&o.namespace, "namespace", "n", "", "`name` of the namespace (default: that of the context)")
+	f.BoolVarP(&o.all, "all-namespaces", "A", false, "inspect all namespaces")
+	f.DurationVar(&o.watched, "for", 5*time.Second, "`time` between the two readings of channelz; 0 reads no traffic")
+	f.BoolVar(&o.printRBAC, "print-rbac", false, "print only the RBAC rights that inspect uses")
+	f.StringVarP(&o.output, "output", "o", "table", "output `format`: table, json or yaml")
+	cmd.MarkFlagsMutuallyExclusive("namespace", "all-namespaces")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func (o inspectOptions) execute(ctx context.Context, services []string, out io.Writer) error {
+	if !slices.Contains([]string{"table", "json", "yaml"}, o.output) {
+		return exitError{exitUsage, fmt.Errorf("--output %q: expected table, json or yaml", o.output)}
+	}
+	if o.printRBAC {
+		return printInspectRBAC(out)
+	}
+	if o.watched < 0 {
+		return exitError{exitUsage, fmt.Errorf("--for %s: expected 0s or more", o.watched)}
+	}
+	config, namespace, err := o.connect(ctx)
+	if err != nil {
+		return err
+	}
+	client, err := kube.New(config)
+	if err != nil {
+		return exitError{exitNoCluster, err}
+	}
+	var namespaces []string
+	if !o.all {
+		namespaces = []string{namespace}
+	}
+	snapshot, err := inspect.Read(ctx, client.Typed, namespaces...)
+	if err != nil {
+		return exitError{exitNoCluster, err}
+	}
+	found := inspected{Services: snapshot.Judge(services...), NotSeen: snapshot.NotSeen}
+	if missing := missingServices(services, found.Services); len(missing) > 0 {
+		return exitError{exitUsage, fmt.Errorf("no gRPC Service %s%s: looked for port names grpc*, appProtocol grpc, h2c or kubernetes.io/h2c, and gRPC probes", strings.Join(missing, ", "), in(namespaces))}
+	}
+	if len(found.Services) == 0 {
+		return exitError{exitUndecided, fmt.Errorf("no gRPC Service was found%s: looked for port names grpc*, appProtocol grpc, h2c or kubernetes.io/h2c, and gRPC probes%s", in(namespaces), notSeen(found.NotSeen))}
+	}
+	if o.watched > 0 {
+		for _, s := range found.Services {
+			snapshot.Watch(ctx, client.Forward, o.watched, s)
+		}
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err := found.write(out, o.output); err != nil {
+		return err
+	}
+	return found.exit()
+}
+
+func in(namespaces []string) string {
+	if len(namespaces) == 0 {
+		return " in any namespace"
+	}
+	return " in namespace " + namespaces[0]
+}
+
+func notSeen(what []string) string {
+	if len(what) == 0 {
+		return ""
+	}
+	return "; not seen: " + strings.Join(what, "; ")
+}
+
+func missingServices(asked []string, found []*inspect.Service) []string {
+	return slices.DeleteFunc(slices.Clone(asked), func(name string) bool {
+		return slices.ContainsFunc(found, func(s *inspect.Service) bool { return s.Name == name })
+	})
+}
+
+// connect returns how to reach the cluster, and the namespace.
+func (o inspectOptions) connect(ctx context.Context) (*rest.Config, string, error) {
+	if o.context == "" {
+		if c, err := findCheckout(); err == nil {
+			if on, err := c.running(ctx); err == nil {
+				config, err := on.RESTConfig()
+				if err != nil {
+					return nil, "", exitError{exitNoCluster, err}
+				}
+				return config, orDefault(o.namespace), nil
+			}
+		}
+	}
+	config, namespace, err := external.Config(o.context)
+	switch {
+	case errors.Is(err, external.ErrNoContext):
+		return nil, "", exitError{exitUsage, err}
+	case err != nil:
+		return nil, "", exitError{exitNoCluster, err}
+	}
+	if o.namespace != "" {
+		namespace = o.namespace
+	}
+	return config, namespace, nil
+}
+
+func orDefault(namespace string) string {
+	if namespace == "" {
+		return metav1.NamespaceDefault
+	}
+	return namespace
+}
+
+func (i inspected) exit() error {
+	faults, open := 0, 0
+	for _, s := range i.Services {
+		faults += len(s.Faults())
+		if s.Verdict != balance.Balanced || !s.Measured() {
+			open++
+		}
+	}
+	switch {
+	case faults > 0:
+		return exitError{exitFindings, fmt.Errorf("%d findings", faults)}
+	case open > 0:
+		return exitError{exitUndecided, fmt.Errorf("%d of %d services are not shown to be balanced: traffic of their clients would decide", open, len(i.Services))}
+	}
+	return nil
+}
+
+func (i inspected) write(w io.Writer, output string) error {
+	switch output {
+	case "json":
+		return writeJSON(w, i)
+	case "yaml":
+		content, err := yaml.Marshal(i)
+		if err == nil {
+			_, err = w.Write(content)
+		}
+		return err
+	}
+	var b strings.Builder
+	for _, s := range i.Services {
+		how := "by its objects"
+		if s.Measured() {
+			how = "by traffic"
+		}
+		fmt.Fprintf(&b, "%s/%s: %s, %s\n", s.Namespace, s.Name, s.Verdict, how)
+		row := func(head, text string) { fmt.Fprintf(&b, "%s\n", wrapped(head, text)) }
+		row("endpoints", s.Endpoints)
+		row("name", s.Resolved)
+		row("traffic", s.Traffic)
+		if len(s.Clients) == 0 {
+			row("client", "none was found: no target in arguments, variables or ConfigMaps leads here")
+		}
+		for _, c := range s.Clients {
+			text := fmt.Sprintf("%s, container %s: %s (%s), policy %s", c.Object, c.Container, c.Target, c.From, c.Policy)
+			if c.Chooser != "" {
+				text += "; " + strings.TrimSpace(c.Chooser+" chooses "+c.Per)
+			}
+			row("client", text)
+		}
+		for _, f := range s.Findings {
+			head := "finding"
+			if f.Advice {
+				head = "note"
+			}
+			row(head, fmt.Sprintf("%s: %s: %s", f.Name, f.Object, f.Seen))
+		}
+	}
+	for _, n := range i.NotSeen {
+		fmt.Fprintf(&b, "not seen: %s\n", n)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// wrapped puts a text beside its head, in lines of at most 100 columns.
+func wrapped(head, text string) string {
+	const indent, width = 14, 100
+	line := fmt.Sprintf("  %-*s", indent-2, head)
+	var lines []string
+	for _, word := range strings.Fields(text) {
+		if len([]rune(line))+1+len([]rune(word)) > width && strings.TrimSpace(line) != "" {
+			lines = append(lines, strings.TrimRight(line, " "))
+			line = strings.Repeat(" ", indent)
+		}
+		if !strings.HasSuffix(line, " ") {
+			line += " "
+		}
+		line += word
+	}
+	return strings.Join(append(lines, line), "\n")
+}
+
+// printInspectRBAC prints the rights that inspect uses.
+func printInspectRBAC(w io.Writer) error {
+	role := rbacv1.ClusterRole{
+		TypeMeta:   metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "ClusterRole"},
+		ObjectMeta: metav1.ObjectMeta{Name: "grpc-lb-inspect"},
+		Rules: []rbacv1.PolicyRule{
+			{APIGroups: []string{""}, Resources: []string{"pods", "services"}, Verbs: []string{"list"}},
+			{APIGroups: []string{""}, Resources: []string{"configmaps", "namespaces"}, Verbs: []string{"get"}},
+			{APIGroups: []string{""}, Resources: []string{"pods/portforward"}, Verbs: []string{"create", "get"}},
+			{APIGroups: []string{"discovery.k8s.io"}, Resources: []string{"endpointslices"}, Verbs: []string{"list"}},
+			{APIGroups: []string{"policy"}, Resources: []string{"poddisruptionbudgets"}, Verbs: []string{"list"}},
+			{APIGroups: []string{"autoscaling"}, Resources: []string{"horizontalpodautoscalers"}, Verbs: []string{"list"}},
+		},
+	}
+	content, err := yaml.Marshal(role)
+	if err == nil {
+		_, err = fmt.Fprintf(w, "# Without pods/portforward inspect sees no traffic. For one namespace: bind it by a RoleBinding.\n%s", content)
+	}
+	return err
+}

@@ -1,0 +1,167 @@
+package inspect
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/balance"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+)
+
+// Service is what was found about one gRPC Service.
+type Service struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	// Verdict is by traffic if there was any, else by the objects.
+	Verdict balance.Verdict `json:"verdict"`
+	// Endpoints, Resolved and Traffic are what the EndpointSlices, the Service's name
+	// and its clients' channels say.
+	Endpoints string    `json:"endpoints"`
+	Resolved  string    `json:"name_gives"`
+	Traffic   string    `json:"traffic"`
+	Clients   []Client  `json:"clients"`
+	Findings  []Finding `json:"findings"`
+
+	paths    []balance.Path
+	ready    []string
+	measured bool // the verdict is by traffic
+}
+
+// Client is one that leads to the Service.
+type Client struct {
+	Object    string          `json:"object"`
+	Namespace string          `json:"namespace"`
+	Container string          `json:"container"`
+	Target    string          `json:"target"`
+	From      string          `json:"from"` // on what the guess rests
+	Policy    string          `json:"policy"`
+	Mesh      string          `json:"mesh,omitempty"`
+	Verdict   balance.Verdict `json:"verdict"`
+	Chooser   string          `json:"chooser,omitempty"`
+	Per       string          `json:"per,omitempty"`
+	NewPods   string          `json:"newPods,omitempty"`
+}
+
+// Finding is one thing that is wrong for calls.
+type Finding struct {
+	Name   string `json:"name"` // stable
+	Object string `json:"object"`
+	Seen   string `json:"seen"`
+	// Advice says that calls are balanced in spite of it.
+	Advice bool `json:"advice,omitempty"`
+}
+
+// Judge judges the gRPC Services of the snapshot, or the named ones.
+func (s *Snapshot) Judge(names ...string) []*Service {
+	cluster := balance.Live(s.objects)
+	paths, common := cluster.Paths(), cluster.ServiceFindings()
+	var all []*Service
+	for _, service := range cluster.Services() {
+		if len(names) > 0 && !slices.Contains(names, service.Name) {
+			continue
+		}
+		found := &Service{Namespace: service.Namespace, Name: service.Name, Verdict: balance.Undecided, Resolved: resolved(service), Traffic: "not seen", Clients: []Client{}, Findings: []Finding{}}
+		s.addEndpoints(found, service)
+		for _, p := range paths {
+			if p.Service != service && p.Through != service {
+				continue
+			}
+			found.paths = append(found.paths, p)
+			found.Clients = append(found.Clients, clientOf(p))
+			found.add(p.Findings...)
+		}
+		for _, f := range common {
+			if s.about(cluster, f, service) {
+				found.add(f)
+			}
+		}
+		found.Verdict = worst(found.paths)
+		all = append(all, found)
+	}
+	return all
+}
+
+// Measured says whether the verdict is by traffic.
+func (f *Service) Measured() bool { return f.measured }
+
+// Faults returns the findings that are no advice.
+func (f *Service) Faults() []Finding {
+	return slices.DeleteFunc(slices.Clone(f.Findings), func(found Finding) bool { return found.Advice })
+}
+
+// worst returns the verdict of the client that fares worst.
+func worst(paths []balance.Path) balance.Verdict {
+	for _, v := range []balance.Verdict{balance.Unreachable, balance.Pinned, balance.Undecided, balance.Balanced} {
+		if slices.ContainsFunc(paths, func(p balance.Path) bool { return p.Verdict == v }) {
+			return v
+		}
+	}
+	return balance.Undecided
+}
+
+func (f *Service) add(findings ...balance.Finding) {
+	for _, b := range findings {
+		finding := Finding{Name: b.Name, Object: manifest.Describe(b.Object), Seen: b.Seen, Advice: b.Advice}
+		if !slices.Contains(f.Findings, finding) {
+			f.Findings = append(f.Findings, finding)
+		}
+	}
+}
+
+// about tells whether a finding is about the Service, its servers, or what stands
+// before them.
+func (s *Snapshot) about(c *balance.Cluster, f balance.Finding, service *corev1.Service) bool {
+	if f.Object == manifest.Object(service) {
+		return true
+	}
+	if f.Object.GetNamespace() != service.Namespace {
+		return false
+	}
+	if _, ok := f.Object.(*corev1.Service); ok {
+		return false
+	}
+	return slices.ContainsFunc(c.Selected(service), func(w manifest.Workload) bool {
+		return w.Object == f.Object || f.Object.GetName() == w.GetName() || f.Object.GetName() == service.Name
+	})
+}
+
+func (s *Snapshot) addEndpoints(found *Service, service *corev1.Service) {
+	e := s.endpoints[service.Namespace+"/"+service.Name]
+	if e == nil {
+		found.Endpoints = "no EndpointSlice"
+		if len(service.Spec.Selector) > 0 {
+			found.Findings = append(found.Findings, Finding{Name: "no-endpoints", Object: "Service/" + service.Name, Seen: fmt.Sprintf("no pod matches the selector %v", service.Spec.Selector)})
+		}
+		return
+	}
+	found.ready = e.ready
+	found.Endpoints = fmt.Sprintf("%d of %d pods are ready", e.Ready, e.All)
+	switch {
+	case e.Ready == 0:
+		found.Findings = append(found.Findings, Finding{Name: "no-endpoints", Object: "Service/" + service.Name, Seen: found.Endpoints + ": calls fail, expected 1 or more"})
+	case e.Ready < e.All:
+		found.Findings = append(found.Findings, Finding{Name: "unready-endpoints", Object: "Service/" + service.Name, Seen: found.Endpoints + ": the others get no calls"})
+	}
+}
+
+// resolved says what the Service's name gives.
+func resolved(s *corev1.Service) string {
+	switch {
+	case s.Spec.Type == corev1.ServiceTypeExternalName:
+		return "the name " + s.Spec.ExternalName
+	case balance.Headless(s):
+		return "headless: an address for each ready pod"
+	}
+	return "one address, the cluster IP " + strings.Join(s.Spec.ClusterIPs, " and ")
+}
+
+func clientOf(p balance.Path) Client {
+	return Client{
+		Object: manifest.Describe(p.Client.Pods.Object), Namespace: p.Client.Pods.GetNamespace(), Container: p.Client.Container,
+		Target: p.Client.Target.Text, From: p.Client.From, Policy: p.Client.Policy.String(), Mesh: string(p.Client.Mesh),
+		Verdict: p.Verdict, Chooser: p.Chooser, Per: p.Per(), NewPods: p.NewPods,
+	}
+}
