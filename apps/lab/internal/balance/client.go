@@ -30,7 +30,7 @@ type Client struct {
 	Settings map[string]string
 	// Image is that of the container.
 	Image string
-	Mesh   Mesh
+	Mesh  Mesh
 }
 
 // setting is a value that a container's program gets.
@@ -102,6 +102,7 @@ func (c *Cluster) Clients() []Client {
 				if client.Target, err = ParseTarget(s.value); err != nil {
 					client.Problem = err.Error()
 				}
+				client.Policy.ByControlPlane = client.Target.Scheme == "xds"
 				found = append(found, client)
 			}
 		}

@@ -31,7 +31,10 @@ type Path struct {
 	Client  Client
 	Service *corev1.Service // the servers'; nil if none is known
 	Through *corev1.Service // that of the proxy on the way; nil if there is none
-	Servers []manifest.Workload
+	// Proxy is the workload of that proxy, and ProxyAdmin the port of its admin interface.
+	Proxy      manifest.Workload
+	ProxyAdmin int
+	Servers    []manifest.Workload
 	// Elsewhere is where the target leads if it leads out of the objects, or "".
 	Elsewhere string
 	Verdict   Verdict

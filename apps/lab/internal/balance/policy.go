@@ -18,6 +18,8 @@ type Policy struct {
 	// Visible says that the program has no other policy than the manifests show.
 	// Without it a policy in the program's code can replace gRPC's default.
 	Visible bool
+	// ByControlPlane says that xDS sends the policy to the client.
+	ByControlPlane bool
 }
 
 // PickFirst is gRPC's default policy: it sends all calls to one address.
@@ -57,6 +59,8 @@ func (p Policy) String() string {
 	switch {
 	case p.Name != "":
 		return p.Name
+	case p.ByControlPlane:
+		return "the control plane's"
 	case p.Visible:
 		return PickFirst + ", which is gRPC's default"
 	}

@@ -60,7 +60,7 @@ func (c *Cluster) throughProxy(p *Path) {
 		p.Chooser, p.Among, p.NewPods = manifest.Describe(w.Object), "the pods in DNS", onProxysRefresh
 		p.Verdict, p.Findings = up.Verdict, up.Findings
 		if up.Service != nil {
-			p.Through = p.Service
+			p.Through, p.Proxy, p.ProxyAdmin = p.Service, w, up.Admin
 			p.Service, p.Servers = up.Service, c.Selected(up.Service)
 		}
 		return
@@ -70,6 +70,7 @@ func (c *Cluster) throughProxy(p *Path) {
 // Upstream is what a proxy calls.
 type Upstream struct {
 	Service  *corev1.Service // nil if none is known
+	Admin    int             // port of the proxy's admin interface, or 0
 	Verdict  Verdict
 	Findings []Finding
 }
@@ -95,7 +96,7 @@ func (c *Cluster) Upstream(proxy manifest.Workload) (up Upstream, ok bool) {
 	if err != nil || len(envoy.DynamicResources) > 0 {
 		return Upstream{Verdict: Undecided}, true
 	}
-	up.Verdict = Balanced
+	up.Verdict, up.Admin = Balanced, int(envoy.Admin.Address.SocketAddress.PortValue)
 	for _, cluster := range envoy.StaticResources.Clusters {
 		for _, to := range cluster.Addresses() {
 			if to != envoy.Admin.Address {

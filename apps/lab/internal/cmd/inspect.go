@@ -173,7 +173,7 @@ func (i inspected) exit() error {
 	faults, open := 0, 0
 	for _, s := range i.Services {
 		faults += len(s.Faults())
-		if s.Verdict != balance.Balanced || !s.Measured() {
+		if s.LeadsTo == "" && (s.Verdict != balance.Balanced || !s.Measured()) {
 			open++
 		}
 	}

@@ -24,6 +24,8 @@ type Service struct {
 	Traffic   string    `json:"traffic"`
 	Clients   []Client  `json:"clients"`
 	Findings  []Finding `json:"findings"`
+	// LeadsTo is the Service, as namespace/name, that the proxies behind this one call.
+	LeadsTo string `json:"leads_to,omitempty"`
 
 	paths    []balance.Path
 	ready    []string
@@ -68,6 +70,9 @@ func (s *Snapshot) Judge(names ...string) []*Service {
 		for _, p := range paths {
 			if p.Service != service && p.Through != service {
 				continue
+			}
+			if p.Through == service && p.Service != nil {
+				found.LeadsTo = p.Service.Namespace + "/" + p.Service.Name
 			}
 			found.paths = append(found.paths, p)
 			found.Clients = append(found.Clients, clientOf(p))

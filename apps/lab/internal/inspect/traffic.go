@@ -3,7 +3,9 @@ package inspect
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"path"
 	"slices"
 	"strconv"
@@ -16,6 +18,7 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/distribution"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/balance"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/envoyadmin"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 )
@@ -23,27 +26,36 @@ import (
 // Forward forwards a loopback port to a pod's until stop is called.
 type Forward func(ctx context.Context, namespace, pod string, port int) (local int, stop func(), err error)
 
+// readTime is what one reading may take.
+const readTime = 10 * time.Second
+
 // samples is how many pods of one client are asked.
 const samples = 3
 
 // enough is how even calls must be that a policy spreads, as Jain's index.
 const enough = 0.8
 
-// Watch asks the clients of the service for what their channels did in the time, by
-// channelz (gRFC A14), and lets that decide the verdict. Clients without a port that
-// serves it are not seen.
+// Watch reads twice, some time apart, how many calls went to each server, and lets that
+// decide the verdict: from the proxy if there is one between client and server, else
+// from the clients' channelz (gRFC A14). Clients without a port that serves it are not
+// seen.
 func (s *Snapshot) Watch(ctx context.Context, forward Forward, watched time.Duration, service *Service) {
+	if service.LeadsTo != "" {
+		service.Traffic = "see " + service.LeadsTo + ", to which its proxies lead"
+		return
+	}
 	var seen []distribution.Counts
 	var missing []string
+	from := "channelz of clients"
 	for _, p := range service.paths {
-		port := channelzPort(p.Client)
-		if port == 0 {
+		source, ok := s.sourceOf(p, service)
+		if !ok {
 			missing = append(missing, fmt.Sprintf("%s has no known channelz port", manifest.Describe(p.Client.Pods.Object)))
 			continue
 		}
-		g := s.groups[groupKey{p.Client.Pods.GetNamespace(), p.Client.Pods.GetObjectKind().GroupVersionKind().Kind, p.Client.Pods.GetName()}]
-		for _, pod := range g.names[:min(len(g.names), samples)] {
-			counts, err := callsIn(ctx, forward, p.Client.Pods.GetNamespace(), pod, port, p.Client.Target, watched)
+		from = source.what
+		for _, pod := range source.pods[:min(len(source.pods), samples)] {
+			counts, err := source.callsIn(ctx, forward, pod, watched)
 			if err != nil {
 				missing = append(missing, fmt.Sprintf("pod %s: %v", pod, err))
 				continue
@@ -51,11 +63,11 @@ func (s *Snapshot) Watch(ctx context.Context, forward Forward, watched time.Dura
 			seen = append(seen, counts)
 		}
 	}
-	service.judgeTraffic(seen, missing, watched)
+	service.judgeTraffic(from, seen, missing, watched)
 }
 
-// judgeTraffic compares what clients called with the endpoints.
-func (f *Service) judgeTraffic(seen []distribution.Counts, missing []string, watched time.Duration) {
+// judgeTraffic compares what clients or proxies called with the endpoints.
+func (f *Service) judgeTraffic(from string, seen []distribution.Counts, missing []string, watched time.Duration) {
 	busy := slices.DeleteFunc(seen, func(c distribution.Counts) bool { return c.Total() == 0 })
 	if len(busy) == 0 {
 		if len(missing) > 0 {
@@ -65,28 +77,82 @@ func (f *Service) judgeTraffic(seen []distribution.Counts, missing []string, wat
 		}
 		return
 	}
-	least, evenness := len(busy[0]), 1.0
+	least, evenness := len(busy[0].Servers()), 1.0
 	for _, c := range busy {
 		least, evenness = min(least, len(c.Servers())), min(evenness, c.Jain())
 	}
-	f.Traffic = fmt.Sprintf("channelz of %d clients in %s: each calls %d or more of %d addresses, Jain %.2f or more", len(busy), watched, least, max(len(f.ready), least), evenness)
+	f.Traffic = fmt.Sprintf("%s, %d in %s: each calls %d or more of %d servers, Jain %.2f or more", from, len(busy), watched, least, max(len(f.ready), least), evenness)
 	switch {
-	case throughProxy(f.paths):
-		f.Traffic += "; these are the proxy's addresses, not the servers'"
-	case least >= 2 && least >= len(f.ready) && evenness >= enough:
-		f.Verdict = balance.Balanced
-	case least == 1 && len(f.ready) > 1:
-		f.Verdict = balance.Pinned
+	case least >= len(f.ready) && (evenness >= enough || least == 1):
+		f.Verdict, f.measured = balance.Balanced, true
+	case least == 1:
+		f.Verdict, f.measured = balance.Pinned, true
+	default:
+		f.Traffic += ": neither one server nor all of them evenly"
 	}
-	f.measured = !throughProxy(f.paths)
 }
 
-// throughProxy says whether a proxy or a sidecar is between client and server, so that
-// the client's channel shows nothing of the servers.
-func throughProxy(paths []balance.Path) bool {
-	return slices.ContainsFunc(paths, func(p balance.Path) bool {
-		return p.Through != nil || p.Client.Mesh == balance.IstioSidecar || p.Client.Mesh == balance.Linkerd2
-	})
+// source is where the calls to the servers of a path are counted.
+type source struct {
+	what, namespace string
+	pods            []string
+	port            int
+	read            func(ctx context.Context, address string) (distribution.Counts, error)
+}
+
+// sourceOf returns the source that is nearest to the servers.
+func (s *Snapshot) sourceOf(p balance.Path, service *Service) (source, bool) {
+	podsOf := func(w manifest.Workload) []string {
+		g := s.groups[groupKey{w.GetNamespace(), w.GetObjectKind().GroupVersionKind().Kind, w.GetName()}]
+		if g == nil {
+			return nil
+		}
+		return g.names
+	}
+	client := p.Client.Pods
+	from := source{namespace: client.GetNamespace(), pods: podsOf(client)}
+	switch {
+	case p.Proxy.Object != nil:
+		from.what, from.namespace, from.pods, from.port = "Envoy proxies", p.Proxy.GetNamespace(), podsOf(p.Proxy), p.ProxyAdmin
+		from.read = fromEnvoy(func(string) bool { return true }, service.ready)
+	case p.Client.Mesh == balance.IstioSidecar:
+		from.what, from.port = "sidecars of clients", 15000
+		host := service.Name + "." + service.Namespace + "."
+		from.read = fromEnvoy(func(cluster string) bool { return envoyadmin.Outbound(cluster, host) }, service.ready)
+	default:
+		from.what, from.port = "channelz of clients", channelzPort(p.Client)
+		from.read = func(ctx context.Context, address string) (distribution.Counts, error) {
+			return callsOf(ctx, address, p.Client.Target)
+		}
+	}
+	return from, from.port != 0 && len(from.pods) > 0
+}
+
+// fromEnvoy reads the requests of an Envoy to the servers.
+func fromEnvoy(match func(cluster string) bool, servers []string) func(context.Context, string) (distribution.Counts, error) {
+	return func(ctx context.Context, address string) (distribution.Counts, error) {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/clusters?format=json", nil)
+		if err != nil {
+			return nil, err
+		}
+		answer, err := http.DefaultClient.Do(request)
+		if err != nil {
+			return nil, err
+		}
+		defer answer.Body.Close()
+		raw, err := io.ReadAll(io.LimitReader(answer.Body, 16<<20))
+		if err != nil {
+			return nil, err
+		}
+		sent, err := envoyadmin.Requests(raw, match)
+		counts := distribution.Counts{}
+		for server, n := range sent {
+			if slices.Contains(servers, server) {
+				counts[server] = n
+			}
+		}
+		return counts, err
+	}
 }
 
 // channelzPort returns the port at which a client serves channelz: that of the setting
@@ -113,60 +179,64 @@ func channelzPort(c balance.Client) int {
 	return 0
 }
 
-// callsIn counts the calls of a pod's channels to the target by address, in a time.
-func callsIn(ctx context.Context, forward Forward, namespace, pod string, port int, target balance.Target, watched time.Duration) (distribution.Counts, error) {
-	local, stop, err := forward(ctx, namespace, pod, port)
+// callsIn counts the calls that a pod reports, by server, in a time.
+func (f source) callsIn(ctx context.Context, forward Forward, pod string, watched time.Duration) (distribution.Counts, error) {
+	local, stop, err := forward(ctx, f.namespace, pod, f.port)
 	if err != nil {
 		return nil, err
 	}
 	defer stop()
-	conn, err := grpc.NewClient(fmt.Sprintf("passthrough:///127.0.0.1:%d", local), grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithNoProxy())
+	read := func() (distribution.Counts, error) {
+		ctx, cancel := context.WithTimeoutCause(ctx, readTime, fmt.Errorf("no answer in %s", readTime))
+		defer cancel()
+		counts, err := f.read(ctx, net.JoinHostPort("127.0.0.1", strconv.Itoa(local)))
+		if err != nil {
+			return nil, fmt.Errorf("port %d: %w", f.port, err)
+		}
+		return counts, nil
+	}
+	before, err := read()
 	if err != nil {
 		return nil, err
-	}
-	defer conn.Close()
-	client := channelzgrpc.NewChannelzClient(conn)
-	before, err := callsOf(ctx, client, target)
-	if err != nil {
-		return nil, fmt.Errorf("channelz at port %d: %w", port, err)
 	}
 	if err := poll.Sleep(ctx, watched); err != nil {
 		return nil, err
 	}
-	after, err := callsOf(ctx, client, target)
+	after, err := read()
 	if err != nil {
-		return nil, fmt.Errorf("channelz at port %d: %w", port, err)
+		return nil, err
 	}
-	for address, n := range before {
-		if after[address] -= n; after[address] <= 0 {
-			delete(after, address)
+	for server, n := range before {
+		if after[server] -= n; after[server] <= 0 {
+			delete(after, server)
 		}
 	}
 	return after, nil
 }
 
 // callsOf returns the calls that the channels of the target have started, by address.
-func callsOf(ctx context.Context, client channelzgrpc.ChannelzClient, target balance.Target) (distribution.Counts, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	top, err := client.GetTopChannels(ctx, &channelzgrpc.GetTopChannelsRequest{})
+func callsOf(ctx context.Context, address string, target balance.Target) (distribution.Counts, error) {
+	conn, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithNoProxy())
 	if err != nil {
 		return nil, err
 	}
+	defer conn.Close()
+	client := channelzgrpc.NewChannelzClient(conn)
+	top, err := client.GetTopChannels(ctx, &channelzgrpc.GetTopChannelsRequest{})
+	if err != nil {
+		return nil, fmt.Errorf("channelz: %w", err)
+	}
 	counts := distribution.Counts{}
 	for _, channel := range top.GetChannel() {
-		if !strings.Contains(channel.GetData().GetTarget(), target.Host) && !strings.Contains(channel.GetRef().GetName(), target.Host) {
-			continue
-		}
-		if err := addCalls(ctx, client, channel, counts); err != nil {
-			return nil, err
+		if strings.Contains(channel.GetData().GetTarget(), target.Host) || strings.Contains(channel.GetRef().GetName(), target.Host) {
+			addCalls(ctx, client, channel, counts)
 		}
 	}
 	return counts, nil
 }
 
 // addCalls adds the calls of a channel's subchannels, and of the channels below it.
-func addCalls(ctx context.Context, client channelzgrpc.ChannelzClient, channel *channelzgrpc.Channel, counts distribution.Counts) error {
+func addCalls(ctx context.Context, client channelzgrpc.ChannelzClient, channel *channelzgrpc.Channel, counts distribution.Counts) {
 	for _, ref := range channel.GetSubchannelRef() {
 		r, err := client.GetSubchannel(ctx, &channelzgrpc.GetSubchannelRequest{SubchannelId: ref.GetSubchannelId()})
 		if err != nil {
@@ -177,12 +247,8 @@ func addCalls(ctx context.Context, client channelzgrpc.ChannelzClient, channel *
 	}
 	for _, ref := range channel.GetChannelRef() {
 		r, err := client.GetChannel(ctx, &channelzgrpc.GetChannelRequest{ChannelId: ref.GetChannelId()})
-		if err != nil {
-			continue
-		}
-		if err := addCalls(ctx, client, r.GetChannel(), counts); err != nil {
-			return err
+		if err == nil {
+			addCalls(ctx, client, r.GetChannel(), counts)
 		}
 	}
-	return nil
 }

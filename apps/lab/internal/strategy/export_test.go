@@ -16,7 +16,6 @@ import (
 var (
 	Row            = row
 	Findings       = findings
-	SentTo         = sentTo
 	Counter        = counter
 	LeastMoves     = leastMoves
 	Cost           = cost

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -17,6 +16,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
 	"github.com/grpc-lb/grpc-lb/apps/internal/distribution"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/balance"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/envoyadmin"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/istio"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
@@ -172,7 +172,7 @@ func callProxied(ctx context.Context, env *runner.Environment, j runner.ClientJo
 		if err != nil {
 			return err
 		}
-		if sent, err = sentTo(raw, env.Server+"."+env.Namespace+"."); err != nil {
+		if sent, err = envoyadmin.Requests(raw, func(cluster string) bool { return envoyadmin.Outbound(cluster, env.Server+"."+env.Namespace+".") }); err != nil {
 			return fmt.Errorf("the proxy of %s: %w", pod, err)
 		}
 		return nil
@@ -207,54 +207,6 @@ func countHandshakes(ctx context.Context, env *runner.Environment) (Handshakes, 
 		}
 	}
 	return counted, nil
-}
-
-// sentTo reads Envoy's /clusters: how many requests went to each address of the
-// clusters whose host begins so, retries included.
-func sentTo(raw []byte, host string) (map[string]int64, error) {
-	begin := bytes.IndexByte(raw, '{') // the agent logs before it answers
-	if begin < 0 {
-		return nil, fmt.Errorf("%.200q is no JSON", raw)
-	}
-	var answer struct {
-		Clusters []struct {
-			Name  string `json:"name"`
-			Hosts []struct {
-				Address struct {
-					Socket struct {
-						Address string `json:"address"`
-					} `json:"socket_address"`
-				} `json:"address"`
-				Stats []struct {
-					Name  string `json:"name"`
-					Value int64  `json:"value,string"`
-				} `json:"stats"`
-			} `json:"host_statuses"`
-		} `json:"cluster_statuses"`
-	}
-	if err := json.Unmarshal(raw[begin:], &answer); err != nil {
-		return nil, fmt.Errorf("reading its clusters: %w", err)
-	}
-	sent, found := map[string]int64{}, false
-	for _, c := range answer.Clusters {
-		// "outbound|8080||echo-server.grpc-lb-istio.svc.cluster.local"
-		parts := strings.Split(c.Name, "|")
-		if parts[0] != "outbound" || !strings.HasPrefix(parts[len(parts)-1], host) {
-			continue
-		}
-		for _, h := range c.Hosts {
-			for _, s := range h.Stats {
-				if s.Name == "rq_total" {
-					found = true
-					sent[h.Address.Socket.Address] += s.Value
-				}
-			}
-		}
-	}
-	if !found {
-		return nil, fmt.Errorf("none of its %d clusters sends to %s", len(answer.Clusters), host)
-	}
-	return sent, nil
 }
 
 // counter reads one line "name: 3" of Envoy's /stats.
