@@ -15,12 +15,16 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/go-logr/logr"
+	"k8s.io/klog/v2"
+
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider/builtin"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/sudo"
 )
 
 func main() {
 	builtin.Main() // a part of a cluster is this program too
+	klog.SetLogger(logr.Discard()) // client-go's lines are for its developers; errors come back
 	ctx, stop := signals()
 	err := newRoot().ExecuteContext(ctx)
 	stop()
