@@ -115,7 +115,8 @@ func (c *Cluster) onlyPort(s *corev1.Service) (corev1.ServicePort, string) {
 	tcp := slices.DeleteFunc(slices.Clone(s.Spec.Ports), func(p corev1.ServicePort) bool { return protocol(p) != string(corev1.ProtocolTCP) })
 	if len(tcp) != 1 {
 		tcp = slices.DeleteFunc(tcp, func(p corev1.ServicePort) bool {
-			return !(p.AppProtocol != nil && slices.Contains([]string{"kubernetes.io/h2c", "grpc"}, *p.AppProtocol) || strings.HasPrefix(p.Name, "grpc"))
+			named := p.AppProtocol != nil && slices.Contains([]string{"kubernetes.io/h2c", "grpc"}, *p.AppProtocol)
+			return !named && !strings.HasPrefix(p.Name, "grpc")
 		})
 	}
 	if len(tcp) != 1 {

@@ -68,11 +68,11 @@ func (c *Cluster) budgets(servers map[manifest.Object]manifest.Workload, find fi
 			if n := w.Replicas(); n != nil {
 				pods = int(*n)
 			}
-			if max := b.Spec.MaxUnavailable; max != nil && scaled(*max, pods) == 0 {
-				find("disruption-budget", b, "maxUnavailable", "maxUnavailable is %s: no pod may go, so a node with one of them cannot be drained", max.String())
+			if most := b.Spec.MaxUnavailable; most != nil && scaled(*most, pods) == 0 {
+				find("disruption-budget", b, "maxUnavailable", "maxUnavailable is %s: no pod may go, so a node with one of them cannot be drained", most.String())
 			}
-			if min := b.Spec.MinAvailable; min != nil && pods > 0 && scaled(*min, pods) >= pods {
-				find("disruption-budget", b, "minAvailable", "minAvailable is %s of %d pods: no pod may go, so a node with one of them cannot be drained", min.String(), pods)
+			if least := b.Spec.MinAvailable; least != nil && pods > 0 && scaled(*least, pods) >= pods {
+				find("disruption-budget", b, "minAvailable", "minAvailable is %s of %d pods: no pod may go, so a node with one of them cannot be drained", least.String(), pods)
 			}
 		}
 	}

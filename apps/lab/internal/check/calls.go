@@ -40,7 +40,8 @@ func findings(r manifest.Rendering) []balance.Finding {
 	paths := c.Paths()
 	for _, p := range paths {
 		for _, f := range p.Findings {
-			if !f.Advice && !(f.Name == "cluster-ip" && p.Client.Marked && r.Name != "") {
+			shown := f.Name == "cluster-ip" && p.Client.Marked && r.Name != ""
+			if !f.Advice && !shown {
 				all = append(all, f)
 			}
 		}

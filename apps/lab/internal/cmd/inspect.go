@@ -238,7 +238,7 @@ func wrapped(head, text string) string {
 	const indent, width = 14, 100
 	line := fmt.Sprintf("  %-*s", indent-2, head)
 	var lines []string
-	for _, word := range strings.Fields(text) {
+	for _, word := range strings.FieldsSeq(text) {
 		if len([]rune(line))+1+len([]rune(word)) > width && strings.TrimSpace(line) != "" {
 			lines = append(lines, strings.TrimRight(line, " "))
 			line = strings.Repeat(" ", indent)

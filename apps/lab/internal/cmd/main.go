@@ -23,7 +23,7 @@ import (
 )
 
 func main() {
-	builtin.Main() // a part of a cluster is this program too
+	builtin.Main()                 // a part of a cluster is this program too
 	klog.SetLogger(logr.Discard()) // client-go's lines are for its developers; errors come back
 	ctx, stop := signals()
 	err := newRoot().ExecuteContext(ctx)
