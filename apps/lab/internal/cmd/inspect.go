@@ -173,7 +173,7 @@ func (i inspected) exit() error {
 	faults, open := 0, 0
 	for _, s := range i.Services {
 		faults += len(s.Faults())
-		if s.LeadsTo == "" && (s.Verdict != balance.Balanced || !s.Measured()) {
+		if s.LeadsTo == "" && (s.Verdict != balance.Balanced || !s.Measured) {
 			open++
 		}
 	}
@@ -200,7 +200,7 @@ func (i inspected) write(w io.Writer, output string) error {
 	var b strings.Builder
 	for _, s := range i.Services {
 		how := "by its objects"
-		if s.Measured() {
+		if s.Measured {
 			how = "by traffic"
 		}
 		fmt.Fprintf(&b, "%s/%s: %s, %s\n", s.Namespace, s.Name, s.Verdict, how)
@@ -238,7 +238,7 @@ func wrapped(head, text string) string {
 	const indent, width = 14, 100
 	line := fmt.Sprintf("  %-*s", indent-2, head)
 	var lines []string
-	for _, word := range strings.FieldsSeq(text) {
+	for word := range strings.FieldsSeq(text) {
 		if len([]rune(line))+1+len([]rune(word)) > width && strings.TrimSpace(line) != "" {
 			lines = append(lines, strings.TrimRight(line, " "))
 			line = strings.Repeat(" ", indent)

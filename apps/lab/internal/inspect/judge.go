@@ -17,6 +17,10 @@ type Service struct {
 	Name      string `json:"name"`
 	// Verdict is by traffic if there was any, else by the objects.
 	Verdict balance.Verdict `json:"verdict"`
+	// ByObjects is the verdict without traffic, and Measured says that Verdict is by
+	// traffic.
+	ByObjects balance.Verdict `json:"verdict_by_objects"`
+	Measured  bool            `json:"measured"`
 	// Endpoints, Resolved and Traffic are what the EndpointSlices, the Service's name
 	// and its clients' channels say.
 	Endpoints string    `json:"endpoints"`
@@ -27,9 +31,8 @@ type Service struct {
 	// LeadsTo is the Service, as namespace/name, that the proxies behind this one call.
 	LeadsTo string `json:"leads_to,omitempty"`
 
-	paths    []balance.Path
-	ready    []string
-	measured bool // the verdict is by traffic
+	paths []balance.Path
+	ready []string
 }
 
 // Client is one that leads to the Service.
@@ -83,14 +86,12 @@ func (s *Snapshot) Judge(names ...string) []*Service {
 				found.add(f)
 			}
 		}
-		found.Verdict = worst(found.paths)
+		found.ByObjects = worst(found.paths)
+		found.Verdict = found.ByObjects
 		all = append(all, found)
 	}
 	return all
 }
-
-// Measured says whether the verdict is by traffic.
-func (f *Service) Measured() bool { return f.measured }
 
 // Faults returns the findings that are no advice.
 func (f *Service) Faults() []Finding {

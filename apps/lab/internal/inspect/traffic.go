@@ -84,9 +84,9 @@ func (f *Service) judgeTraffic(from string, seen []distribution.Counts, missing 
 	f.Traffic = fmt.Sprintf("%s, %d in %s: each calls %d or more of %d servers, Jain %.2f or more", from, len(busy), watched, least, max(len(f.ready), least), evenness)
 	switch {
 	case least >= len(f.ready) && (evenness >= enough || least == 1):
-		f.Verdict, f.measured = balance.Balanced, true
+		f.Verdict, f.Measured = balance.Balanced, true
 	case least == 1:
-		f.Verdict, f.measured = balance.Pinned, true
+		f.Verdict, f.Measured = balance.Pinned, true
 	default:
 		f.Traffic += ": neither one server nor all of them evenly"
 	}
