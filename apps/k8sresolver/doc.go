@@ -17,8 +17,8 @@
 // the pod's port, or the name of a TCP port of the Service, which each
 // EndpointSlice maps to its own number. Without a port, the resolver takes the only TCP
 // port, or the one whose appProtocol is kubernetes.io/h2c or grpc, or the one whose name
-// starts with grpc. Without a namespace, it takes the first of these: [WithNamespace], the namespace of the pod's service account,
-// [WithDefaultNamespace], "default".
+// starts with grpc. Without a namespace, it takes the first of these: [WithNamespace],
+// the namespace of the pod's service account, [WithDefaultNamespace], "default".
 //
 // # Which pods
 //

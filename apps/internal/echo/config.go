@@ -39,7 +39,7 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Admin, "admin", "127.0.0.1:9090", "loopback address that serves channelz and ServerControlService; an empty value disables it")
 	fs.StringVar(&c.Metrics, "metrics", "", "address at which Prometheus reads gRPC's OpenTelemetry metrics, such as :9464 (default: none)")
 	fs.DurationVar(&c.DrainDelay, "drain-delay", 5*time.Second,
-		"time for which the server still answers after the first signal, as NOT_SERVING, while clients learn that it leaves")
+		"time after the first signal in which the server still answers calls and reports NOT_SERVING, so that clients learn that it leaves")
 	fs.DurationVar(&c.DrainTimeout, "drain-timeout", 20*time.Second,
 		"time that running calls get after --drain-delay before the server ends them")
 	fs.DurationVar(&c.MaxConnectionAge, "max-connection-age", 0,

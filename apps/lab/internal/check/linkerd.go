@@ -77,7 +77,7 @@ func checkLinkerd(r manifest.Rendering, report reportObject) {
 	}
 	checkLinkerdAdmin(pods, config, wrong)
 	if config.Usage.Enabled == nil || *config.Usage.Enabled {
-		wrong("usage.enabled must be false: otherwise it reports to its makers")
+		wrong("usage.enabled is not false: Linkerd sends usage data to its makers, expected usage.enabled: false")
 	}
 	for _, namer := range config.Namers {
 		if namer.Kind != "io.l5d.k8s" || !pods.HasArgument("--port="+strconv.Itoa(int(namer.Port))) {

@@ -77,7 +77,7 @@ func checkLinkerdAdmin(pods manifest.Workload, config linkerdConfig, wrong func(
 		ask(path, false, "anybody could end the process")
 	}
 	for _, path := range []string{"/logging.json", "//logging.json"} {
-		ask(path, false, "anybody could change what it logs")
+		ask(path, false, "anybody could change its log level")
 	}
 	ask("/admin/metrics.json", true, "`lab run` reads its counters")
 	for _, path := range httpProbes(pods, config.Admin.Port) {

@@ -54,7 +54,7 @@ func checkNames(r manifest.Rendering, wrong reportObject) {
 		eachString(fields, func(s string) {
 			for _, match := range carriesNamespace.FindAllStringSubmatch(s, -1) {
 				if carried := match[1] + match[2]; carried != manifest.Namespace(r.Name) {
-					wrong(o, match[0], "%q carries namespace %q, expected %q", match[0], carried, manifest.Namespace(r.Name))
+					wrong(o, match[0], "%q contains namespace %q, expected %q", match[0], carried, manifest.Namespace(r.Name))
 				}
 			}
 		})

@@ -77,7 +77,7 @@ func checkProbePorts(r manifest.Rendering, wrong reportObject) {
 					continue // a command
 				}
 				if !w.HasPort(port) {
-					wrong(w.Object, "port: "+port.String(), "container %s: the %s probe's port %s is none of the pod's", c.Name, kind, port.String())
+					wrong(w.Object, "port: "+port.String(), "container %s: the %s probe's port %s is not a port of the pod", c.Name, kind, port.String())
 				}
 			}
 		}

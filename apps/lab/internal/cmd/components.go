@@ -44,7 +44,7 @@ func (c checkout) builder(registry string) (component.Builder, error) {
 func newComponents() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "components",
-		Short: "Publish what a cluster is built from, so that nobody else compiles it",
+		Short: "Publish the built components of a cluster, so that others need not compile them",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -101,7 +101,7 @@ released images unless it is given.
 func newComponentsRecord() *cobra.Command {
 	return &cobra.Command{
 		Use:   "record",
-		Short: "Record what was published, so that it may be fetched",
+		Short: "Record the digests of published components, so that labs may fetch them",
 		Long: `record reads the lines that ` + "`lab components push`" + ` prints and writes
 ` + component.Digests + `. The lab fetches what is recorded there, by that
 digest, and nothing else. It drops what was built from other sources than this

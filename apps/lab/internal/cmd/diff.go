@@ -46,7 +46,7 @@ generated ConfigMap. It marks dangerous changes with flags:
 			exit{exitFindings, "something differs; with --gate, one of the given flags is raised"},
 			exit{exitUsage, "an error, or --live finds no cluster"}),
 		Example: `  go run ./apps/lab diff                            # against the merge base with origin/main
-  go run ./apps/lab diff dns --base HEAD            # what is not committed
+  go run ./apps/lab diff dns --base HEAD            # uncommitted changes
   go run ./apps/lab diff --live l4                  # against the cluster
   go run ./apps/lab diff --gate immutable,pruned -o markdown >>"$GITHUB_STEP_SUMMARY"`,
 		ValidArgsFunction: completeDiff,

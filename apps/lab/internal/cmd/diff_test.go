@@ -106,7 +106,7 @@ func TestDiff(t *testing.T) {
 		{name: "gate_that_holds", dir: released, args: []string{"diff", "--gate", "immutable,pruned"}, stdout: "; flags: image "},
 		{name: "gate", dir: released, args: []string{"diff", "l4", "--gate", "pruned,image"}, code: 1, stdout: "; flags: image 2.", stderr: "lab: image: l4: Deployment grpc-lb-l4/echo-client: container echo-client: "},
 		// Of the two only echo-server's is ignored, and only where a sync ignores it too.
-		{name: "ignored", dir: scaled, args: []string{"diff", "l4"}, code: 1, stdout: "ignored: spec.replicas stays what it is in the cluster: Argo CD ignores that 3 becomes 5\n"},
+		{name: "ignored", dir: scaled, args: []string{"diff", "l4"}, code: 1, stdout: "ignored: spec.replicas stays as it is in the cluster: Argo CD ignores the change from 3 to 5\n"},
 		{name: "ignored_once", dir: scaled, args: []string{"diff", "l4"}, code: 1, stdout: "; flags: ignored 1."},
 		{name: "ignored_by_none", dir: scaled, args: []string{"diff", "l4-max-age"}, code: 1, stdout: "2 changed, 0 added, 0 removed."},
 		{name: "not_ignored", dir: unignored, args: []string{"diff", "l4"}, code: 1, stdout: "2 changed, 0 added, 0 removed."},

@@ -61,7 +61,7 @@ does not have the name of a strategy, run finds its strategy in its manifests.`,
 	f.StringSliceVar(&o.require, "require", nil, "fail unless every claim about these `overlays` is proven; all means every overlay whose images the lab builds, packs or gets by --image (default: every overlay that this machine can run, and the claims that this cluster can show; none with --keep, because servers report their counts only when they stop)")
 	f.StringVarP(&o.output, "output", "o", "table", "output `format`: table or json")
 	f.BoolVar(&o.keep, "keep", false, "keep the namespaces, and keep the cluster if this run booted it")
-	f.IntVar(&o.retries, "retries", 1, "how many `times` a strategy is measured again, without the proven ones, if one of its claims is not proven, because a busy machine disturbs measurements; always 0 with --keep")
+	f.IntVar(&o.retries, "retries", 1, "how many `times` the lab measures strategies again that have an unproven claim, because a busy machine disturbs measurements; always 0 with --keep")
 	f.StringVar(&o.deploy, "deploy", "apply", "`means` of deployment: apply applies the overlays; argocd syncs argocd/ by Argo CD and also judges Argo CD's claims")
 	f.BoolVar(&o.dirty, "dirty", false, "with --deploy argocd: also sync uncommitted changes")
 	f.StringArrayVar(&o.images, "image", nil, "`REF=FILE`: take the image REF from FILE (docker save or OCI layout) instead of packing or pulling it (repeatable)")

@@ -24,7 +24,7 @@ func newSlow() *cobra.Command {
 		Use:   "slow",
 		Short: "Measure what one slow server costs under each balancer",
 		Long: `slow starts several servers, one of which is slow, and calls them with one balancer
-after another: those of gRPC and the one of this repository. For each balancer it prints
+after another: those of gRPC and the one of this repository. For each balancing policy it prints
 the slow server's share of the calls, and the latencies of the calls.
 
 It needs no cluster and no checkout. The servers and clients are those of the programs,

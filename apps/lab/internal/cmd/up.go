@@ -94,7 +94,7 @@ func newDown() *cobra.Command {
 	return &cobra.Command{
 		Use:   "down",
 		Short: "Stop this checkout's cluster and clean up after it",
-		Long:  "down stops the nodes of this checkout's cluster (containers or processes) and cleans up\nafter them. Logs and built programs stay in the cache.",
+		Long:  "down stops the nodes of this checkout's cluster (containers or processes) and cleans\nup after them. Logs and built programs stay in the cache.",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, unlock, err := lockCheckout()

@@ -55,7 +55,7 @@ func (p pair) flags(before, after map[string]any, refused string, u Unit) []Flag
 	flag(FlagImage, images(before, after))
 	for _, path := range u.Ignored.Of(p.after) {
 		if from, to := at(before, path), at(after, path); !reflect.DeepEqual(from, to) {
-			flag(FlagIgnored, []string{fmt.Sprintf("%s stays what it is in the cluster: Argo CD ignores that %v becomes %v", path, from, to)})
+			flag(FlagIgnored, []string{fmt.Sprintf("%s stays as it is in the cluster: Argo CD ignores the change from %v to %v", path, from, to)})
 		}
 	}
 	fields := immutable(kind, before, after)
