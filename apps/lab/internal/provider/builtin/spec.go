@@ -90,19 +90,19 @@ func newParams(i int, patience float64, versions map[string]string) params {
 }
 
 // nodeSpec says what node i of nodes is; the first carries the control plane.
-func nodeSpec(d Dirs, i, nodes int, patience float64, programs, versions map[string]string) (node.Spec, error) {
-	p := newParams(i, patience, versions)
+func nodeSpec(o Options, i int, programs, versions map[string]string) (node.Spec, error) {
+	p := newParams(i, o.Patience, versions)
 	spec := node.Spec{
 		Name:  p.Name,
-		Dir:   d.node(p.Name),
-		Binds: map[string]string{logDir: d.logs(p.Name)},
+		Dir:   o.Dirs.node(p.Name),
+		Binds: map[string]string{logDir: o.Dirs.logs(p.Name)},
 		Data:  []string{"/var/lib/containerd", "/var/lib/kubelet", "/var/lib/etcd"},
 		Empty: []string{"/etc/kubernetes", "/etc/cni/net.d", "/etc/containerd", "/var/log/pods", "/var/log/containers"},
 		Files: map[string]string{
 			// The machine's resolver is out of reach; each look-up would wait for it.
 			"/etc/resolv.conf": "",
 			"/etc/hostname":    p.Name + "\n",
-			"/etc/hosts":       "127.0.0.1 localhost\n" + hosts(nodes),
+			"/etc/hosts":       "127.0.0.1 localhost\n" + hosts(o.Nodes),
 		},
 		Sysctls: sysctls, Shadowed: shadowed,
 		LogDir: logDir,
@@ -162,7 +162,7 @@ func nodeSpec(d Dirs, i, nodes int, patience float64, programs, versions map[str
 				"--kubeconfig=" + kubeletConf,
 				"--bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf",
 				"--hostname-override=" + p.Name, "--node-ip=" + p.IP,
-				"--cgroup-root=" + filepath.Join("/", d.cgroup(p.Name)),
+				"--cgroup-root=" + filepath.Join("/", o.Dirs.cgroup(p.Name)),
 				"--node-labels=topology.kubernetes.io/zone=zone-" + string(rune('a'+i)),
 			},
 			After: []string{kubeletConfig},

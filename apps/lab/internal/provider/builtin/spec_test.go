@@ -18,7 +18,7 @@ import (
 
 func newSpec(t *testing.T, i int) node.Spec {
 	t.Helper()
-	spec, err := builtin.NodeSpec(builtin.NewDirs("/cache", "/checkout"), i, 3, 1.5,
+	spec, err := builtin.NodeSpec(builtin.Options{Dirs: builtin.NewDirs("/cache", "/checkout"), Nodes: 3, Patience: 1.5}, i,
 		map[string]string{"kubernetes": "/cache/components/kubernetes-1", "etcd": "/cache/components/etcd-1"},
 		map[string]string{"kubernetes": "v1.2.3", "etcd": "v4.5.6", "coredns": "v7.8.9"})
 	if err != nil {

@@ -136,7 +136,7 @@ func (o Options) startNodes(ctx context.Context, fail context.CancelCauseFunc, c
 		c.state.API = "https://" + api.Addr().String()
 		var pids []int
 		for i := range o.Nodes {
-			spec, err := nodeSpec(o.Dirs, i, o.Nodes, o.Patience, programs, c.state.Versions)
+			spec, err := nodeSpec(o, i, programs, c.state.Versions)
 			if err != nil {
 				return err
 			}
