@@ -21,6 +21,22 @@ func (c *Cluster) EnvoyOf(w manifest.Workload) (*corev1.ConfigMap, Envoy, error)
 	return configMap, e, err
 }
 
+// EnvoyConfig is an Envoy's configuration, and the ConfigMap that holds it.
+type EnvoyConfig struct {
+	In      *corev1.ConfigMap
+	Content string
+}
+
+// EnvoyConfigs returns the configurations of all proxies.
+func (c *Cluster) EnvoyConfigs() []EnvoyConfig {
+	var all []EnvoyConfig
+	for _, w := range c.Proxies() {
+		configMap, content := c.mountedWith(w, "static_resources")
+		all = append(all, EnvoyConfig{configMap, content})
+	}
+	return all
+}
+
 // mountedWith returns the mounted ConfigMap whose file has the text, and that file.
 func (c *Cluster) mountedWith(w manifest.Workload, text string) (*corev1.ConfigMap, string) {
 	for _, volume := range w.Template.Spec.Volumes {

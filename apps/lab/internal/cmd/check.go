@@ -31,6 +31,8 @@ type checked struct {
 	Follows map[string]string `json:"follows,omitempty"`
 	// NotRun says why --live judged none, or not all.
 	NotRun []string `json:"notRun,omitempty"`
+	// EnvoyNotRun says why Envoy did not validate its configuration.
+	EnvoyNotRun string `json:"envoyNotRun,omitempty"`
 	// unreached says that no cluster of this checkout is up.
 	unreached bool
 }
@@ -65,7 +67,7 @@ server, among which, and when a new pod gets calls.
 				if len(overlays) > 0 {
 					return exitError{exitUsage, fmt.Errorf("-f %s and the overlay %s: give one of the two", file, overlays[0])}
 				}
-				return checkFile(file, output, cmd.InOrStdin(), cmd.OutOrStdout())
+				return checkFile(cmd.Context(), file, output, cmd.InOrStdin(), cmd.OutOrStdout())
 			}
 			c, err := findCheckout()
 			if err != nil {
@@ -79,6 +81,9 @@ server, among which, and when a new pod gets calls.
 				if found.Overlays, err = c.repository.Checked(); err != nil {
 					return exitError{exitUsage, err}
 				}
+			}
+			if err := c.checkEnvoys(cmd.Context(), &found); err != nil {
+				return exitError{exitUsage, err}
 			}
 			if noHouse {
 				found.Violations = check.Only(check.Balancing, found.Violations)
@@ -149,9 +154,41 @@ func (c checked) write(w io.Writer, output string) error {
 			return err
 		}
 	}
+	if c.EnvoyNotRun != "" {
+		if _, err := fmt.Fprintf(w, "envoy-valid: not run: %s\n", c.EnvoyNotRun); err != nil {
+			return err
+		}
+	}
 	house := len(check.Only(check.House, c.Violations))
 	_, err := fmt.Fprintf(w, "%d rules, %s: %d violations, %d of balancing and %d of the house\n", c.Rules, strings.Join(c.Overlays, ", "), len(c.Violations), len(c.Violations)-house, house)
 	return err
+}
+
+// checkEnvoys lets Envoy validate the configurations of the overlays that render.
+func (c checkout) checkEnvoys(ctx context.Context, found *checked) error {
+	seen := map[string]bool{}
+	for _, name := range found.Overlays {
+		rendered, err := c.repository.Render(name)
+		if err != nil {
+			continue // a rule says so
+		}
+		objects, _, err := manifest.DecodeAll(rendered)
+		if err != nil {
+			return err
+		}
+		violations, notRun := c.validateEnvoys(ctx, objects)
+		if notRun != "" {
+			found.EnvoyNotRun = notRun
+		}
+		for _, v := range violations {
+			if key := v.Object + v.Text; !seen[key] {
+				seen[key] = true
+				v.Overlays = []string{name}
+				found.Violations = append(found.Violations, v)
+			}
+		}
+	}
+	return nil
 }
 
 // follows says of overlays which strategy they follow, where they do not bear its

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,8 @@ import (
 type judged struct {
 	Clients    []callPath        `json:"clients"`
 	Violations []check.Violation `json:"violations"`
+	// EnvoyNotRun says why Envoy did not validate its configuration.
+	EnvoyNotRun string `json:"envoyNotRun,omitempty"`
 }
 
 // callPath is how the calls of one client reach their servers.
@@ -57,7 +60,7 @@ func pathOf(p balance.Path) callPath {
 }
 
 // checkFile judges manifests of any origin by the rules about balancing.
-func checkFile(file, output string, in io.Reader, out io.Writer) error {
+func checkFile(ctx context.Context, file, output string, in io.Reader, out io.Writer) error {
 	content, err := manifest.Load(file, in)
 	if err != nil {
 		return exitError{exitUsage, err}
@@ -66,7 +69,14 @@ func checkFile(file, output string, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return exitError{exitUsage, fmt.Errorf("-f %s: %w", file, err)}
 	}
-	found := judged{Clients: []callPath{}, Violations: violations}
+	c, _ := findCheckout() // where an Envoy may be
+	objects, _, err := manifest.DecodeAll(content)
+	if err != nil {
+		return exitError{exitUsage, fmt.Errorf("-f %s: %w", file, err)}
+	}
+	refused, notRun := c.validateEnvoys(ctx, objects)
+	violations = append(violations, refused...)
+	found := judged{Clients: []callPath{}, Violations: violations, EnvoyNotRun: notRun}
 	for _, p := range paths {
 		found.Clients = append(found.Clients, pathOf(p))
 	}
@@ -103,6 +113,9 @@ func (j judged) write(w io.Writer, output string) error {
 	}
 	for _, v := range j.Violations {
 		fmt.Fprintf(&b, "%s\n    %s\n", v, v.Remedy)
+	}
+	if j.EnvoyNotRun != "" {
+		fmt.Fprintf(&b, "envoy-valid: not run: %s\n", j.EnvoyNotRun)
 	}
 	fmt.Fprintf(&b, "%d clients, %d violations\n", len(j.Clients), len(j.Violations))
 	_, err := io.WriteString(w, b.String())
