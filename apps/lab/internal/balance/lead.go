@@ -17,6 +17,8 @@ import (
 type end struct {
 	service *corev1.Service
 	port    corev1.ServicePort // of the Service
+	// meant is a Service of that name in another namespace, if the target's has none.
+	meant *corev1.Service
 	// node is the workload behind a port of the client's node, or the zero value.
 	node manifest.Workload
 	// elsewhere says that the target leads out of what the objects show, such as to
@@ -47,7 +49,7 @@ func (c *Cluster) lead(t Target, w manifest.Workload) end {
 	s := c.service(name.service, name.namespace)
 	if s == nil {
 		if other := c.inOtherNamespace(name.service); other != nil {
-			return end{problem: fmt.Sprintf("namespace %q has no Service %q; namespace %q has one: write %s.%s", name.namespace, name.service, other.Namespace, name.service, other.Namespace)}
+			return end{meant: other, problem: fmt.Sprintf("namespace %q has no Service %q; namespace %q has one: write %s.%s", name.namespace, name.service, other.Namespace, name.service, other.Namespace)}
 		}
 		return end{problem: fmt.Sprintf("no Service has the short name %q", name.service)}
 	}

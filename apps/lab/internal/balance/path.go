@@ -98,6 +98,9 @@ func (c *Cluster) Judge(client Client) Path {
 	e := c.lead(client.Target, client.Pods)
 	switch {
 	case e.problem != "":
+		if p.Service = e.service; p.Service == nil {
+			p.Service = e.meant
+		}
 		p.unreachable(client.Pods.Object, client.Target.Text, "target %q: %s", client.Target.Text, e.problem)
 	case e.node.Object != nil:
 		c.throughNode(&p, e.node)

@@ -1,6 +1,19 @@
 package inspect
 
-import "github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+import (
+	"time"
+
+	"github.com/grpc-lb/grpc-lb/apps/internal/distribution"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/balance"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+)
 
 // Workloads counts what a snapshot keeps of the pods.
 func (s *Snapshot) Workloads() int { return len(manifest.Workloads(s.objects)) }
+
+// ByTraffic judges a Service with that many ready servers by what clients called.
+func ByTraffic(ready int, missing []string, seen ...distribution.Counts) *Service {
+	s := &Service{Name: "cart", Verdict: balance.Undecided, Clients: []Client{{}}, ready: make([]string, ready)}
+	s.judgeTraffic("channelz of clients", seen, missing, 5*time.Second)
+	return s
+}

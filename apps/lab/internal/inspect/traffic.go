@@ -87,6 +87,10 @@ func (f *Service) judgeTraffic(from string, seen []distribution.Counts, missing 
 		f.Verdict, f.Measured = balance.Balanced, true
 	case least == 1:
 		f.Verdict, f.Measured = balance.Pinned, true
+	case evenness >= enough:
+		f.Verdict, f.Measured = balance.Balanced, true
+		f.Findings = append(f.Findings, Finding{Name: "partial-view", Object: "Service/" + f.Name,
+			Seen: fmt.Sprintf("a client calls %d of %d servers: it does not know the others; a client of a DNS name keeps the servers that it found when it started", least, len(f.ready))})
 	default:
 		f.Traffic += ": neither one server nor all of them evenly"
 	}
