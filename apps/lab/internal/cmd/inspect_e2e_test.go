@@ -19,22 +19,22 @@ import (
 )
 
 // wrongService is a service of three servers and one client of another's making. SERVER,
-// CLIENT and ENVOY stand for images, NS for the namespace.
+// CLIENT and ENVOY stand for images, SHOP for the namespace.
 const wrongService = `
 apiVersion: v1
 kind: Namespace
-metadata: {name: NS}
+metadata: {name: SHOP}
 ---
 apiVersion: v1
 kind: Service
-metadata: {name: cart, namespace: NS}
+metadata: {name: cart, namespace: SHOP}
 spec:
   selector: {app: cart}
   ports: [{name: grpc, port: 8080, targetPort: grpc}]
 ---
 apiVersion: apps/v1
 kind: Deployment
-metadata: {name: cart, namespace: NS}
+metadata: {name: cart, namespace: SHOP}
 spec:
   replicas: 3
   selector: {matchLabels: {app: cart}}
@@ -52,7 +52,7 @@ spec:
 ---
 apiVersion: apps/v1
 kind: Deployment
-metadata: {name: web, namespace: NS}
+metadata: {name: web, namespace: SHOP}
 spec:
   selector: {matchLabels: {app: web}}
   template:
@@ -71,12 +71,12 @@ const wrongEnvoy = `
 ---
 apiVersion: v1
 kind: Service
-metadata: {name: proxy, namespace: NS}
+metadata: {name: proxy, namespace: SHOP}
 spec: {selector: {app: proxy}, ports: [{name: grpc, port: 8080}]}
 ---
 apiVersion: v1
 kind: ConfigMap
-metadata: {name: proxy, namespace: NS}
+metadata: {name: proxy, namespace: SHOP}
 data:
   envoy.yaml: |
     admin: {address: {socket_address: {address: 127.0.0.1, port_value: 9901}}}
@@ -102,7 +102,7 @@ data:
 ---
 apiVersion: apps/v1
 kind: Deployment
-metadata: {name: proxy, namespace: NS}
+metadata: {name: proxy, namespace: SHOP}
 spec:
   selector: {matchLabels: {app: proxy}}
   template:
@@ -172,12 +172,12 @@ func checkInspect(t *testing.T, cache string, config *rest.Config) {
 		{name: "same-node", edits: with("trafficDistribution: PreferSameNode"), verdict: "pinned", measured: true, findings: []string{"cluster-ip", "traffic-policy"}},
 		{name: "not-ready", edits: append([]string{spec, "spec:\n  publishNotReadyAddresses: true\n  clusterIP: None\n  selector: {app: cart}\n"}, goal, balances), verdict: "balanced", measured: true, findings: []string{"not-ready-addresses"}},
 		{name: "readiness", edits: []string{spec, headless, goal, balances, probe, "          resources"}, verdict: "balanced", measured: true, findings: []string{"readiness"}},
-		{name: "unready", edits: []string{spec, headless, goal, balances}, more: "\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: ill, namespace: NS, labels: {app: cart}}\nspec: {terminationGracePeriodSeconds: 1, containers: [{name: cart, image: SERVER, ports: [{name: grpc, containerPort: 8080}], readinessProbe: {grpc: {port: 8080, service: nope}, periodSeconds: 1}}]}\n",
+		{name: "unready", edits: []string{spec, headless, goal, balances}, more: "\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: ill, namespace: SHOP, labels: {app: cart}}\nspec: {terminationGracePeriodSeconds: 1, containers: [{name: cart, image: SERVER, ports: [{name: grpc, containerPort: 8080}], readinessProbe: {grpc: {port: 8080, service: nope}, periodSeconds: 1}}]}\n",
 			verdict: "balanced", measured: true, findings: []string{"unready-endpoints"}},
 		{name: "no-server", edits: []string{"replicas: 3", "replicas: 0"}, verdict: "pinned", findings: []string{"cluster-ip", "no-endpoints"}},
-		{name: "budget", edits: []string{spec, headless, goal, balances}, more: "\n---\napiVersion: policy/v1\nkind: PodDisruptionBudget\nmetadata: {name: cart, namespace: NS}\nspec: {minAvailable: 3, selector: {matchLabels: {app: cart}}}\n",
+		{name: "budget", edits: []string{spec, headless, goal, balances}, more: "\n---\napiVersion: policy/v1\nkind: PodDisruptionBudget\nmetadata: {name: cart, namespace: SHOP}\nspec: {minAvailable: 3, selector: {matchLabels: {app: cart}}}\n",
 			verdict: "balanced", measured: true, findings: []string{"disruption-budget"}},
-		{name: "autoscaler", more: "\n---\napiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: cart, namespace: NS}\nspec: {minReplicas: 3, maxReplicas: 4, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: cart}}\n",
+		{name: "autoscaler", more: "\n---\napiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: cart, namespace: SHOP}\nspec: {minReplicas: 3, maxReplicas: 4, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: cart}}\n",
 			verdict: "pinned", measured: true, findings: []string{"autoscaler-pinned", "cluster-ip"}},
 		{name: "envoy", more: wrongEnvoy, edits: proxied, verdict: "balanced", measured: true},
 		{name: "logical-dns", more: wrongEnvoy, edits: append([]string{"STRICT_DNS", "LOGICAL_DNS"}, proxied...), verdict: "pinned", measured: true, findings: []string{"envoy-discovery"}},
@@ -192,7 +192,7 @@ func checkInspect(t *testing.T, cache string, config *rest.Config) {
 				}
 				text = strings.Replace(text, tt.edits[i], tt.edits[i+1], 1)
 			}
-			objects, err := manifest.Unstructured([]byte(images.Replace(strings.ReplaceAll(text, "NS", ns))))
+			objects, err := manifest.Unstructured([]byte(images.Replace(strings.ReplaceAll(text, "SHOP", ns))))
 			if err != nil {
 				t.Fatal(err)
 			}
