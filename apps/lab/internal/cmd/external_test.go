@@ -57,7 +57,8 @@ func TestExistingCluster(t *testing.T) {
 		return call{cache: f.cache, args: append([]string{"run", "--context", context, "--registry", f.registry, "--only", e2e}, more...)}
 	}
 
-	t.Run("inspect", func(t *testing.T) { checkInspect(t, f.cache, f.config) })
+	t.Run("inspect", func(t *testing.T) { checkInspect(t, f) })
+	t.Run("inspect of many", func(t *testing.T) { checkInspectOfMany(t, f) })
 	t.Run("immutable fields", func(t *testing.T) { checkImmutable(t, f.config) })
 	t.Run("without rights", func(t *testing.T) {
 		args("nobody", "--yes").wantFailure(t, 3, "create, delete, get, patch namespaces grpc-lb-k8s-api, grpc-lb-l4",

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/inspect"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
@@ -122,12 +121,12 @@ spec:
 
 // checkInspect makes services that are wrong on purpose. `lab inspect` names the fault of
 // each, and where calls can be counted they are spread as it says.
-func checkInspect(t *testing.T, cache string, config *rest.Config) {
+func checkInspect(t *testing.T, f *foreign) {
 	t.Helper()
-	if code, _, stderr := (call{cache: cache, args: []string{"run", "--only", "l4,envoy", "--keep", "--retries", "0"}}).run(t); code > 1 {
+	if code, _, stderr := (call{cache: f.cache, args: []string{"run", "--only", "l4,envoy", "--keep", "--retries", "0"}}).run(t); code > 1 {
 		t.Fatalf("lab run: exit code %d:\n%s", code, stderr) // it puts the images onto the nodes
 	}
-	client, err := kube.New(config)
+	client, err := kube.New(f.config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,6 +142,7 @@ func checkInspect(t *testing.T, cache string, config *rest.Config) {
 		if err := client.Typed.CoreV1().Namespaces().Delete(t.Context(), ns, metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
+		f.waitGone(t, ns)
 	}
 	const (
 		spec, goal = "spec:\n  selector: {app: cart}\n", "--target=dns:///cart:8080"
@@ -207,7 +207,7 @@ func checkInspect(t *testing.T, cache string, config *rest.Config) {
 			ctx, cancel := context.WithTimeoutCause(t.Context(), 2*time.Minute, fmt.Errorf("not in 2 minutes"))
 			defer cancel()
 			if err := poll.Until(ctx, time.Second, func(context.Context) (string, error) {
-				code, stdout, stderr := call{cache: cache, args: []string{"inspect", "cart", "-n", ns, "-o", "json", "--for", "2s"}}.run(t)
+				code, stdout, stderr := call{cache: f.cache, args: []string{"inspect", "cart", "-n", ns, "-o", "json", "--for", "2s"}}.run(t)
 				var found struct{ Services []inspect.Service }
 				if err := json.Unmarshal([]byte(stdout), &found); err != nil || len(found.Services) != 1 {
 					return "", fmt.Errorf("exit code %d: %.300s%s", code, stdout, stderr)
@@ -215,12 +215,12 @@ func checkInspect(t *testing.T, cache string, config *rest.Config) {
 				s := found.Services[0]
 				var names []string
 				partial := false
-				for _, f := range s.Faults() {
-					if f.Name == "partial-view" { // a client of DNS that started before all servers were ready
+				for _, fault := range s.Faults() {
+					if fault.Name == "partial-view" { // a client of DNS that started before all servers were ready
 						partial = true
 						continue
 					}
-					names = append(names, f.Name)
+					names = append(names, fault.Name)
 				}
 				slices.Sort(names)
 				if !slices.Equal(slices.Compact(names), tt.findings) || string(s.ByObjects) != tt.verdict || s.Measured != tt.measured || tt.measured && s.Verdict != s.ByObjects {
