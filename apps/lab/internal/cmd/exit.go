@@ -23,11 +23,11 @@ type exit struct {
 
 // exitCodes says what each code means, for help and for apps/lab/README.md.
 var exitCodes = []exit{
-	{exitOK, "nothing was found, and everything that is required is proven"},
+	{exitOK, "no problem was found, and everything that is required is proven"},
 	{exitFindings, "a claim is refuted or a required one is not proven, a rule is violated, a manifest differs, a flag of --gate is raised, or the work failed"},
 	{exitUsage, "the command line or the checkout is wrong; for diff, any error"},
 	{exitNoCluster, "no cluster could be booted, reached or used"},
-	{exitUndecided, "nothing was found, but not everything could be judged"},
+	{exitUndecided, "no problem was found, but not everything could be judged"},
 }
 
 // changed are the codes of commands that write files of the checkout.
