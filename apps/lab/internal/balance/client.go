@@ -47,20 +47,20 @@ func (c *Cluster) settings(w manifest.Workload, container corev1.Container) []se
 	var all []setting
 	args := slices.Concat(container.Command, container.Args)
 	for i, arg := range args {
-		text := env.expand(arg, nil)
+		text := env.expand(arg)
 		name, value, joined := strings.Cut(text, "=")
 		flag := strings.HasPrefix(name, "-")
 		switch {
 		case flag && joined:
 			all = append(all, setting{strings.TrimLeft(name, "-"), value, "the argument " + name})
 		case flag && i+1 < len(args) && !strings.HasPrefix(args[i+1], "-"):
-			all = append(all, setting{strings.TrimLeft(name, "-"), env.expand(args[i+1], nil), "the argument " + name})
+			all = append(all, setting{strings.TrimLeft(name, "-"), env.expand(args[i+1]), "the argument " + name})
 		case !flag:
 			all = append(all, setting{"", text, "an argument"})
 		}
 	}
 	for _, name := range sortedNames(env.variables) {
-		if v := env.variables[name]; !v.hidden && !strings.HasSuffix(v.from, "of the Service") {
+		if v := env.variables[name]; !v.hidden {
 			all = append(all, setting{strings.ToLower(strings.ReplaceAll(name, "_", "-")), v.value, v.from})
 		}
 	}

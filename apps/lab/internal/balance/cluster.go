@@ -12,16 +12,77 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
-// Cluster is the objects that are judged together.
+// Cluster is the objects that are judged together. It is not safe for concurrent use.
 type Cluster struct {
 	objects   []manifest.Object
 	workloads []manifest.Workload
 	live      bool // pods show what meshes added
+
+	// What is looked up often, because a cluster can have thousands of each.
+	services   map[string][]*corev1.Service // by name
+	configMaps map[string][]*corev1.ConfigMap
+	secrets    map[string][]*corev1.Secret
+	namespaces map[string][]*corev1.Namespace
+	selected   map[*corev1.Service][]manifest.Workload
+	variables  map[string]map[string]variable // of Services, by namespace
+	paths      []Path
 }
 
 // New returns a cluster to which the objects will be applied.
 func New(objects []manifest.Object) *Cluster {
-	return &Cluster{objects: objects, workloads: manifest.Workloads(objects)}
+	c := &Cluster{
+		objects: objects, workloads: manifest.Workloads(objects),
+		services: byName[*corev1.Service](objects), configMaps: byName[*corev1.ConfigMap](objects),
+		secrets: byName[*corev1.Secret](objects), namespaces: byName[*corev1.Namespace](objects),
+		variables: map[string]map[string]variable{},
+	}
+	c.selected = selected(manifest.All[*corev1.Service](objects), c.workloads)
+	return c
+}
+
+func byName[T manifest.Object](objects []manifest.Object) map[string][]T {
+	all := map[string][]T{}
+	for _, o := range manifest.All[T](objects) {
+		all[o.GetName()] = append(all[o.GetName()], o)
+	}
+	return all
+}
+
+// in returns the first of the objects of one name that is in the namespace.
+func in[T manifest.Object](named []T, namespace string) (found T) {
+	if i := slices.IndexFunc(named, func(o T) bool { return sameNamespace(o.GetNamespace(), namespace) }); i >= 0 {
+		return named[i]
+	}
+	return found
+}
+
+// selected returns the workloads whose pods each Service selects. One label of the
+// selector narrows down the workloads that are compared.
+func selected(services []*corev1.Service, workloads []manifest.Workload) map[*corev1.Service][]manifest.Workload {
+	type label struct{ key, value string }
+	having := map[label][]manifest.Workload{}
+	for _, w := range workloads {
+		for key, value := range w.Template.Labels {
+			having[label{key, value}] = append(having[label{key, value}], w)
+		}
+	}
+	found := map[*corev1.Service][]manifest.Workload{}
+	for _, s := range services {
+		var fewest []manifest.Workload
+		first := true
+		for key, value := range s.Spec.Selector {
+			if candidates := having[label{key, value}]; first || len(candidates) < len(fewest) {
+				fewest, first = candidates, false
+			}
+		}
+		selector := labels.SelectorFromSet(s.Spec.Selector)
+		for _, w := range fewest {
+			if sameNamespace(s.Namespace, w.GetNamespace()) && selector.Matches(labels.Set(w.Template.Labels)) {
+				found[s] = append(found[s], w)
+			}
+		}
+	}
+	return found
 }
 
 // Live returns a cluster that has the objects. Its workloads are made of pods, so what a
@@ -38,12 +99,7 @@ func sameNamespace(a, b string) bool { return a == b || a == "" || b == "" }
 
 // service returns the Service of that name, or nil.
 func (c *Cluster) service(name, namespace string) *corev1.Service {
-	for _, s := range manifest.All[*corev1.Service](c.objects) {
-		if s.Name == name && sameNamespace(s.Namespace, namespace) {
-			return s
-		}
-	}
-	return nil
+	return in(c.services[name], namespace)
 }
 
 // serviceAt returns the Service that has the cluster IP, or nil.
@@ -57,24 +113,13 @@ func (c *Cluster) serviceAt(ip string) *corev1.Service {
 }
 
 // Selected returns the workloads whose pods the Service selects.
-func (c *Cluster) Selected(s *corev1.Service) []manifest.Workload {
-	var found []manifest.Workload
-	for _, w := range c.workloads {
-		if len(s.Spec.Selector) > 0 && sameNamespace(s.Namespace, w.GetNamespace()) &&
-			labels.SelectorFromSet(s.Spec.Selector).Matches(labels.Set(w.Template.Labels)) {
-			found = append(found, w)
-		}
-	}
-	return found
-}
+func (c *Cluster) Selected(s *corev1.Service) []manifest.Workload { return c.selected[s] }
 
 // namespace returns the Namespace of an object, or nil if it is not among the
 // objects.
 func (c *Cluster) namespace(o manifest.Object) *corev1.Namespace {
-	for _, n := range manifest.All[*corev1.Namespace](c.objects) {
-		if n.Name == o.GetNamespace() {
-			return n
-		}
+	if named := c.namespaces[o.GetNamespace()]; len(named) > 0 {
+		return named[0]
 	}
 	return nil
 }

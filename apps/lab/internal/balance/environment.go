@@ -25,6 +25,8 @@ type variable struct {
 // environment is what a container gets from the kubelet.
 type environment struct {
 	variables map[string]variable
+	// services are the variables of Services, which all others can replace.
+	services map[string]variable
 	// open says that a ConfigMap or a Secret that is not among the objects can hold
 	// more variables.
 	open bool
@@ -43,7 +45,7 @@ func (c *Cluster) Unset(w manifest.Workload) []Unset {
 	for _, container := range w.Containers() {
 		env := c.environmentOf(w, container)
 		for _, text := range slices.Concat(container.Command, container.Args) {
-			env.expand(text, nil)
+			env.expand(text)
 		}
 		for _, u := range env.unset {
 			u.Container = container.Name
@@ -58,9 +60,8 @@ func (c *Cluster) Unset(w manifest.Workload) []Unset {
 // Source: makeEnvironmentVariables in Kubernetes' pkg/kubelet/kubelet_pods.go.
 func (c *Cluster) environmentOf(w manifest.Workload, container corev1.Container) environment {
 	e := environment{variables: map[string]variable{}}
-	services := map[string]variable{}
 	if links := w.Template.Spec.EnableServiceLinks; links == nil || *links {
-		services = c.serviceVariables(w.GetNamespace())
+		e.services = c.serviceVariables(w.GetNamespace())
 	}
 	for _, from := range container.EnvFrom {
 		data, complete := c.source(w, from)
@@ -69,16 +70,11 @@ func (c *Cluster) environmentOf(w manifest.Workload, container corev1.Container)
 	for _, env := range container.Env {
 		v := variable{from: "the variable " + env.Name}
 		if env.ValueFrom == nil {
-			v.value = e.expand(env.Value, services)
+			v.value = e.expand(env.Value)
 		} else {
 			v.value, v.hidden = c.referred(w, env.ValueFrom)
 		}
 		e.variables[env.Name] = v
-	}
-	for name, v := range services {
-		if _, ok := e.variables[name]; !ok {
-			e.variables[name] = v
-		}
 	}
 	return e
 }
@@ -134,19 +130,11 @@ func (c *Cluster) referred(w manifest.Workload, from *corev1.EnvVarSource) (valu
 }
 
 func (c *Cluster) configMap(name, namespace string) *corev1.ConfigMap {
-	all := manifest.All[*corev1.ConfigMap](c.objects)
-	if i := slices.IndexFunc(all, func(m *corev1.ConfigMap) bool { return m.Name == name && sameNamespace(m.Namespace, namespace) }); i >= 0 {
-		return all[i]
-	}
-	return nil
+	return in(c.configMaps[name], namespace)
 }
 
 func (c *Cluster) secret(name, namespace string) *corev1.Secret {
-	all := manifest.All[*corev1.Secret](c.objects)
-	if i := slices.IndexFunc(all, func(s *corev1.Secret) bool { return s.Name == name && sameNamespace(s.Namespace, namespace) }); i >= 0 {
-		return all[i]
-	}
-	return nil
+	return in(c.secrets[name], namespace)
 }
 
 // serviceVariables returns what the kubelet sets for each Service that has a
@@ -154,9 +142,13 @@ func (c *Cluster) secret(name, namespace string) *corev1.Secret {
 // both lead to the same place.
 // Source: FromServices in Kubernetes' pkg/kubelet/envvars.
 func (c *Cluster) serviceVariables(namespace string) map[string]variable {
+	if all, ok := c.variables[namespace]; ok {
+		return all
+	}
 	all := map[string]variable{}
+	c.variables[namespace] = all
 	set := func(name, value string) {
-		all[name] = variable{value: value, from: "the variable " + name + " of the Service"}
+		all[name] = variable{value: value, from: "the variable " + name}
 	}
 	for _, s := range manifest.All[*corev1.Service](c.objects) {
 		if !sameNamespace(s.Namespace, namespace) || Headless(s) || s.Spec.Type == corev1.ServiceTypeExternalName || len(s.Spec.Ports) == 0 {
@@ -202,7 +194,7 @@ var reference = regexp.MustCompile(`\$\$|\$\(([^)]*)\)`)
 // expand replaces references as the kubelet does. It leaves a reference whose value
 // only the cluster has. It notes references to variables that are not set, which the
 // kubelet passes on as they are written.
-func (e *environment) expand(text string, more map[string]variable) string {
+func (e *environment) expand(text string) string {
 	return reference.ReplaceAllStringFunc(text, func(match string) string {
 		if match == "$$" {
 			return "$"
@@ -210,7 +202,7 @@ func (e *environment) expand(text string, more map[string]variable) string {
 		name := match[2 : len(match)-1]
 		v, ok := e.variables[name]
 		if !ok {
-			v, ok = more[name]
+			v, ok = e.services[name]
 		}
 		if !ok && !e.open {
 			e.unset = append(e.unset, Unset{Reference: match, Text: text})

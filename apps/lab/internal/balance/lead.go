@@ -65,9 +65,8 @@ func (c *Cluster) lead(t Target, w manifest.Workload) end {
 func (t Target) byDNS() bool { return t.Scheme == "dns" || t.Scheme == "passthrough" }
 
 func (c *Cluster) inOtherNamespace(name string) *corev1.Service {
-	all := manifest.All[*corev1.Service](c.objects)
-	if i := slices.IndexFunc(all, func(s *corev1.Service) bool { return s.Name == name }); i >= 0 {
-		return all[i]
+	if named := c.services[name]; len(named) > 0 {
+		return named[0]
 	}
 	return nil
 }

@@ -81,11 +81,12 @@ const (
 
 // Paths judges every client.
 func (c *Cluster) Paths() []Path {
-	var all []Path
-	for _, client := range c.Clients() {
-		all = append(all, c.Judge(client))
+	if c.paths == nil {
+		for _, client := range c.Clients() {
+			c.paths = append(c.paths, c.Judge(client))
+		}
 	}
-	return all
+	return c.paths
 }
 
 // Judge works out how a client's calls reach their servers.

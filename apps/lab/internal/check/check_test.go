@@ -120,7 +120,7 @@ func TestCheckRejects(t *testing.T) {
 		{rule: "linkerd-config", name: "admin_hides_prometheus", overlay: "linkerd", old: "^/admin/metrics/prometheus$", new: "^/admin/prometheus$", want: "keeps the admin port from answering at /admin/metrics/prometheus: telemetry io.l5d.prometheus"},
 		{rule: "linkerd-config", name: "admin_list_not_an_expression", overlay: "linkerd", old: "^/admin/ping$", new: `"("`, want: "admin.security: error parsing regexp"},
 		{rule: "linkerd-config", name: "listens_on_loopback", overlay: "linkerd", old: "- ip: 0.0.0.0", new: "- ip: 127.0.0.1", want: `server ip "127.0.0.1", expected 0.0.0.0`},
-		{rule: "linkerd-config", name: "phones_home", overlay: "linkerd", old: "enabled: false", new: "enabled: true", want: "usage.enabled must be false"},
+		{rule: "linkerd-config", name: "phones_home", overlay: "linkerd", old: "enabled: false", new: "enabled: true", want: "expected usage.enabled: false"},
 		{rule: "linkerd-config", name: "config_misspelt", overlay: "linkerd", old: "segments: 1", new: "segment: 1", want: `unknown field "routers[0].identifier.segment"`},
 		{rule: "linkerd-config", name: "config_not_yaml", overlay: "linkerd", old: "    admin:", new: "    admin: [", want: "config.yaml: "},
 		{rule: "linkerd-config", name: "config_not_mounted", overlay: "linkerd", old: "- /config/config.yaml", new: "- /etc/config.yaml", want: `DaemonSet/l5d: no ConfigMap is mounted as its configuration "/etc/config.yaml"`},

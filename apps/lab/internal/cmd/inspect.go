@@ -103,9 +103,7 @@ func (o inspectOptions) execute(ctx context.Context, services []string, out io.W
 		return exitError{exitUndecided, fmt.Errorf("no gRPC Service was found%s: looked for port names grpc*, appProtocol grpc, h2c or kubernetes.io/h2c, and gRPC probes%s", in(namespaces), notSeen(found.NotSeen))}
 	}
 	if o.watched > 0 {
-		for _, s := range found.Services {
-			snapshot.Watch(ctx, client.Forward, o.watched, s)
-		}
+		snapshot.Watch(ctx, client.Forward, o.watched, found.Services)
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

@@ -40,10 +40,10 @@ func Requests(raw []byte, match func(cluster string) bool) (map[string]int64, er
 		if !match(c.Name) {
 			continue
 		}
+		found = true
 		for _, h := range c.Hosts {
 			for _, s := range h.Stats {
 				if s.Name == "rq_total" {
-					found = true
 					sent[h.Address.Socket.Address] += s.Value
 				}
 			}

@@ -14,6 +14,13 @@ func (s *Snapshot) Workloads() int { return len(manifest.Workloads(s.objects)) }
 // ByTraffic judges a Service with that many ready servers by what clients called.
 func ByTraffic(ready int, missing []string, seen ...distribution.Counts) *Service {
 	s := &Service{Name: "cart", Verdict: balance.Undecided, Clients: []Client{{}}, ready: make([]string, ready)}
-	s.judgeTraffic("channelz of clients", seen, missing, 5*time.Second)
+	var readings []*reading
+	for _, counts := range seen {
+		readings = append(readings, &reading{source: source{what: "channelz of clients"}, counts: counts})
+	}
+	s.judgeTraffic(readings, missing, 5*time.Second)
 	return s
 }
+
+// Since is since.
+var Since = since

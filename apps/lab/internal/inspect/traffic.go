@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	channelzgrpc "google.golang.org/grpc/channelz/grpc_channelz_v1"
 	"google.golang.org/grpc/credentials/insecure"
@@ -32,43 +33,69 @@ const readTime = 10 * time.Second
 // samples is how many pods of one client are asked.
 const samples = 3
 
+// atOnce is how many pods are read at the same time.
+const atOnce = 64
+
 // enough is how even calls must be that a policy spreads, as Jain's index.
 const enough = 0.8
 
+// reading is the calls that one pod reports.
+type reading struct {
+	source source
+	pod    string
+	counts distribution.Counts
+	err    error
+}
+
 // Watch reads twice, some time apart, how many calls went to each server, and lets that
-// decide the verdict: from the proxy if there is one between client and server, else
+// decide the verdicts: from the proxy if there is one between client and server, else
 // from the clients' channelz (gRFC A14). Clients without a port that serves it are not
 // seen.
-func (s *Snapshot) Watch(ctx context.Context, forward Forward, watched time.Duration, service *Service) {
-	if service.LeadsTo != "" {
-		service.Traffic = "see " + service.LeadsTo + ", to which its proxies lead"
-		return
-	}
-	var seen []distribution.Counts
-	var missing []string
-	from := "channelz of clients"
-	for _, p := range service.paths {
-		source, ok := s.sourceOf(p, service)
-		if !ok {
-			missing = append(missing, fmt.Sprintf("%s has no known channelz port", manifest.Describe(p.Client.Pods.Object)))
+func (s *Snapshot) Watch(ctx context.Context, forward Forward, watched time.Duration, services []*Service) {
+	readings, missing := map[*Service][]*reading{}, map[*Service][]string{}
+	var group errgroup.Group
+	group.SetLimit(atOnce)
+	for _, service := range services {
+		if service.LeadsTo != "" {
+			service.Traffic = "see " + service.LeadsTo + ", to which its proxies lead"
 			continue
 		}
-		from = source.what
-		for _, pod := range source.pods[:min(len(source.pods), samples)] {
-			counts, err := source.callsIn(ctx, forward, pod, watched)
-			if err != nil {
-				missing = append(missing, fmt.Sprintf("pod %s: %v", pod, err))
+		for _, p := range service.paths {
+			source, ok := s.sourceOf(p, service)
+			if !ok {
+				missing[service] = append(missing[service], fmt.Sprintf("%s has no known channelz port", manifest.Describe(p.Client.Pods.Object)))
 				continue
 			}
-			seen = append(seen, counts)
+			for _, pod := range source.pods[:min(len(source.pods), samples)] {
+				r := &reading{source: source, pod: pod}
+				readings[service] = append(readings[service], r)
+				group.Go(func() error {
+					r.counts, r.err = r.source.callsIn(ctx, forward, r.pod, watched)
+					return nil
+				})
+			}
 		}
 	}
-	service.judgeTraffic(from, seen, missing, watched)
+	_ = group.Wait() // each reading has its own error
+	for _, service := range services {
+		if service.LeadsTo == "" {
+			service.judgeTraffic(readings[service], missing[service], watched)
+		}
+	}
 }
 
 // judgeTraffic compares what clients or proxies called with the endpoints.
-func (f *Service) judgeTraffic(from string, seen []distribution.Counts, missing []string, watched time.Duration) {
-	busy := slices.DeleteFunc(seen, func(c distribution.Counts) bool { return c.Total() == 0 })
+func (f *Service) judgeTraffic(readings []*reading, missing []string, watched time.Duration) {
+	var busy []distribution.Counts
+	var from string
+	for _, r := range readings {
+		switch {
+		case r.err != nil:
+			missing = append(missing, fmt.Sprintf("pod %s: %v", r.pod, r.err))
+		case r.counts.Total() > 0:
+			from, busy = r.source.what, append(busy, r.counts)
+		}
+	}
 	if len(busy) == 0 {
 		if len(missing) > 0 {
 			f.Traffic = "not seen: " + missing[0]
@@ -77,11 +104,15 @@ func (f *Service) judgeTraffic(from string, seen []distribution.Counts, missing 
 		}
 		return
 	}
-	least, evenness := len(busy[0].Servers()), 1.0
+	least, most, evenness := len(busy[0].Servers()), 0, 1.0
 	for _, c := range busy {
-		least, evenness = min(least, len(c.Servers())), min(evenness, c.Jain())
+		least, most, evenness = min(least, len(c.Servers())), max(most, len(c.Servers())), min(evenness, c.Jain())
 	}
-	f.Traffic = fmt.Sprintf("%s, %d in %s: each calls %d or more of %d servers, Jain %.2f or more", from, len(busy), watched, least, max(len(f.ready), least), evenness)
+	called := strconv.Itoa(least)
+	if most > least {
+		called += fmt.Sprintf(" to %d", most)
+	}
+	f.Traffic = fmt.Sprintf("%s, %d in %s: each called %s of %d servers, Jain %.2f or more", from, len(busy), watched, called, max(len(f.ready), most), evenness)
 	switch {
 	case least >= len(f.ready) && (evenness >= enough || least == 1):
 		f.Verdict, f.Measured = balance.Balanced, true
@@ -210,12 +241,22 @@ func (f source) callsIn(ctx context.Context, forward Forward, pod string, watche
 	if err != nil {
 		return nil, err
 	}
-	for server, n := range before {
-		if after[server] -= n; after[server] <= 0 {
-			delete(after, server)
+	return since(before, after), nil
+}
+
+// since returns what was counted between two readings. A counter that is smaller than
+// before began anew, as that of an address that Envoy's DNS lost and gave again.
+func since(before, after distribution.Counts) distribution.Counts {
+	counts := distribution.Counts{}
+	for server, n := range after {
+		if n >= before[server] {
+			n -= before[server]
+		}
+		if n > 0 {
+			counts[server] = n
 		}
 	}
-	return after, nil
+	return counts
 }
 
 // callsOf returns the calls that the channels of the target have started, by address.

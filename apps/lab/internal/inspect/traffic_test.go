@@ -25,11 +25,11 @@ func TestTrafficDecides(t *testing.T) {
 		traffic  string
 		findings []string
 	}{
-		{"all servers evenly", 3, nil, []distribution.Counts{even, even}, balance.Balanced, true, "each calls 3 or more of 3 servers", nil},
-		{"one server each", 3, nil, []distribution.Counts{one, one}, balance.Pinned, true, "each calls 1 or more of 3 servers", nil},
-		{"one of the clients stays on one server", 3, nil, []distribution.Counts{even, one}, balance.Pinned, true, "each calls 1 or more", nil},
-		{"the only server", 1, nil, []distribution.Counts{one}, balance.Balanced, true, "each calls 1 or more of 1 servers", nil},
-		{"two of three, evenly", 3, nil, []distribution.Counts{two}, balance.Balanced, true, "each calls 2 or more of 3 servers", []string{"partial-view"}},
+		{"all servers evenly", 3, nil, []distribution.Counts{even, even}, balance.Balanced, true, "each called 3 of 3 servers", nil},
+		{"one server each", 3, nil, []distribution.Counts{one, one}, balance.Pinned, true, "each called 1 of 3 servers", nil},
+		{"one of the clients stays on one server", 3, nil, []distribution.Counts{even, one}, balance.Pinned, true, "each called 1 to 3 of 3 servers", nil},
+		{"the only server", 1, nil, []distribution.Counts{one}, balance.Balanced, true, "each called 1 of 1 servers", nil},
+		{"two of three, evenly", 3, nil, []distribution.Counts{two}, balance.Balanced, true, "each called 2 of 3 servers", []string{"partial-view"}},
 		{"all servers unevenly", 3, nil, []distribution.Counts{uneven}, balance.Undecided, false, "neither one server nor all of them evenly", nil},
 		{"a client without calls is left out", 3, nil, []distribution.Counts{even, none}, balance.Balanced, true, "1 in 5s", nil},
 		{"no call", 3, nil, []distribution.Counts{none}, balance.Undecided, false, "no call in 5s", nil},
@@ -44,5 +44,14 @@ func TestTrafficDecides(t *testing.T) {
 				t.Errorf("findings (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// What an address got between two readings is their difference, or all of it if its
+// counter began anew.
+func TestSince(t *testing.T) {
+	got := inspect.Since(distribution.Counts{"same": 5, "more": 5, "anew": 50, "gone": 5}, distribution.Counts{"same": 5, "more": 7, "anew": 3, "new": 4})
+	if diff := cmp.Diff(distribution.Counts{"more": 2, "anew": 3, "new": 4}, got); diff != "" {
+		t.Errorf("calls (-want +got):\n%s", diff)
 	}
 }
