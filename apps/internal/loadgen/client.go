@@ -8,7 +8,10 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
 	"github.com/grpc-lb/grpc-lb/proto/echopb"
@@ -112,13 +115,21 @@ func dialCounted(cfg *Config, conns *connections) (*grpc.ClientConn, error) {
 // invokeOn returns a function that makes one call on conn. The call outlives
 // ctx: to stop means to issue no more, and its own timeout ends it.
 func invokeOn(conn *grpc.ClientConn, cfg *Config) invoke {
-	stub := echopb.NewEchoServiceClient(conn)
+	stub, health := echopb.NewEchoServiceClient(conn), healthgrpc.NewHealthClient(conn)
 	request := &echopb.EchoRequest{Message: cfg.Message}
 	return func(ctx context.Context) answer {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.Timeout)
 		defer cancel()
 		var from peer.Peer
-		reply, err := stub.Echo(ctx, request, grpc.Peer(&from), grpc.WaitForReady(cfg.WaitForReady))
+		var reply *echopb.EchoResponse
+		var err error
+		if options := []grpc.CallOption{grpc.Peer(&from), grpc.WaitForReady(cfg.WaitForReady)}; cfg.Method == MethodHealth {
+			if _, err = health.Check(ctx, &healthgrpc.HealthCheckRequest{}, options...); from.Addr != nil && (status.Code(err) == codes.Unimplemented || status.Code(err) == codes.NotFound) {
+				err = nil // a server answered
+			}
+		} else {
+			reply, err = stub.Echo(ctx, request, options...)
+		}
 		if err != nil {
 			return answer{err: err}
 		}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"net/netip"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -254,3 +256,28 @@ func TestBrokenOutputEndsTheRun(t *testing.T) {
 type failingWriter struct{ err error }
 
 func (w failingWriter) Write([]byte) (int, error) { return 0, w.err }
+
+// The health service stands for servers of others: each answer is counted by the
+// server's address, even that of a server that does not know the service.
+func TestHealthIsCountedByAddress(t *testing.T) {
+	cfg := cluster(t, false, named("a"), named("b"))
+	cfg.Method, cfg.Concurrency, cfg.Count = loadgen.MethodHealth, 1, 10
+	r, err := run(t.Context(), t, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkSums(t, r)
+	got := linesOf[*calllog.Summary](r)[0].Servers
+	if len(got) != 2 || distribution.Counts(got).Total() != 10 {
+		t.Errorf("answers by server: %v, want 10 of 2", got)
+	}
+	for server := range got {
+		if _, err := netip.ParseAddrPort(server); err != nil {
+			t.Errorf("server %q, want an address and a port", server)
+		}
+	}
+	cfg.Method = "ping"
+	if _, err := loadgen.New(cfg); err == nil || !strings.Contains(err.Error(), `--method "ping"`) {
+		t.Errorf("error %v, want one that names --method", err)
+	}
+}
