@@ -182,6 +182,22 @@ func (c *Cluster) IsGRPC(s *corev1.Service, p corev1.ServicePort) bool {
 	return speaksGRPC(p) || slices.ContainsFunc(c.Selected(s), func(w manifest.Workload) bool { return servesGRPC(w, targetPort(p)) })
 }
 
+// DialPort returns the port at which a client of the Service's name reaches its gRPC
+// servers, or 0 if the objects do not show it.
+func (c *Cluster) DialPort(s *corev1.Service) int {
+	i := slices.IndexFunc(s.Spec.Ports, func(p corev1.ServicePort) bool { return c.IsGRPC(s, p) })
+	if i < 0 {
+		return 0
+	}
+	if p := s.Spec.Ports[i]; !Headless(s) {
+		return int(p.Port)
+	}
+	for _, n := range podNumbers(c.Selected(s), targetPort(s.Spec.Ports[i])) {
+		return int(n)
+	}
+	return 0
+}
+
 // Services returns the Services that lead to gRPC servers, sorted by namespace and
 // name.
 func (c *Cluster) Services() []*corev1.Service {

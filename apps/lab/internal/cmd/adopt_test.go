@@ -325,8 +325,22 @@ func TestAdoptRun(t *testing.T) {
 			proven = append(proven, c.ID)
 		}
 	}
-	if want := []int{5, 8, 9, 15}; !slices.Equal(proven, want) {
-		t.Errorf("claims %v are proven, want those of k8s-api, %v", proven, want)
+	repository, err := manifest.Find(checkout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	followed, err := strategy.Followed(repository, "till")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []int
+	for _, c := range followed.Claims {
+		if !c.Own {
+			want = append(want, c.ID)
+		}
+	}
+	if followed.Name != "k8s-api" || !slices.Equal(proven, want) {
+		t.Errorf("claims %v are proven, want those of k8s-api, %v of %s", proven, want, followed.Name)
 	}
 	if len(result.Strategies) != 1 || !strings.Contains(result.Strategies[0].Note, "it follows k8s-api; registry.example.com/a/b/till") {
 		t.Fatalf("strategies %+v, want till alone, with what it follows and its images", result.Strategies)

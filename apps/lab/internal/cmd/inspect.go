@@ -18,6 +18,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/balance"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/inspect"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider/external"
 )
 
@@ -25,6 +26,8 @@ import (
 type inspectOptions struct {
 	context, namespace string
 	all, printRBAC     bool
+	measure            bool
+	image              string
 	watched            time.Duration
 	output             string
 }
@@ -50,6 +53,11 @@ overlays/WHY.md explains each finding.
 A policy that is compiled into a program is visible only in traffic. Without traffic
 the verdict on such a client is "undecided".
 
+With --measure, three short-lived clients in the Service's namespace call the health
+service: one opens a connection for each call, one keeps one connection, and one uses
+all addresses of the name. They show the path to the servers, and no verdict rests on
+them. inspect deletes them.
+
 ` + exitHelp(exit{exitOK, "every service is balanced, by traffic"}, exit{exitFindings, "findings"}, exit{exitUsage, "wrong usage"},
 			exit{exitNoCluster, "no cluster could be reached"}, exit{exitUndecided, "no finding, but not every service is balanced by traffic"}),
 		Example: "  go run ./apps/lab inspect --context prod -n shop\n  go run ./apps/lab inspect -A -o json",
@@ -62,6 +70,8 @@ the verdict on such a client is "undecided".
 	f.StringVarP(&o.namespace, "namespace", "n", "", "`name` of the namespace (default: that of the context)")
 	f.BoolVarP(&o.all, "all-namespaces", "A", false, "inspect all namespaces")
 	f.DurationVar(&o.watched, "for", 5*time.Second, "`time` between the two readings of channelz; 0 reads no traffic")
+	f.BoolVar(&o.measure, "measure", false, "run short-lived clients in the namespace of each named service, and delete them")
+	f.StringVar(&o.image, "image", "", "`image` of echo-client for --measure (default: the one of this checkout's release)")
 	f.BoolVar(&o.printRBAC, "print-rbac", false, "print only the RBAC rights that inspect uses")
 	f.StringVarP(&o.output, "output", "o", "table", "output `format`: table, json or yaml")
 	cmd.MarkFlagsMutuallyExclusive("namespace", "all-namespaces")
@@ -74,7 +84,17 @@ func (o inspectOptions) execute(ctx context.Context, services []string, out io.W
 		return exitError{exitUsage, fmt.Errorf("--output %q: expected table, json or yaml", o.output)}
 	}
 	if o.printRBAC {
-		return printInspectRBAC(out)
+		return printInspectRBAC(out, o.measure)
+	}
+	if o.measure && len(services) == 0 {
+		return exitError{exitUsage, errors.New("--measure runs pods: name the services that it shall measure")}
+	}
+	if o.image != "" && !o.measure {
+		return exitError{exitUsage, errors.New("--image is for the clients of --measure, which is not given")}
+	}
+	image, err := o.clientImage()
+	if err != nil {
+		return exitError{exitUsage, err}
 	}
 	if o.watched < 0 {
 		return exitError{exitUsage, fmt.Errorf("--for %s: expected 0s or more", o.watched)}
@@ -104,6 +124,13 @@ func (o inspectOptions) execute(ctx context.Context, services []string, out io.W
 	}
 	if o.watched > 0 {
 		snapshot.Watch(ctx, client.Forward, o.watched, found.Services)
+	}
+	if o.measure {
+		for _, s := range found.Services {
+			if err := inspect.Measure(ctx, client.Typed, s, image); err != nil {
+				return exitError{exitNoCluster, err}
+			}
+		}
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -206,6 +233,9 @@ func (i inspected) write(w io.Writer, output string) error {
 		row("endpoints", s.Endpoints)
 		row("name", s.Resolved)
 		row("traffic", s.Traffic)
+		if s.Measurement != nil {
+			row("measured", s.Measurement.String())
+		}
 		if len(s.Clients) == 0 {
 			row("client", "none was found: no target in arguments, variables or ConfigMaps leads here")
 		}
@@ -249,8 +279,32 @@ func wrapped(head, text string) string {
 	return strings.Join(append(lines, line), "\n")
 }
 
+// clientImage returns the image of the clients of --measure.
+func (o inspectOptions) clientImage() (string, error) {
+	if !o.measure || o.image != "" {
+		return o.image, nil
+	}
+	c, err := findCheckout()
+	if err != nil {
+		return "", fmt.Errorf("--measure needs --image outside a checkout: %w", err)
+	}
+	rendered, err := c.repository.Render("l4")
+	if err != nil {
+		return "", err
+	}
+	objects, _, err := manifest.DecodeAll(rendered)
+	if err != nil {
+		return "", err
+	}
+	deployment, ok := manifest.Component(objects, manifest.Client)
+	if !ok {
+		return "", errors.New("overlay l4 has no client, whose image --measure uses: give --image")
+	}
+	return manifest.MainContainer(deployment.Spec.Template).Image, nil
+}
+
 // printInspectRBAC prints the rights that inspect uses.
-func printInspectRBAC(w io.Writer) error {
+func printInspectRBAC(w io.Writer, measure bool) error {
 	role := rbacv1.ClusterRole{
 		TypeMeta:   metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "ClusterRole"},
 		ObjectMeta: metav1.ObjectMeta{Name: "grpc-lb-inspect"},
@@ -262,6 +316,11 @@ func printInspectRBAC(w io.Writer) error {
 			{APIGroups: []string{"policy"}, Resources: []string{"poddisruptionbudgets"}, Verbs: []string{"list"}},
 			{APIGroups: []string{"autoscaling"}, Resources: []string{"horizontalpodautoscalers"}, Verbs: []string{"list"}},
 		},
+	}
+	if measure {
+		role.Rules = append(role.Rules,
+			rbacv1.PolicyRule{APIGroups: []string{"batch"}, Resources: []string{"jobs"}, Verbs: []string{"create", "delete"}},
+			rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods/log"}, Verbs: []string{"get"}})
 	}
 	content, err := yaml.Marshal(role)
 	if err == nil {

@@ -31,8 +31,13 @@ type Service struct {
 	// LeadsTo is the Service, as namespace/name, that the proxies behind this one call.
 	LeadsTo string `json:"leads_to,omitempty"`
 
-	paths []balance.Path
-	ready []string
+	// Measurement is what clients of the lab's own making saw, or nil.
+	Measurement *Measurement `json:"measurement,omitempty"`
+
+	paths    []balance.Path
+	ready    []string
+	headless bool
+	port     int // that a client of the name dials, 0 if it is not known
 }
 
 // Client is one that leads to the Service.
@@ -68,7 +73,7 @@ func (s *Snapshot) Judge(names ...string) []*Service {
 		if len(names) > 0 && !slices.Contains(names, service.Name) {
 			continue
 		}
-		found := &Service{Namespace: service.Namespace, Name: service.Name, Verdict: balance.Undecided, Resolved: resolved(service), Traffic: "not seen", Clients: []Client{}, Findings: []Finding{}}
+		found := &Service{Namespace: service.Namespace, Name: service.Name, Verdict: balance.Undecided, Resolved: resolved(service), Traffic: "not seen", Clients: []Client{}, Findings: []Finding{}, headless: balance.Headless(service), port: cluster.DialPort(service)}
 		s.addEndpoints(found, service)
 		for _, p := range paths {
 			if p.Service != service && p.Through != service {
