@@ -25,6 +25,7 @@ type Cluster struct {
 	namespaces map[string][]*corev1.Namespace
 	selected   map[*corev1.Service][]manifest.Workload
 	variables  map[string]map[string]variable // of Services, by namespace
+	routed     map[backend]bool               // by GRPCRoutes
 	paths      []Path
 }
 
@@ -36,6 +37,7 @@ func New(objects []manifest.Object) *Cluster {
 		secrets: byName[*corev1.Secret](objects), namespaces: byName[*corev1.Namespace](objects),
 		variables: map[string]map[string]variable{},
 	}
+	c.routed = routed(objects)
 	c.selected = selected(manifest.All[*corev1.Service](objects), c.workloads)
 	return c
 }
@@ -177,9 +179,10 @@ func probesGRPC(c corev1.Container, port int32) bool {
 	return false
 }
 
-// IsGRPC says whether a port of the Service leads to gRPC servers.
+// IsGRPC says whether a port of the Service leads to gRPC servers: its name, its
+// appProtocol, a GRPCRoute of the Gateway API, or the pods' ports and probes say so.
 func (c *Cluster) IsGRPC(s *corev1.Service, p corev1.ServicePort) bool {
-	return speaksGRPC(p) || slices.ContainsFunc(c.Selected(s), func(w manifest.Workload) bool { return servesGRPC(w, targetPort(p)) })
+	return speaksGRPC(p) || c.routed[backend{s.Namespace, s.Name, int64(p.Port)}] || slices.ContainsFunc(c.Selected(s), func(w manifest.Workload) bool { return servesGRPC(w, targetPort(p)) })
 }
 
 // DialPort returns the port at which a client of the Service's name reaches its gRPC

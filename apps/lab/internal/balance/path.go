@@ -1,7 +1,6 @@
 package balance
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -34,6 +33,7 @@ type Path struct {
 	// Proxy is the workload of that proxy, and ProxyAdmin the port of its admin interface.
 	Proxy      manifest.Workload
 	ProxyAdmin int
+	upstream   corev1.ServicePort // that the proxy calls
 	Servers    []manifest.Workload
 	// Elsewhere is where the target leads if it leads out of the objects, or "".
 	Elsewhere string
@@ -43,20 +43,6 @@ type Path struct {
 	// NewPods says when a new pod gets calls.
 	NewPods  string
 	Findings []Finding
-}
-
-// Finding is one thing that decides a verdict against balanced calls, or that
-// follows from it.
-type Finding struct {
-	// Name is stable.
-	Name string
-	// Object has what is wrong; Value is the wrong text in it, or "".
-	Object manifest.Object
-	Value  string
-	// Seen is what the objects say, and what was expected.
-	Seen string
-	// Advice says that calls are balanced in spite of it.
-	Advice bool
 }
 
 // Per says how often a server is chosen: for each call, for each connection, or "" if
@@ -109,7 +95,12 @@ func (c *Cluster) Judge(client Client) Path {
 		p.Elsewhere = e.elsewhere
 	default:
 		p.Service, p.Servers = e.service, c.Selected(e.service)
+		first := p.Servers
 		c.throughService(&p, e)
+		c.networkPolicies(&p, client.Pods, first, targetPort(e.port))
+		if p.Through != nil {
+			c.networkPolicies(&p, p.Proxy, p.Servers, targetPort(p.upstream))
+		}
 	}
 	return p
 }
@@ -120,7 +111,7 @@ func (p *Path) unreachable(o manifest.Object, value, format string, args ...any)
 }
 
 func (p *Path) find(name string, o manifest.Object, value, format string, args ...any) {
-	p.Findings = append(p.Findings, Finding{Name: name, Object: o, Value: value, Seen: fmt.Sprintf(format, args...)})
+	p.Findings = append(p.Findings, newFinding(name, o, value, format, args...))
 }
 
 // throughService judges a client whose target is a Service.
@@ -159,8 +150,9 @@ func (p *Path) byClient(because string) {
 	case policy.UsesAll():
 		p.Verdict = Balanced
 		if p.NewPods == onResolution {
-			p.Findings = append(p.Findings, Finding{Name: "dns-scale-out", Object: p.Client.Pods.Object, Advice: true,
-				Seen: "the client does not see new pods until it loses a connection; a server's MaxConnectionAge, or k8s:///, changes that"})
+			note := newFinding("dns-scale-out", p.Client.Pods.Object, "", "the client does not see new pods until it loses a connection; a server's MaxConnectionAge, or k8s:///, changes that")
+			note.Advice = true
+			p.Findings = append(p.Findings, note)
 		}
 	case policy.Undecided():
 		p.Verdict = Undecided

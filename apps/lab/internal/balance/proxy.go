@@ -76,7 +76,7 @@ func (c *Cluster) throughProxy(p *Path) {
 		p.Chooser, p.Among, p.NewPods = manifest.Describe(w.Object), "the pods in DNS", onProxysRefresh
 		p.Verdict, p.Findings = up.Verdict, up.Findings
 		if up.Service != nil {
-			p.Through, p.Proxy, p.ProxyAdmin = p.Service, w, up.Admin
+			p.Through, p.Proxy, p.ProxyAdmin, p.upstream = p.Service, w, up.Admin, up.port
 			p.Service, p.Servers = up.Service, c.Selected(up.Service)
 		}
 		return
@@ -86,7 +86,8 @@ func (c *Cluster) throughProxy(p *Path) {
 // Upstream is what a proxy calls.
 type Upstream struct {
 	Service  *corev1.Service // nil if none is known
-	Admin    int             // port of the proxy's admin interface, or 0
+	port     corev1.ServicePort
+	Admin    int // port of the proxy's admin interface, or 0
 	Verdict  Verdict
 	Findings []Finding
 }
@@ -128,7 +129,7 @@ func (c *Cluster) judgeUpstream(up *Upstream, proxy manifest.Workload, configMap
 	wrong := func(verdict Verdict, rule, format string, args ...any) {
 		up.Verdict = verdict
 		seen := fmt.Sprintf("envoy.yaml: cluster %s at %v: %s", cluster.Name, to, fmt.Sprintf(format, args...))
-		up.Findings = append(up.Findings, Finding{Name: rule, Object: configMap, Seen: seen})
+		up.Findings = append(up.Findings, newFinding(rule, configMap, "", "%s", seen))
 	}
 	if ip, err := netip.ParseAddr(to.SocketAddress.Address); err == nil && ip.IsLoopback() {
 		wrong(Unreachable, "envoy-upstream", "no Service has a loopback address, and the admin port is elsewhere")
@@ -136,7 +137,7 @@ func (c *Cluster) judgeUpstream(up *Upstream, proxy manifest.Workload, configMap
 	}
 	end := c.lead(Target{Scheme: "dns", Host: to.SocketAddress.Address, Port: fmt.Sprint(to.SocketAddress.PortValue)}, proxy)
 	if end.service != nil {
-		up.Service = end.service
+		up.Service, up.port = end.service, end.port
 	}
 	switch {
 	case end.service != nil && end.elsewhere == "" && !Headless(end.service):

@@ -1,7 +1,6 @@
 package balance
 
 import (
-	"fmt"
 	"slices"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -19,7 +18,7 @@ import (
 func (c *Cluster) ServiceFindings() []Finding {
 	var all []Finding
 	find := func(name string, o manifest.Object, value, format string, args ...any) {
-		all = append(all, Finding{Name: name, Object: o, Value: value, Seen: fmt.Sprintf(format, args...)})
+		all = append(all, newFinding(name, o, value, format, args...))
 	}
 	servers := map[manifest.Object]manifest.Workload{}
 	for _, s := range c.Services() {

@@ -22,6 +22,7 @@ var balancingRules = []Rule{
 	disruptionBudgetRule,
 	destinationSubsetRule,
 	autoscalerPinnedRule,
+	networkPolicyRule,
 
 	variableRule,
 	serviceTargetPortRule,

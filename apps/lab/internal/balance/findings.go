@@ -1,0 +1,85 @@
+package balance
+
+import (
+	"fmt"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+)
+
+// Finding is one thing that decides a verdict against balanced calls, or that
+// follows from it.
+type Finding struct {
+	// Name is that of a Kind.
+	Name string
+	// Object has what is wrong; Value is the wrong text in it, or "".
+	Object manifest.Object
+	Value  string
+	// Seen is what the objects say, and what was expected.
+	Seen string
+	// Advice says that calls are balanced in spite of it.
+	Advice bool
+}
+
+// Kind is what all findings of one name share.
+type Kind struct {
+	// Name is stable.
+	Name string
+	// Why says what it does to calls.
+	Why string
+	// Change says what to do.
+	Change string
+	// Question is the one of overlays/WHY.md that explains it, or "".
+	Question string
+}
+
+// The questions of overlays/WHY.md.
+const (
+	whyOnePod      = "Why does one pod get everything?"
+	whyIdle        = "Why do new pods stay idle after a scale-out?"
+	whyHalf        = "Why does the HPA stop at half?"
+	whySome        = "Headless, and still 3 of 8 pods?"
+	whyTarget      = "Do I need `dns:///`?"
+	whyUnavailable = "Why `Unavailable` in every rollout?"
+	whyIstio       = "Istio is injected, and still one pod?"
+)
+
+// Kinds are all kinds of findings about calls, of manifests and of live clusters.
+var Kinds = []Kind{
+	{"client-target", "The client reaches no server.", "use the name and the port of a Service that is there, or the hostPort of a DaemonSet", whyTarget},
+	{"client-policy", "The client uses one address of several.", "give the client a policy that uses all addresses, such as round_robin", whyOnePod},
+	{"service-kind", "The policy or the mesh gets addresses that it cannot balance.", "make the Service headless if the client balances its calls itself; give it a cluster IP if a mesh does", whyOnePod},
+	{"cluster-ip", "All calls of a connection go to one pod.", "make the Service headless and give the client a policy such as round_robin, use k8s:///, or put a mesh or a proxy between them", whyOnePod},
+	{"mesh-protocol", "The mesh sees TCP, so all calls of a connection go to one pod.", "set appProtocol: kubernetes.io/h2c on the Service's port", whyIstio},
+	{"xds-agent", "The client finds no control plane.", "inject the gRPC agent of Istio into the client's pods", ""},
+	{"envoy-upstream", "Envoy sees one address, or reaches no server.", "let Envoy's cluster name a headless Service and a port of its pods", ""},
+	{"envoy-discovery", "Envoy uses one address of several.", "use the cluster type envoy.clusters.dns, or STRICT_DNS, with one server for each address", ""},
+	{"envoy-protocol", "Every call fails: gRPC needs HTTP/2.", "set http2_protocol_options in the cluster's typed_extension_protocol_options", ""},
+	{"session-affinity", "A new connection of a client goes to the same pod again.", "remove sessionAffinity", whyOnePod},
+	{"traffic-policy", "Pods on other nodes get no calls.", "remove the field, or run a server on each node that has a client", whyOnePod},
+	{"not-ready-addresses", "Pods that cannot answer get calls.", "remove publishNotReadyAddresses, or give peers that need it a Service of their own", whyUnavailable},
+	{"readiness", "A pod gets calls before it can answer.", "give the container a readiness probe, such as grpc: {port: 8080}", whyUnavailable},
+	{"disruption-budget", "A node cannot be drained, so its pods stay where they are.", "set maxUnavailable: 1", ""},
+	{"destination-subset", "Calls that a route sends to the subset fail.", "give the subset labels that pods have, or give the pods these labels", whyIstio},
+	{"autoscaler-pinned", "New pods get no calls, and the average load stays low.", "let the clients choose a server for each call", whyHalf},
+	{"network-policy", "Where the cluster enforces NetworkPolicies, calls time out.", "let the policy's rules admit the clients at the servers' port", ""},
+	{"dns-scale-out", "New pods get no calls while the client's connections live.", "set MaxConnectionAge on the servers, or use k8s:///", whyIdle},
+	{"partial-view", "Some servers get no calls of some clients.", "set MaxConnectionAge on the servers, or use k8s:///", whySome},
+	{"no-endpoints", "Calls fail: nobody is there to answer.", "start a server that the Service's selector matches, and let it become ready", ""},
+	{"unready-endpoints", "The ready pods get the calls of the others too.", "read the events and the logs of the pods that are not ready", ""},
+	{"not-reached", "The lab's clients could not call servers of the Service.", "look for a NetworkPolicy, a wrong port, or a server that does not listen on all addresses", ""},
+}
+
+// KindOf returns the kind of the name. Findings of any other name are a mistake in
+// this program.
+func KindOf(name string) Kind {
+	for _, k := range Kinds {
+		if k.Name == name {
+			return k
+		}
+	}
+	panic(fmt.Sprintf("balance: finding %q is not among Kinds", name))
+}
+
+func newFinding(name string, o manifest.Object, value, format string, args ...any) Finding {
+	return Finding{Name: KindOf(name).Name, Object: o, Value: value, Seen: fmt.Sprintf(format, args...)}
+}
