@@ -3,6 +3,8 @@ package balance
 import (
 	"fmt"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
@@ -16,6 +18,8 @@ type Finding struct {
 	Value  string
 	// Seen is what the objects say, and what was expected.
 	Seen string
+	// About are the Services whose calls it concerns, if it concerns all their clients.
+	About []*corev1.Service
 	// Advice says that calls are balanced in spite of it.
 	Advice bool
 }

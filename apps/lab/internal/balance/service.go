@@ -17,49 +17,52 @@ import (
 // every client.
 func (c *Cluster) ServiceFindings() []Finding {
 	var all []Finding
-	find := func(name string, o manifest.Object, value, format string, args ...any) {
-		all = append(all, newFinding(name, o, value, format, args...))
+	find := func(about []*corev1.Service, name string, o manifest.Object, value, format string, args ...any) {
+		found := newFinding(name, o, value, format, args...)
+		found.About = about
+		all = append(all, found)
 	}
-	servers := map[manifest.Object]manifest.Workload{}
+	before := map[manifest.Object][]*corev1.Service{} // each server
 	for _, s := range c.Services() {
+		about := []*corev1.Service{s}
 		if !Headless(s) && s.Spec.SessionAffinity == corev1.ServiceAffinityClientIP {
-			find("session-affinity", s, "sessionAffinity", "sessionAffinity is ClientIP: kube-proxy sends all connections of a client's address to one pod, for 3 hours after the last")
+			find(about, "session-affinity", s, "sessionAffinity", "sessionAffinity is ClientIP: kube-proxy sends all connections of a client's address to one pod, for 3 hours after the last")
 		}
 		if policy := s.Spec.InternalTrafficPolicy; !Headless(s) && policy != nil && *policy == corev1.ServiceInternalTrafficPolicyLocal {
-			find("traffic-policy", s, "internalTrafficPolicy", "internalTrafficPolicy is Local: a client calls the pods of its own node alone, and none if the node has none")
+			find(about, "traffic-policy", s, "internalTrafficPolicy", "internalTrafficPolicy is Local: a client calls the pods of its own node alone, and none if the node has none")
 		}
 		if d := s.Spec.TrafficDistribution; d != nil && *d == corev1.ServiceTrafficDistributionPreferSameNode {
-			find("traffic-policy", s, "trafficDistribution", "trafficDistribution is PreferSameNode: a client calls the pods of its own node alone while the node has one")
+			find(about, "traffic-policy", s, "trafficDistribution", "trafficDistribution is PreferSameNode: a client calls the pods of its own node alone while the node has one")
 		}
 		if s.Spec.PublishNotReadyAddresses {
-			find("not-ready-addresses", s, "publishNotReadyAddresses", "publishNotReadyAddresses is true: pods that are not ready get calls")
+			find(about, "not-ready-addresses", s, "publishNotReadyAddresses", "publishNotReadyAddresses is true: pods that are not ready get calls")
 		}
 		for _, w := range c.Selected(s) {
-			servers[w.Object] = w
+			before[w.Object] = append(before[w.Object], s)
 		}
 	}
 	for _, w := range c.workloads { // in their order
-		if _, ok := servers[w.Object]; ok {
+		if about := before[w.Object]; len(about) > 0 {
 			for _, container := range w.Template.Spec.Containers {
 				if len(container.Ports) > 0 && container.ReadinessProbe == nil {
-					find("readiness", w.Object, container.Name, "container %s has no readiness probe: its pod gets calls before it can answer", container.Name)
+					find(about, "readiness", w.Object, container.Name, "container %s has no readiness probe: its pod gets calls before it can answer", container.Name)
 				}
 			}
 		}
 	}
-	c.budgets(servers, find)
+	c.budgets(before, find)
 	c.subsets(find)
-	c.pinnedAutoscalers(find)
+	c.pinnedAutoscalers(before, find)
 	return all
 }
 
-type findFunc func(name string, o manifest.Object, value, format string, args ...any)
+type findFunc func(about []*corev1.Service, name string, o manifest.Object, value, format string, args ...any)
 
 // budgets finds PodDisruptionBudgets that let no pod of a server go.
-func (c *Cluster) budgets(servers map[manifest.Object]manifest.Workload, find findFunc) {
+func (c *Cluster) budgets(before map[manifest.Object][]*corev1.Service, find findFunc) {
 	for _, b := range manifest.All[*policyv1.PodDisruptionBudget](c.objects) {
-		for _, w := range servers {
-			if b.Spec.Selector == nil || len(b.Spec.Selector.MatchExpressions) > 0 || !sameNamespace(b.Namespace, w.GetNamespace()) ||
+		for _, w := range c.workloads {
+			if len(before[w.Object]) == 0 || b.Spec.Selector == nil || len(b.Spec.Selector.MatchExpressions) > 0 || !sameNamespace(b.Namespace, w.GetNamespace()) ||
 				!labels.SelectorFromSet(b.Spec.Selector.MatchLabels).Matches(labels.Set(w.Template.Labels)) {
 				continue
 			}
@@ -68,10 +71,10 @@ func (c *Cluster) budgets(servers map[manifest.Object]manifest.Workload, find fi
 				pods = int(*n)
 			}
 			if most := b.Spec.MaxUnavailable; most != nil && scaled(*most, pods) == 0 {
-				find("disruption-budget", b, "maxUnavailable", "maxUnavailable is %s: no pod may go, so a node with one of them cannot be drained", most.String())
+				find(before[w.Object], "disruption-budget", b, "maxUnavailable", "maxUnavailable is %s: no pod may go, so a node with one of them cannot be drained", most.String())
 			}
 			if least := b.Spec.MinAvailable; least != nil && pods > 0 && scaled(*least, pods) >= pods {
-				find("disruption-budget", b, "minAvailable", "minAvailable is %s of %d pods: no pod may go, so a node with one of them cannot be drained", least.String(), pods)
+				find(before[w.Object], "disruption-budget", b, "minAvailable", "minAvailable is %s of %d pods: no pod may go, so a node with one of them cannot be drained", least.String(), pods)
 			}
 		}
 	}
@@ -106,7 +109,7 @@ func (c *Cluster) subsets(find findFunc) {
 			if len(wanted) > 0 && !slices.ContainsFunc(c.Selected(s), func(w manifest.Workload) bool {
 				return labels.SelectorFromSet(wanted).Matches(labels.Set(w.Template.Labels))
 			}) {
-				find("destination-subset", o, "", "subset %v has the labels %v, which no pod of Service/%s has: calls that a route sends to it fail", subset["name"], wanted, s.Name)
+				find([]*corev1.Service{s}, "destination-subset", o, "", "subset %v has the labels %v, which no pod of Service/%s has: calls that a route sends to it fail", subset["name"], wanted, s.Name)
 			}
 		}
 	}
@@ -114,7 +117,7 @@ func (c *Cluster) subsets(find findFunc) {
 
 // pinnedAutoscalers finds HorizontalPodAutoscalers of servers whose clients stay on one
 // pod: the others are idle, and the average stays low.
-func (c *Cluster) pinnedAutoscalers(find findFunc) {
+func (c *Cluster) pinnedAutoscalers(before map[manifest.Object][]*corev1.Service, find findFunc) {
 	pinned := map[manifest.Object]bool{}
 	for _, p := range c.Paths() {
 		for _, w := range p.Servers {
@@ -124,7 +127,7 @@ func (c *Cluster) pinnedAutoscalers(find findFunc) {
 	for _, h := range manifest.All[*autoscalingv2.HorizontalPodAutoscaler](c.objects) {
 		for _, w := range c.workloads {
 			if pinned[w.Object] && manifest.Describe(w.Object) == h.Spec.ScaleTargetRef.Kind+"/"+h.Spec.ScaleTargetRef.Name && sameNamespace(h.Namespace, w.GetNamespace()) {
-				find("autoscaler-pinned", h, "", "it scales %s, whose clients stay on one pod: new pods get no calls, so the average stays below the target", manifest.Describe(w.Object))
+				find(before[w.Object], "autoscaler-pinned", h, "", "it scales %s, whose clients stay on one pod: new pods get no calls, so the average stays below the target", manifest.Describe(w.Object))
 			}
 		}
 	}

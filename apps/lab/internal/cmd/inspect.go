@@ -111,7 +111,7 @@ func (o inspectOptions) execute(ctx context.Context, services []string, out io.W
 	if !o.all {
 		namespaces = []string{namespace}
 	}
-	snapshot, err := inspect.Read(ctx, client.Typed, namespaces...)
+	snapshot, err := inspect.Read(ctx, client.Typed, client.Dynamic, namespaces...)
 	if err != nil {
 		return exitError{exitNoCluster, err}
 	}
@@ -314,6 +314,9 @@ func printInspectRBAC(w io.Writer, measure bool) error {
 			{APIGroups: []string{""}, Resources: []string{"pods/portforward"}, Verbs: []string{"create", "get"}},
 			{APIGroups: []string{"discovery.k8s.io"}, Resources: []string{"endpointslices"}, Verbs: []string{"list"}},
 			{APIGroups: []string{"policy"}, Resources: []string{"poddisruptionbudgets"}, Verbs: []string{"list"}},
+			{APIGroups: []string{"networking.k8s.io"}, Resources: []string{"networkpolicies"}, Verbs: []string{"list"}},
+			{APIGroups: []string{"gateway.networking.k8s.io"}, Resources: []string{"grpcroutes"}, Verbs: []string{"list"}},
+			{APIGroups: []string{"networking.istio.io"}, Resources: []string{"destinationrules"}, Verbs: []string{"list"}},
 			{APIGroups: []string{"autoscaling"}, Resources: []string{"horizontalpodautoscalers"}, Verbs: []string{"list"}},
 		},
 	}

@@ -11,8 +11,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	dynamicfake "k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
@@ -88,6 +90,16 @@ func clientset(t *testing.T, edits ...string) *fake.Clientset {
 	return fake.NewClientset(all...)
 }
 
+// none has no custom resources.
+var none = custom()
+
+func custom(objects ...runtime.Object) *dynamicfake.FakeDynamicClient {
+	return dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), map[schema.GroupVersionResource]string{
+		{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "grpcroutes"}: "GRPCRouteList",
+		{Group: "networking.istio.io", Version: "v1", Resource: "destinationrules"}: "DestinationRuleList",
+	}, objects...)
+}
+
 func names(s *inspect.Service) []string {
 	var all []string
 	for _, f := range s.Findings {
@@ -119,7 +131,7 @@ func TestJudge(t *testing.T) {
 		{"no client", []string{`"cart:80"`, `"basket:80"`}, balance.Undecided, "2 of 2 pods are ready", nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			snapshot, err := inspect.Read(t.Context(), clientset(t, test.edits...), "shop")
+			snapshot, err := inspect.Read(t.Context(), clientset(t, test.edits...), none, "shop")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -148,7 +160,7 @@ func TestReadWithoutRights(t *testing.T) {
 	client.PrependReactor("get", "configmaps", func(clienttesting.Action) (bool, runtime.Object, error) {
 		return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: "configmaps"}, "web", nil)
 	})
-	snapshot, err := inspect.Read(t.Context(), client, "shop")
+	snapshot, err := inspect.Read(t.Context(), client, none, "shop")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +174,7 @@ func TestReadWithoutRights(t *testing.T) {
 	client.PrependReactor("list", "pods", func(clienttesting.Action) (bool, runtime.Object, error) {
 		return true, nil, apierrors.NewInternalError(fmt.Errorf("etcd is gone"))
 	})
-	if _, err := inspect.Read(t.Context(), client, "shop"); err == nil || !strings.Contains(err.Error(), "list pods in namespace shop") {
+	if _, err := inspect.Read(t.Context(), client, none, "shop"); err == nil || !strings.Contains(err.Error(), "list pods in namespace shop") {
 		t.Errorf("error %v, want one that names the list of pods", err)
 	}
 }
@@ -170,7 +182,7 @@ func TestReadWithoutRights(t *testing.T) {
 // inspect reads, and writes nothing.
 func TestReadWritesNothing(t *testing.T) {
 	client := clientset(t)
-	if _, err := inspect.Read(t.Context(), client); err != nil {
+	if _, err := inspect.Read(t.Context(), client, none); err != nil {
 		t.Fatal(err)
 	}
 	for _, a := range client.Actions() {
@@ -192,11 +204,55 @@ func TestManyPods(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	snapshot, err := inspect.Read(context.WithoutCancel(t.Context()), client, "shop")
+	snapshot, err := inspect.Read(context.WithoutCancel(t.Context()), client, none, "shop")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if n := snapshot.Workloads(); n != 102 {
 		t.Errorf("%d workloads, want 100, the servers and the client", n)
+	}
+}
+
+// A GRPCRoute makes its backend a gRPC Service, and a DestinationRule is read. Where the
+// cluster has no such kinds, nothing is missing.
+func TestCustomResources(t *testing.T) {
+	plain := clientset(t, "name: grpc, port: 80, targetPort: 9000", "name: main, port: 80, targetPort: 9000", "readinessProbe: {grpc: {port: 9000}}", "readinessProbe: {tcpSocket: {port: 9000}}")
+	route := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GRPCRoute", "metadata": map[string]any{"name": "r", "namespace": "shop"},
+		"spec": map[string]any{"rules": []any{map[string]any{"backendRefs": []any{map[string]any{"name": "cart", "port": int64(80)}}}}},
+	}}
+	subset := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": map[string]any{"name": "d", "namespace": "shop"},
+		"spec": map[string]any{"host": "cart", "subsets": []any{map[string]any{"name": "v2", "labels": map[string]any{"version": "v2"}}}},
+	}}
+	absent := custom()
+	absent.PrependReactor("list", "*", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return true, nil, apierrors.NewNotFound(schema.GroupResource{}, "")
+	})
+	for _, test := range []struct {
+		name     string
+		custom   *dynamicfake.FakeDynamicClient
+		findings []string // nil if no gRPC Service is found
+	}{
+		{"no kinds", absent, nil},
+		{"a route", custom(route), []string{"cluster-ip"}},
+		{"a route and a subset", custom(route, subset), []string{"cluster-ip", "destination-subset"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			snapshot, err := inspect.Read(t.Context(), plain, test.custom, "shop")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var found []string
+			for _, s := range snapshot.Judge() {
+				found = append(found, names(s)...)
+			}
+			if diff := cmp.Diff(test.findings, found); diff != "" {
+				t.Errorf("findings (-want +got):\n%s", diff)
+			}
+			if len(snapshot.NotSeen) > 0 {
+				t.Errorf("not seen: %q, want nothing", snapshot.NotSeen)
+			}
+		})
 	}
 }

@@ -87,7 +87,7 @@ func (s *Snapshot) Judge(names ...string) []*Service {
 			found.add(p.Findings...)
 		}
 		for _, f := range common {
-			if s.about(cluster, f, service) {
+			if slices.Contains(f.About, service) {
 				found.add(f)
 			}
 		}
@@ -120,23 +120,6 @@ func (f *Service) add(findings ...balance.Finding) {
 			f.Findings = append(f.Findings, finding)
 		}
 	}
-}
-
-// about tells whether a finding is about the Service, its servers, or what stands
-// before them.
-func (s *Snapshot) about(c *balance.Cluster, f balance.Finding, service *corev1.Service) bool {
-	if f.Object == manifest.Object(service) {
-		return true
-	}
-	if f.Object.GetNamespace() != service.Namespace {
-		return false
-	}
-	if _, ok := f.Object.(*corev1.Service); ok {
-		return false
-	}
-	return slices.ContainsFunc(c.Selected(service), func(w manifest.Workload) bool {
-		return w.Object == f.Object || f.Object.GetName() == w.GetName() || f.Object.GetName() == service.Name
-	})
 }
 
 func (s *Snapshot) addEndpoints(found *Service, service *corev1.Service) {

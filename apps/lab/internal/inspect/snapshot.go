@@ -13,11 +13,14 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/pager"
@@ -57,18 +60,20 @@ type group struct {
 	proxied int      // pods with a mesh's proxy
 }
 
+// customs are the custom resources that say something about calls.
+var customs = []schema.GroupVersionResource{
+	{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "grpcroutes"},
+	{Group: "networking.istio.io", Version: "v1", Resource: "destinationrules"},
+}
+
 // Read reads the namespaces, or all of them without a name.
-func Read(ctx context.Context, client kubernetes.Interface, namespaces ...string) (*Snapshot, error) {
+func Read(ctx context.Context, client kubernetes.Interface, custom dynamic.Interface, namespaces ...string) (*Snapshot, error) {
 	if len(namespaces) == 0 {
 		namespaces = []string{metav1.NamespaceAll}
 	}
 	s := &Snapshot{groups: map[groupKey]*group{}, endpoints: map[string]*Endpoints{}}
 	for _, ns := range namespaces {
-		lists := []struct {
-			what string
-			page pager.ListPageFunc
-			each func(runtime.Object)
-		}{
+		lists := []list{
 			{"services", func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 				return client.CoreV1().Services(ns).List(ctx, o)
 			}, s.keep},
@@ -84,6 +89,18 @@ func Read(ctx context.Context, client kubernetes.Interface, namespaces ...string
 			{"horizontalpodautoscalers", func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 				return client.AutoscalingV2().HorizontalPodAutoscalers(ns).List(ctx, o)
 			}, s.keep},
+			{"networkpolicies", func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+				return client.NetworkingV1().NetworkPolicies(ns).List(ctx, o)
+			}, s.keep},
+		}
+		for _, kind := range customs {
+			lists = append(lists, list{kind.GroupResource().String(), func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+				found, err := custom.Resource(kind).Namespace(ns).List(ctx, o)
+				if apierrors.IsNotFound(err) { // the cluster has no such kind
+					return &unstructured.UnstructuredList{}, nil
+				}
+				return found, err
+			}, s.keepCustom})
 		}
 		for _, l := range lists {
 			p := pager.New(l.page)
@@ -96,6 +113,13 @@ func Read(ctx context.Context, client kubernetes.Interface, namespaces ...string
 	}
 	s.addWorkloads()
 	return s, s.addReferred(ctx, client)
+}
+
+// list is how to read the objects of one kind.
+type list struct {
+	what string
+	page pager.ListPageFunc
+	each func(runtime.Object)
 }
 
 func where(namespace string) string {
@@ -132,8 +156,16 @@ func (s *Snapshot) keep(o runtime.Object) {
 		t.ManagedFields = nil
 	case *autoscalingv2.HorizontalPodAutoscaler:
 		t.ManagedFields = nil
+	case *networkingv1.NetworkPolicy:
+		t.ManagedFields = nil
 	}
 	s.objects = append(s.objects, object)
+}
+
+func (s *Snapshot) keepCustom(o runtime.Object) {
+	if object, ok := o.(*unstructured.Unstructured); ok {
+		s.objects = append(s.objects, object)
+	}
 }
 
 func (s *Snapshot) addSlice(o runtime.Object) {

@@ -36,7 +36,7 @@ const MadeByLab = "lab.grpc-lb.dev/made"
 // Client talks to one cluster.
 type Client struct {
 	Typed   kubernetes.Interface
-	objects dynamic.Interface
+	Dynamic dynamic.Interface
 	mapper  *restmapper.DeferredDiscoveryRESTMapper
 	config  *rest.Config
 }
@@ -56,7 +56,7 @@ func New(config *rest.Config) (*Client, error) {
 		return nil, fmt.Errorf("kube: %w", err)
 	}
 	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(typed.Discovery()))
-	return &Client{Typed: typed, objects: objects, mapper: mapper, config: config}, nil
+	return &Client{Typed: typed, Dynamic: objects, mapper: mapper, config: config}, nil
 }
 
 // Resource returns the API's collection that holds such objects.
@@ -71,9 +71,9 @@ func (c *Client) Resource(o *unstructured.Unstructured) (dynamic.ResourceInterfa
 		return nil, err
 	}
 	if mapping.Scope.Name() == meta.RESTScopeNameNamespace {
-		return c.objects.Resource(mapping.Resource).Namespace(o.GetNamespace()), nil
+		return c.Dynamic.Resource(mapping.Resource).Namespace(o.GetNamespace()), nil
 	}
-	return c.objects.Resource(mapping.Resource), nil
+	return c.Dynamic.Resource(mapping.Resource), nil
 }
 
 // Apply applies objects server-side: first what others need, last what makes
