@@ -2,6 +2,8 @@ package balance
 
 import (
 	"fmt"
+	"strings"
+	"unicode"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -71,6 +73,24 @@ var Kinds = []Kind{
 	{"no-endpoints", "Calls fail: nobody is there to answer.", "start a server that the Service's selector matches, and let it become ready", ""},
 	{"unready-endpoints", "The ready pods get the calls of the others too.", "read the events and the logs of the pods that are not ready", ""},
 	{"not-reached", "The lab's clients could not call servers of the Service.", "look for a NetworkPolicy, a wrong port, or a server that does not listen on all addresses", ""},
+}
+
+// Page returns where this repository explains the kind.
+func (k Kind) Page() string {
+	question := k.Question
+	if question == "" {
+		question = "All findings"
+	}
+	anchor := strings.Map(func(r rune) rune { // as GitHub makes it of a heading
+		switch {
+		case r == ' ':
+			return '-'
+		case r == '-' || unicode.IsLetter(r) || unicode.IsDigit(r):
+			return unicode.ToLower(r)
+		}
+		return -1
+	}, question)
+	return "overlays/WHY.md#" + anchor
 }
 
 // KindOf returns the kind of the name. Findings of any other name are a mistake in

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/balance"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report/costs"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report/slow"
@@ -205,6 +206,19 @@ func TestPageFigures(t *testing.T) {
 	var one slow.Result
 	readJSON(t, "../report/slow/measured.json", &one)
 	derived(t, "overlays/README.md", map[string]string{"slow": slow.Markdown(one)})
+}
+
+// The page about findings has them all, and each names a heading of that page.
+func TestPageFindings(t *testing.T) {
+	table := "| finding | what it does to calls | what to do |\n|---|---|---|\n"
+	headings := anchors(page(t, "overlays/WHY.md"))
+	for _, k := range balance.Kinds {
+		table += fmt.Sprintf("| `%s` | %s | %s |\n", k.Name, k.Why, k.Change)
+		if _, anchor, _ := strings.Cut(k.Page(), "#"); !slices.Contains(headings, anchor) {
+			t.Errorf("finding %s: overlays/WHY.md has no heading with the anchor %s", k.Name, anchor)
+		}
+	}
+	derived(t, "overlays/WHY.md", map[string]string{"findings": table})
 }
 
 // The lab's page has the exit codes that help prints.

@@ -252,6 +252,10 @@ func (i inspected) write(w io.Writer, output string) error {
 				head = "note"
 			}
 			row(head, fmt.Sprintf("%s: %s: %s", f.Name, f.Object, f.Seen))
+			row("", f.Why+" To do: "+f.Change+". See "+f.Page+".")
+			if f.Patch != "" {
+				row("", f.Patch)
+			}
 		}
 	}
 	for _, n := range i.NotSeen {

@@ -57,11 +57,23 @@ type Client struct {
 
 // Finding is one thing that is wrong for calls.
 type Finding struct {
-	Name   string `json:"name"` // stable
+	Name   string `json:"name"` // that of a balance.Kind
 	Object string `json:"object"`
 	Seen   string `json:"seen"`
+	// Why says what it does to calls, and Change what to do.
+	Why    string `json:"why"`
+	Change string `json:"change"`
+	// Patch is a command that makes the change, or "" if more than one field is to change.
+	Patch string `json:"patch,omitempty"`
+	// Page explains it, in this repository.
+	Page string `json:"page"`
 	// Advice says that calls are balanced in spite of it.
 	Advice bool `json:"advice,omitempty"`
+}
+
+func newFinding(name, object, format string, args ...any) Finding {
+	k := balance.KindOf(name)
+	return Finding{Name: k.Name, Object: object, Seen: fmt.Sprintf(format, args...), Why: k.Why, Change: k.Change, Page: k.Page()}
 }
 
 // Judge judges the gRPC Services of the snapshot, or the named ones.
@@ -115,7 +127,8 @@ func worst(paths []balance.Path) balance.Verdict {
 
 func (f *Service) add(findings ...balance.Finding) {
 	for _, b := range findings {
-		finding := Finding{Name: b.Name, Object: manifest.Describe(b.Object), Seen: b.Seen, Advice: b.Advice}
+		finding := newFinding(b.Name, manifest.Describe(b.Object), "%s", b.Seen)
+		finding.Patch, finding.Advice = patchOf(b), b.Advice
 		if !slices.Contains(f.Findings, finding) {
 			f.Findings = append(f.Findings, finding)
 		}
@@ -127,7 +140,7 @@ func (s *Snapshot) addEndpoints(found *Service, service *corev1.Service) {
 	if e == nil {
 		found.Endpoints = "no EndpointSlice"
 		if len(service.Spec.Selector) > 0 {
-			found.Findings = append(found.Findings, Finding{Name: "no-endpoints", Object: "Service/" + service.Name, Seen: fmt.Sprintf("no pod matches the selector %v", service.Spec.Selector)})
+			found.Findings = append(found.Findings, newFinding("no-endpoints", "Service/"+service.Name, "no pod matches the selector %v", service.Spec.Selector))
 		}
 		return
 	}
@@ -135,9 +148,9 @@ func (s *Snapshot) addEndpoints(found *Service, service *corev1.Service) {
 	found.Endpoints = fmt.Sprintf("%d of %d pods are ready", e.Ready, e.All)
 	switch {
 	case e.Ready == 0:
-		found.Findings = append(found.Findings, Finding{Name: "no-endpoints", Object: "Service/" + service.Name, Seen: found.Endpoints + ": calls fail, expected 1 or more"})
+		found.Findings = append(found.Findings, newFinding("no-endpoints", "Service/"+service.Name, "%s: calls fail, expected 1 or more", found.Endpoints))
 	case e.Ready < e.All:
-		found.Findings = append(found.Findings, Finding{Name: "unready-endpoints", Object: "Service/" + service.Name, Seen: found.Endpoints + ": the others get no calls"})
+		found.Findings = append(found.Findings, newFinding("unready-endpoints", "Service/"+service.Name, "%s: the others get no calls", found.Endpoints))
 	}
 }
 

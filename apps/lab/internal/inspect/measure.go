@@ -199,16 +199,16 @@ func (f *Service) judgeMeasurement() {
 		for _, code := range slices.Sorted(maps.Keys(m.Failures)) {
 			codes = append(codes, fmt.Sprintf("%d %s", m.Failures[code], code))
 		}
-		f.Findings = append(f.Findings, Finding{Name: "not-reached", Object: "Service/" + f.Name,
-			Seen: fmt.Sprintf("%d of %d calls of the lab's clients to %s failed: %s", failed, len(clients)*measureCalls, m.Target, strings.Join(codes, ", "))})
+		f.Findings = append(f.Findings, newFinding("not-reached", "Service/"+f.Name,
+			"%d of %d calls of the lab's clients to %s failed: %s", failed, len(clients)*measureCalls, m.Target, strings.Join(codes, ", ")))
 	}
 	if !f.headless {
 		return // one address stands for all pods
 	}
 	for _, address := range f.ready {
 		if m.Answers[allAddresses][net.JoinHostPort(address, strconv.Itoa(f.port))] == 0 {
-			f.Findings = append(f.Findings, Finding{Name: "not-reached", Object: "Service/" + f.Name,
-				Seen: fmt.Sprintf("no call to %s reached the ready pod %s, by a client that uses all addresses", m.Target, address)})
+			f.Findings = append(f.Findings, newFinding("not-reached", "Service/"+f.Name,
+				"no call to %s reached the ready pod %s, by a client that uses all addresses", m.Target, address))
 		}
 	}
 }

@@ -118,13 +118,20 @@ func (f *Service) judgeTraffic(readings []*reading, missing []string, watched ti
 		f.Verdict, f.Measured = balance.Balanced, true
 	case least == 1:
 		f.Verdict, f.Measured = balance.Pinned, true
+		if f.ByObjects == balance.Balanced {
+			f.addPartialView(least)
+		}
 	case evenness >= enough:
 		f.Verdict, f.Measured = balance.Balanced, true
-		f.Findings = append(f.Findings, Finding{Name: "partial-view", Object: "Service/" + f.Name,
-			Seen: fmt.Sprintf("a client calls %d of %d servers: it does not know the others; a client of a DNS name keeps the servers that it found when it started", least, len(f.ready))})
+		f.addPartialView(least)
 	default:
 		f.Traffic += ": neither one server nor all of them evenly"
 	}
+}
+
+func (f *Service) addPartialView(servers int) {
+	f.Findings = append(f.Findings, newFinding("partial-view", "Service/"+f.Name,
+		"a client calls %d of %d servers, evenly: it does not know the others; a client of a DNS name keeps the servers that it found when it started", servers, len(f.ready)))
 }
 
 // source is where the calls to the servers of a path are counted.
