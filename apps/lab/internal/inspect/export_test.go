@@ -24,3 +24,17 @@ func ByTraffic(ready int, missing []string, seen ...distribution.Counts) *Servic
 
 // Since is since.
 var Since = since
+
+// CallsCounted is callsCounted.
+var CallsCounted = callsCounted
+
+// BySum judges a Service by what each of its servers counted of that many client pods.
+func BySum(clients int, servers distribution.Counts) *Service {
+	s := &Service{Name: "cart", Verdict: balance.Undecided}
+	var readings []*reading
+	for _, server := range servers.Servers() {
+		readings = append(readings, &reading{pod: server, counts: distribution.Counts{server: servers[server]}})
+	}
+	s.judgeSum(readings, clients, 5*time.Second)
+	return s
+}

@@ -35,6 +35,7 @@ type Service struct {
 	Measurement *Measurement `json:"measurement,omitempty"`
 
 	paths    []balance.Path
+	servers  []manifest.Workload
 	ready    []string
 	headless bool
 	port     int // that a client of the name dials, 0 if it is not known
@@ -85,7 +86,7 @@ func (s *Snapshot) Judge(names ...string) []*Service {
 		if len(names) > 0 && !slices.Contains(names, service.Name) {
 			continue
 		}
-		found := &Service{Namespace: service.Namespace, Name: service.Name, Verdict: balance.Undecided, Resolved: resolved(service), Traffic: "not seen", Clients: []Client{}, Findings: []Finding{}, headless: balance.Headless(service), port: cluster.DialPort(service)}
+		found := &Service{Namespace: service.Namespace, Name: service.Name, Verdict: balance.Undecided, Resolved: resolved(service), Traffic: "not seen", Clients: []Client{}, Findings: []Finding{}, headless: balance.Headless(service), port: cluster.DialPort(service), servers: cluster.Selected(service)}
 		s.addEndpoints(found, service)
 		for _, p := range paths {
 			if p.Service != service && p.Through != service {

@@ -3,9 +3,7 @@ package inspect
 import (
 	"context"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"path"
 	"slices"
 	"strconv"
@@ -49,12 +47,21 @@ type reading struct {
 
 // Watch reads twice, some time apart, how many calls went to each server, and lets that
 // decide the verdicts: from the proxy if there is one between client and server, else
-// from the clients' channelz (gRFC A14). Clients without a port that serves it are not
-// seen.
+// from the clients' channelz (gRFC A14), else from the servers' metrics, which only give
+// the sum of all clients.
 func (s *Snapshot) Watch(ctx context.Context, forward Forward, watched time.Duration, services []*Service) {
 	readings, missing := map[*Service][]*reading{}, map[*Service][]string{}
+	sums := map[*Service][]*reading{}
 	var group errgroup.Group
 	group.SetLimit(atOnce)
+	read := func(from source, pod string) *reading {
+		r := &reading{source: from, pod: pod}
+		group.Go(func() error {
+			r.counts, r.err = from.callsIn(ctx, forward, pod, watched)
+			return nil
+		})
+		return r
+	}
 	for _, service := range services {
 		if service.LeadsTo != "" {
 			service.Traffic = "see " + service.LeadsTo + ", to which its proxies lead"
@@ -67,12 +74,12 @@ func (s *Snapshot) Watch(ctx context.Context, forward Forward, watched time.Dura
 				continue
 			}
 			for _, pod := range source.pods[:min(len(source.pods), samples)] {
-				r := &reading{source: source, pod: pod}
-				readings[service] = append(readings[service], r)
-				group.Go(func() error {
-					r.counts, r.err = r.source.callsIn(ctx, forward, r.pod, watched)
-					return nil
-				})
+				readings[service] = append(readings[service], read(source, pod))
+			}
+		}
+		if len(readings[service]) == 0 {
+			for _, from := range s.metricsSources(service) {
+				sums[service] = append(sums[service], read(from, from.pods[0]))
 			}
 		}
 	}
@@ -80,6 +87,7 @@ func (s *Snapshot) Watch(ctx context.Context, forward Forward, watched time.Dura
 	for _, service := range services {
 		if service.LeadsTo == "" {
 			service.judgeTraffic(readings[service], missing[service], watched)
+			service.judgeSum(sums[service], s.clientPods(service), watched)
 		}
 	}
 }
@@ -129,6 +137,42 @@ func (f *Service) judgeTraffic(readings []*reading, missing []string, watched ti
 	}
 }
 
+// clientPods counts the pods of the Service's known clients.
+func (s *Snapshot) clientPods(service *Service) int {
+	n := 0
+	for _, p := range service.paths {
+		n += len(s.podsOf(p.Client.Pods))
+	}
+	return n
+}
+
+// judgeSum judges by what each server counted of all its clients. One busy server shows
+// that clients are pinned. More busy servers than clients show that a client uses several.
+// Anything else can be either.
+func (f *Service) judgeSum(readings []*reading, clients int, watched time.Duration) {
+	sum := distribution.Counts{}
+	for _, r := range readings {
+		if r.err != nil {
+			f.Traffic = fmt.Sprintf("not seen: pod %s: %v", r.pod, r.err)
+			return
+		}
+		sum = sum.With(r.pod).Plus(r.counts)
+	}
+	busy := len(sum) - len(sum.Idle())
+	if busy == 0 {
+		return
+	}
+	f.Traffic = fmt.Sprintf("metrics of servers, the sum of %d client pods in %s: %d of %d servers were called, Jain %.2f", clients, watched, busy, len(sum), sum.Jain())
+	switch {
+	case len(sum) > 1 && busy == 1:
+		f.Verdict, f.Measured = balance.Pinned, true
+	case clients > 0 && busy > clients && busy == len(sum) && sum.Jain() >= enough:
+		f.Verdict, f.Measured = balance.Balanced, true
+	default:
+		f.Traffic += ": this does not show whether each client calls all"
+	}
+}
+
 func (f *Service) addPartialView(servers int) {
 	f.Findings = append(f.Findings, newFinding("partial-view", "Service/"+f.Name,
 		"a client calls %d of %d servers, evenly: it does not know the others; a client of a DNS name keeps the servers that it found when it started", servers, len(f.ready)))
@@ -142,20 +186,22 @@ type source struct {
 	read            func(ctx context.Context, address string) (distribution.Counts, error)
 }
 
+// podsOf returns the names of a workload's running pods.
+func (s *Snapshot) podsOf(w manifest.Workload) []string {
+	g := s.groups[groupKey{w.GetNamespace(), w.GetObjectKind().GroupVersionKind().Kind, w.GetName()}]
+	if g == nil {
+		return nil
+	}
+	return g.names
+}
+
 // sourceOf returns the source that is nearest to the servers.
 func (s *Snapshot) sourceOf(p balance.Path, service *Service) (source, bool) {
-	podsOf := func(w manifest.Workload) []string {
-		g := s.groups[groupKey{w.GetNamespace(), w.GetObjectKind().GroupVersionKind().Kind, w.GetName()}]
-		if g == nil {
-			return nil
-		}
-		return g.names
-	}
 	client := p.Client.Pods
-	from := source{namespace: client.GetNamespace(), pods: podsOf(client)}
+	from := source{namespace: client.GetNamespace(), pods: s.podsOf(client)}
 	switch {
 	case p.Proxy.Object != nil:
-		from.what, from.namespace, from.pods, from.port = "Envoy proxies", p.Proxy.GetNamespace(), podsOf(p.Proxy), p.ProxyAdmin
+		from.what, from.namespace, from.pods, from.port = "Envoy proxies", p.Proxy.GetNamespace(), s.podsOf(p.Proxy), p.ProxyAdmin
 		from.read = fromEnvoy(func(string) bool { return true }, service.ready)
 	case p.Client.Mesh == balance.IstioSidecar:
 		from.what, from.port = "sidecars of clients", 15000
@@ -173,16 +219,7 @@ func (s *Snapshot) sourceOf(p balance.Path, service *Service) (source, bool) {
 // fromEnvoy reads the requests of an Envoy to the servers.
 func fromEnvoy(match func(cluster string) bool, servers []string) func(context.Context, string) (distribution.Counts, error) {
 	return func(ctx context.Context, address string) (distribution.Counts, error) {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/clusters?format=json", nil)
-		if err != nil {
-			return nil, err
-		}
-		answer, err := http.DefaultClient.Do(request)
-		if err != nil {
-			return nil, err
-		}
-		defer answer.Body.Close()
-		raw, err := io.ReadAll(io.LimitReader(answer.Body, 16<<20))
+		raw, err := get(ctx, "http://"+address+"/clusters?format=json")
 		if err != nil {
 			return nil, err
 		}
@@ -201,11 +238,11 @@ func fromEnvoy(match func(cluster string) bool, servers []string) func(context.C
 // "admin" or "channelz", or of a port of that name; 0 if there is none.
 func channelzPort(c balance.Client) int {
 	for _, name := range []string{"admin", "channelz"} {
-		if value, ok := c.Settings[name]; ok {
-			if _, port, err := net.SplitHostPort(value); err == nil {
-				number, _ := strconv.Atoi(port)
-				return number
-			}
+		if value, ok := c.Settings[name]; ok && name == "admin" && value == "" {
+			return 0 // it is off
+		} else if _, port, err := net.SplitHostPort(value); err == nil {
+			number, _ := strconv.Atoi(port)
+			return number
 		}
 	}
 	for _, container := range c.Pods.Containers() {
