@@ -25,7 +25,7 @@ type Cluster struct {
 	namespaces map[string][]*corev1.Namespace
 	selected   map[*corev1.Service][]manifest.Workload
 	variables  map[string]map[string]variable // of Services, by namespace
-	routed     map[backend]bool               // by GRPCRoutes
+	routed     map[Backend]bool               // by GRPCRoutes, or known otherwise
 	paths      []Path
 }
 
@@ -88,10 +88,13 @@ func selected(services []*corev1.Service, workloads []manifest.Workload) map[*co
 }
 
 // Live returns a cluster that has the objects. Its workloads are made of pods, so what a
-// mesh added is there, or was not added.
-func Live(objects []manifest.Object) *Cluster {
+// mesh added is there, or was not added. It is known of some backends that they are gRPC's.
+func Live(objects []manifest.Object, known ...Backend) *Cluster {
 	c := New(objects)
 	c.live = true
+	for _, b := range known {
+		c.routed[b] = true
+	}
 	return c
 }
 
@@ -182,7 +185,7 @@ func probesGRPC(c corev1.Container, port int32) bool {
 // IsGRPC says whether a port of the Service leads to gRPC servers: its name, its
 // appProtocol, a GRPCRoute of the Gateway API, or the pods' ports and probes say so.
 func (c *Cluster) IsGRPC(s *corev1.Service, p corev1.ServicePort) bool {
-	return speaksGRPC(p) || c.routed[backend{s.Namespace, s.Name, int64(p.Port)}] || slices.ContainsFunc(c.Selected(s), func(w manifest.Workload) bool { return servesGRPC(w, targetPort(p)) })
+	return speaksGRPC(p) || c.routed[Backend{s.Namespace, s.Name, int64(p.Port)}] || slices.ContainsFunc(c.Selected(s), func(w manifest.Workload) bool { return servesGRPC(w, targetPort(p)) })
 }
 
 // DialPort returns the port at which a client of the Service's name reaches its gRPC
@@ -199,6 +202,28 @@ func (c *Cluster) DialPort(s *corev1.Service) int {
 		return int(n)
 	}
 	return 0
+}
+
+// Unmarked is a port of a Service that nothing marks as gRPC's.
+type Unmarked struct {
+	Backend
+	Servers []manifest.Workload
+	Number  int // of the port in the pods
+}
+
+// Unmarked returns the TCP ports of Services that nothing marks as gRPC's, and whose pods
+// are known.
+func (c *Cluster) Unmarked() []Unmarked {
+	var all []Unmarked
+	for _, s := range manifest.All[*corev1.Service](c.objects) {
+		for _, p := range s.Spec.Ports {
+			servers := c.Selected(s)
+			if numbers := podNumbers(servers, targetPort(p)); len(servers) > 0 && len(numbers) > 0 && protocol(p) == string(corev1.ProtocolTCP) && !c.IsGRPC(s, p) {
+				all = append(all, Unmarked{Backend{s.Namespace, s.Name, int64(p.Port)}, servers, int(numbers[0])})
+			}
+		}
+	}
+	return all
 }
 
 // Services returns the Services that lead to gRPC servers, sorted by namespace and

@@ -8,16 +8,16 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
-// backend is a port of a Service to which a route leads.
-type backend struct {
+// Backend is a port of a Service that is known to be gRPC's.
+type Backend struct {
 	namespace, service string
 	port               int64
 }
 
 // routed returns the backends of all GRPCRoutes.
 // Source: the API reference of GRPCRoute, gateway.networking.k8s.io/v1.
-func routed(objects []manifest.Object) map[backend]bool {
-	all := map[backend]bool{}
+func routed(objects []manifest.Object) map[Backend]bool {
+	all := map[Backend]bool{}
 	for _, o := range manifest.All[*unstructured.Unstructured](objects) {
 		if o.GroupVersionKind().Group != "gateway.networking.k8s.io" || o.GetKind() != "GRPCRoute" {
 			continue
@@ -27,7 +27,7 @@ func routed(objects []manifest.Object) map[backend]bool {
 				name, _, _ := unstructured.NestedString(to, "name")
 				namespace, _, _ := unstructured.NestedString(to, "namespace")
 				port, _, _ := unstructured.NestedInt64(to, "port")
-				all[backend{cmp.Or(namespace, o.GetNamespace()), name, port}] = true
+				all[Backend{cmp.Or(namespace, o.GetNamespace()), name, port}] = true
 			}
 		}
 	}

@@ -26,7 +26,7 @@ import (
 type inspectOptions struct {
 	context, namespace string
 	all, printRBAC     bool
-	measure            bool
+	measure, probe     bool
 	image              string
 	watched            time.Duration
 	output             string
@@ -45,10 +45,12 @@ func newInspect() *cobra.Command {
 		Use:   "inspect [service...]",
 		Short: "Say whether the calls to the gRPC services of a cluster are balanced, and why not",
 		Long: `inspect reads a cluster and changes nothing. It finds the gRPC Services by the names
-and the appProtocol of their ports and by probes, and the clients by targets in
-arguments, variables and ConfigMaps. For each Service it shows what the endpoints
-say, what the name gives, and what traffic shows: the clients' channelz, read twice.
-overlays/WHY.md explains each finding.
+and the appProtocol of their ports, by GRPCRoutes and by gRPC probes, and the clients by
+targets in arguments, variables and ConfigMaps. For each Service it shows what the
+endpoints say, what the name gives, and what traffic shows. Traffic is read twice, from
+the first of these that is there: the Envoy between client and server, the client's
+sidecar, the client's channelz, and the servers' metrics. overlays/WHY.md explains each
+finding.
 
 A policy that is compiled into a program is visible only in traffic. Without traffic
 the verdict on such a client is "undecided".
@@ -59,7 +61,7 @@ all addresses of the name. They show the path to the servers, and no verdict res
 them. inspect deletes them.
 
 ` + exitHelp(exit{exitOK, "every service is balanced, by traffic"}, exit{exitFindings, "findings"}, exit{exitUsage, "wrong usage"},
-			exit{exitNoCluster, "no cluster could be reached"}, exit{exitUndecided, "no finding, but not every service is balanced by traffic"}),
+			exit{exitNoCluster, "no cluster could be reached"}, exit{exitUndecided, "no finding, but not every service is balanced by traffic; or --measure could not measure"}),
 		Example: "  go run ./apps/lab inspect --context prod -n shop\n  go run ./apps/lab inspect -A -o json",
 		RunE: func(cmd *cobra.Command, services []string) error {
 			return o.execute(cmd.Context(), services, cmd.OutOrStdout())
@@ -69,7 +71,8 @@ them. inspect deletes them.
 	f.StringVar(&o.context, "context", "", "`name` of a context in your kubeconfig (default: this checkout's cluster if it is up, else the current context)")
 	f.StringVarP(&o.namespace, "namespace", "n", "", "`name` of the namespace (default: that of the context)")
 	f.BoolVarP(&o.all, "all-namespaces", "A", false, "inspect all namespaces")
-	f.DurationVar(&o.watched, "for", 5*time.Second, "`time` between the two readings of channelz; 0 reads no traffic")
+	f.DurationVar(&o.watched, "for", 5*time.Second, "`time` between the two readings of traffic; 0 reads none")
+	f.BoolVar(&o.probe, "probe", false, "ask Services that nothing marks as gRPC for gRPC's server reflection, through a port-forward")
 	f.BoolVar(&o.measure, "measure", false, "run short-lived clients in the namespace of each named service, and delete them")
 	f.StringVar(&o.image, "image", "", "`image` of echo-client for --measure (default: the one of this checkout's release)")
 	f.BoolVar(&o.printRBAC, "print-rbac", false, "print only the RBAC rights that inspect uses")
@@ -115,21 +118,23 @@ func (o inspectOptions) execute(ctx context.Context, services []string, out io.W
 	if err != nil {
 		return exitError{exitNoCluster, err}
 	}
+	if o.probe {
+		snapshot.Probe(ctx, client.Forward)
+	}
 	found := inspected{Services: snapshot.Judge(services...), NotSeen: snapshot.NotSeen}
 	if missing := missingServices(services, found.Services); len(missing) > 0 {
-		return exitError{exitUsage, fmt.Errorf("no gRPC Service %s%s: looked for port names grpc*, appProtocol grpc, h2c or kubernetes.io/h2c, and gRPC probes", strings.Join(missing, ", "), in(namespaces))}
+		return exitError{exitUsage, fmt.Errorf("no gRPC Service %s%s: looked for port names grpc*, appProtocol grpc, h2c or kubernetes.io/h2c, GRPCRoutes and gRPC probes; --probe also asks servers", strings.Join(missing, ", "), in(namespaces))}
 	}
 	if len(found.Services) == 0 {
-		return exitError{exitUndecided, fmt.Errorf("no gRPC Service was found%s: looked for port names grpc*, appProtocol grpc, h2c or kubernetes.io/h2c, and gRPC probes%s", in(namespaces), notSeen(found.NotSeen))}
+		return exitError{exitUndecided, fmt.Errorf("no gRPC Service was found%s: looked for port names grpc*, appProtocol grpc, h2c or kubernetes.io/h2c, GRPCRoutes and gRPC probes; --probe also asks servers%s", in(namespaces), notSeen(found.NotSeen))}
 	}
 	if o.watched > 0 {
 		snapshot.Watch(ctx, client.Forward, o.watched, found.Services)
 	}
+	var unmeasured error
 	if o.measure {
 		for _, s := range found.Services {
-			if err := inspect.Measure(ctx, client.Typed, s, image); err != nil {
-				return exitError{exitNoCluster, err}
-			}
+			unmeasured = errors.Join(unmeasured, inspect.Measure(ctx, client.Typed, s, image))
 		}
 	}
 	if ctx.Err() != nil {
@@ -137,6 +142,9 @@ func (o inspectOptions) execute(ctx context.Context, services []string, out io.W
 	}
 	if err := found.write(out, o.output); err != nil {
 		return err
+	}
+	if unmeasured != nil {
+		return exitError{exitUndecided, unmeasured}
 	}
 	return found.exit()
 }

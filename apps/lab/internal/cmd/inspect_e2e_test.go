@@ -415,8 +415,8 @@ func checkMeasure(t *testing.T, f *foreign, client *kube.Client, images *strings
 	if all, one := m.Answers["all-addresses"], m.Answers["one-connection"]; len(all) != 3 || all.Jain() < .99 || len(one) != 1 || len(m.Failures) > 0 {
 		t.Errorf("measured %+v, want three servers evenly by all addresses, one by one connection, and no failure", m)
 	}
-	if code, _, stderr := measure("registry.invalid/nobody/echo-client:v0"); code != 3 || !strings.Contains(stderr, "--image") {
-		t.Errorf("with an image that is not there: exit code %d, want 3; stderr: %s", code, stderr)
+	if code, _, stderr := measure("registry.invalid/nobody/echo-client:v0"); code != 4 || !strings.Contains(stderr, "--image") {
+		t.Errorf("with an image that is not there: exit code %d, want 4; stderr: %s", code, stderr)
 	}
 	ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, fmt.Errorf("not in a minute"))
 	defer cancel()

@@ -79,7 +79,7 @@ func newFinding(name, object, format string, args ...any) Finding {
 
 // Judge judges the gRPC Services of the snapshot, or the named ones.
 func (s *Snapshot) Judge(names ...string) []*Service {
-	cluster := balance.Live(s.objects)
+	cluster := balance.Live(s.objects, s.reflecting...)
 	paths, common := cluster.Paths(), cluster.ServiceFindings()
 	var all []*Service
 	for _, service := range cluster.Services() {

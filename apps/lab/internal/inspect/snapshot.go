@@ -37,6 +37,8 @@ type Snapshot struct {
 	objects   []manifest.Object
 	groups    map[groupKey]*group
 	endpoints map[string]*Endpoints // by namespace/service
+	// reflecting are ports at which Probe found gRPC.
+	reflecting []balance.Backend
 	// NotSeen says what may not be read, or is not served.
 	NotSeen []string
 }
