@@ -128,6 +128,8 @@ func TestJudge(t *testing.T) {
 		{"a namespace that injects, and a pod without a sidecar", []string{"metadata: {name: shop}", "metadata: {name: shop, labels: {istio-injection: enabled}}"}, balance.Pinned, "2 of 2 pods are ready", []string{"cluster-ip"}},
 		{"session affinity", []string{"spec: {clusterIP: 10.96.0.9,", "spec: {sessionAffinity: ClientIP, clusterIP: 10.96.0.9,"}, balance.Pinned, "2 of 2 pods are ready", []string{"cluster-ip", "session-affinity"}},
 		{"no readiness probe", []string{"readinessProbe: {grpc: {port: 9000}}, ", ""}, balance.Pinned, "2 of 2 pods are ready", []string{"cluster-ip", "readiness"}},
+		{"endpoints that somebody else writes", []string{"selector: {app: cart}, ", ""}, balance.Pinned, "2 of 2 pods are ready", []string{"cluster-ip"}},
+		{"a name of another cluster", []string{"spec: {clusterIP: 10.96.0.9, clusterIPs: [10.96.0.9], selector: {app: cart},", "spec: {type: ExternalName, externalName: cart.example.com,", "kubernetes.io/service-name: cart", "kubernetes.io/service-name: till"}, balance.Undecided, "no EndpointSlice", nil},
 		{"no client", []string{`"cart:80"`, `"basket:80"`}, balance.Undecided, "2 of 2 pods are ready", nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
