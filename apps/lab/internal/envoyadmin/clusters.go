@@ -7,11 +7,17 @@ import (
 	"fmt"
 )
 
-// Requests reads an answer of /clusters?format=json: how many requests went to each
-// address of the clusters whose names match, retries included. Istio's agent logs before
+// Statistics of a host of Envoy.
+const (
+	Requests = "rq_total" // with retries, and those that are not complete
+	Errors   = "rq_error" // of HTTP, and of gRPC as far as Envoy counts a code as an error
+)
+
+// Count reads an answer of /clusters?format=json: a statistic of each address of the
+// clusters whose names match. Istio's agent logs before
 // it answers, which is skipped. It is an error if no cluster matches.
 // Source: Envoy's API reference, envoy.admin.v3.Clusters.
-func Requests(raw []byte, match func(cluster string) bool) (map[string]int64, error) {
+func Count(raw []byte, statistic string, match func(cluster string) bool) (map[string]int64, error) {
 	begin := bytes.IndexByte(raw, '{')
 	if begin < 0 {
 		return nil, fmt.Errorf("%.200q is no JSON", raw)
@@ -43,7 +49,7 @@ func Requests(raw []byte, match func(cluster string) bool) (map[string]int64, er
 		found = true
 		for _, h := range c.Hosts {
 			for _, s := range h.Stats {
-				if s.Name == "rq_total" {
+				if s.Name == statistic {
 					sent[h.Address.Socket.Address] += s.Value
 				}
 			}

@@ -108,7 +108,7 @@ func (f *Service) judgeTraffic(readings []*reading, missing []string, watched ti
 		if len(missing) > 0 {
 			f.Traffic = "not seen: " + missing[0]
 		} else if len(f.Clients) > 0 {
-			f.Traffic = fmt.Sprintf("no call in %s", watched)
+			f.Traffic = fmt.Sprintf("no answered call in %s", watched)
 		}
 		return
 	}
@@ -216,18 +216,22 @@ func (s *Snapshot) sourceOf(p balance.Path, service *Service) (source, bool) {
 	return from, from.port != 0 && len(from.pods) > 0
 }
 
-// fromEnvoy reads the requests of an Envoy to the servers.
+// fromEnvoy reads the requests of an Envoy to the servers, without those that failed.
 func fromEnvoy(match func(cluster string) bool, servers []string) func(context.Context, string) (distribution.Counts, error) {
 	return func(ctx context.Context, address string) (distribution.Counts, error) {
 		raw, err := get(ctx, "http://"+address+"/clusters?format=json")
 		if err != nil {
 			return nil, err
 		}
-		sent, err := envoyadmin.Requests(raw, match)
+		sent, err := envoyadmin.Count(raw, envoyadmin.Requests, match)
+		if err != nil {
+			return nil, err
+		}
+		failed, err := envoyadmin.Count(raw, envoyadmin.Errors, match)
 		counts := distribution.Counts{}
 		for server, n := range sent {
 			if slices.Contains(servers, server) {
-				counts[server] = n
+				counts[server] = n - failed[server]
 			}
 		}
 		return counts, err
@@ -303,7 +307,8 @@ func since(before, after distribution.Counts) distribution.Counts {
 	return counts
 }
 
-// callsOf returns the calls that the channels of the target have started, by address.
+// callsOf returns the calls that the channels of the target have started and that have
+// not failed, by address.
 func callsOf(ctx context.Context, address string, target balance.Target) (distribution.Counts, error) {
 	conn, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithNoProxy())
 	if err != nil {
@@ -332,7 +337,7 @@ func addCalls(ctx context.Context, client channelzgrpc.ChannelzClient, channel *
 			continue // it has gone meanwhile
 		}
 		data := r.GetSubchannel().GetData()
-		counts[data.GetTarget()] += data.GetCallsStarted()
+		counts[data.GetTarget()] += data.GetCallsStarted() - data.GetCallsFailed()
 	}
 	for _, ref := range channel.GetChannelRef() {
 		r, err := client.GetChannel(ctx, &channelzgrpc.GetChannelRequest{ChannelId: ref.GetChannelId()})

@@ -32,7 +32,7 @@ func TestTrafficDecides(t *testing.T) {
 		{"two of three, evenly", 3, nil, []distribution.Counts{two}, balance.Balanced, true, "each called 2 of 3 servers", []string{"partial-view"}},
 		{"all servers unevenly", 3, nil, []distribution.Counts{uneven}, balance.Undecided, false, "neither one server nor all of them evenly", nil},
 		{"a client without calls is left out", 3, nil, []distribution.Counts{even, none}, balance.Balanced, true, "1 in 5s", nil},
-		{"no call", 3, nil, []distribution.Counts{none}, balance.Undecided, false, "no call in 5s", nil},
+		{"no call", 3, nil, []distribution.Counts{none}, balance.Undecided, false, "no answered call in 5s", nil},
 		{"no port", 3, []string{"Deployment/web has no known channelz port"}, nil, balance.Undecided, false, "not seen: Deployment/web has no known channelz port", nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -172,7 +172,7 @@ func callProxied(ctx context.Context, env *runner.Environment, j runner.ClientJo
 		if err != nil {
 			return err
 		}
-		if sent, err = envoyadmin.Requests(raw, func(cluster string) bool { return envoyadmin.Outbound(cluster, env.Server+"."+env.Namespace+".") }); err != nil {
+		if sent, err = envoyadmin.Count(raw, envoyadmin.Requests, func(cluster string) bool { return envoyadmin.Outbound(cluster, env.Server+"."+env.Namespace+".") }); err != nil {
 			return fmt.Errorf("the proxy of %s: %w", pod, err)
 		}
 		return nil
