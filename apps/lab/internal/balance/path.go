@@ -3,6 +3,7 @@ package balance
 import (
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -62,6 +63,7 @@ const (
 	atOnce          = "at once"
 	onReconnect     = "when the client connects again"
 	onResolution    = "when the client resolves the name again: after it loses a connection"
+	onAge           = "after the servers' MaxConnectionAge of "
 	onProxysRefresh = "when the proxy resolves the name again"
 )
 
@@ -97,6 +99,7 @@ func (c *Cluster) Judge(client Client) Path {
 		p.Service, p.Servers = e.service, c.Selected(e.service)
 		first := p.Servers
 		c.throughService(&p, e)
+		c.byAge(&p)
 		c.networkPolicies(&p, client.Pods, first, targetPort(e.port))
 		if p.Through != nil {
 			c.networkPolicies(&p, p.Proxy, p.Servers, targetPort(p.upstream))
@@ -150,7 +153,7 @@ func (p *Path) byClient(because string) {
 	case policy.UsesAll():
 		p.Verdict = Balanced
 		if p.NewPods == onResolution {
-			note := newFinding("dns-scale-out", p.Client.Pods.Object, "", "the client does not see new pods until it loses a connection; a server's MaxConnectionAge, or k8s:///, changes that")
+			note := newFinding("dns-scale-out", p.Client.Pods.Object, "", "the client does not see new pods until it loses a connection, and no setting of the servers names a MaxConnectionAge")
 			note.Advice = true
 			p.Findings = append(p.Findings, note)
 		}
@@ -159,6 +162,27 @@ func (p *Path) byClient(because string) {
 	default:
 		p.Verdict, p.NewPods = Pinned, onReconnect
 		p.find("client-policy", p.Client.Pods.Object, policy.Name, "policy %s: the client calls one pod alone, although %s; expected a policy that uses all, such as round_robin", policy, because)
+	}
+}
+
+// byAge corrects what new pods wait for, if the servers end connections by their age.
+// The setting is known by its name, which programs choose.
+func (c *Cluster) byAge(p *Path) {
+	if p.NewPods != onResolution && p.NewPods != onReconnect {
+		return
+	}
+	for _, w := range p.Servers {
+		for _, container := range w.Template.Spec.Containers {
+			for _, s := range c.settings(w, container) {
+				name := strings.ReplaceAll(strings.ToLower(s.name), "_", "-")
+				if age, err := time.ParseDuration(s.value); err != nil || age <= 0 || !strings.HasSuffix(name, "max-connection-age") {
+					continue
+				}
+				p.NewPods = onAge + s.value
+				p.Findings = slices.DeleteFunc(p.Findings, func(f Finding) bool { return f.Name == "dns-scale-out" })
+				return
+			}
+		}
 	}
 }
 

@@ -152,6 +152,30 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// The TTL of DNS is CoreDNS's option, or its default, where CoreDNS can be read.
+func TestTTL(t *testing.T) {
+	for corefile, want := range map[string]string{
+		".:53 {\n  kubernetes cluster.local in-addr.arpa {\n    pods insecure\n    ttl 30\n  }\n  cache 30\n}": "CoreDNS gives it a TTL of 30 s",
+		".:53 {\n  kubernetes cluster.local\n  cache 30\n}":                                                "CoreDNS gives it a TTL of 5 s",
+		"": "an address for each ready pod",
+	} {
+		client := clientset(t, "clusterIP: 10.96.0.9, clusterIPs: [10.96.0.9]", "clusterIP: None")
+		if corefile != "" {
+			config := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "coredns", Namespace: "kube-system"}, Data: map[string]string{"Corefile": corefile}}
+			if err := client.Tracker().Add(config); err != nil {
+				t.Fatal(err)
+			}
+		}
+		snapshot, err := inspect.Read(t.Context(), client, none, "shop")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := snapshot.Judge()[0].Resolved; !strings.HasSuffix(got, want) {
+			t.Errorf("Corefile %q: %q, want %q", corefile, got, want)
+		}
+	}
+}
+
 // What may not be read is named, and the rest is judged. An API server that fails is an
 // error.
 func TestReadWithoutRights(t *testing.T) {

@@ -86,7 +86,7 @@ func (s *Snapshot) Judge(names ...string) []*Service {
 		if len(names) > 0 && !slices.Contains(names, service.Name) {
 			continue
 		}
-		found := &Service{Namespace: service.Namespace, Name: service.Name, Verdict: balance.Undecided, Resolved: resolved(service), Traffic: "not seen", Clients: []Client{}, Findings: []Finding{}, headless: balance.Headless(service), port: cluster.DialPort(service), servers: cluster.Selected(service)}
+		found := &Service{Namespace: service.Namespace, Name: service.Name, Verdict: balance.Undecided, Resolved: s.resolved(service), Traffic: "not seen", Clients: []Client{}, Findings: []Finding{}, headless: balance.Headless(service), port: cluster.DialPort(service), servers: cluster.Selected(service)}
 		s.addEndpoints(found, service)
 		for _, p := range paths {
 			if p.Service != service && p.Through != service {
@@ -156,14 +156,16 @@ func (s *Snapshot) addEndpoints(found *Service, service *corev1.Service) {
 }
 
 // resolved says what the Service's name gives.
-func resolved(s *corev1.Service) string {
+func (s *Snapshot) resolved(service *corev1.Service) string {
 	switch {
-	case s.Spec.Type == corev1.ServiceTypeExternalName:
-		return "the name " + s.Spec.ExternalName
-	case balance.Headless(s):
+	case service.Spec.Type == corev1.ServiceTypeExternalName:
+		return "the name " + service.Spec.ExternalName
+	case balance.Headless(service) && s.ttl != "":
+		return "headless: an address for each ready pod; CoreDNS gives it a TTL of " + s.ttl
+	case balance.Headless(service):
 		return "headless: an address for each ready pod"
 	}
-	return "one address, the cluster IP " + strings.Join(s.Spec.ClusterIPs, " and ")
+	return "one address, the cluster IP " + strings.Join(service.Spec.ClusterIPs, " and ")
 }
 
 func clientOf(p balance.Path) Client {

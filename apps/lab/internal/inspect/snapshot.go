@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -37,6 +38,7 @@ type Snapshot struct {
 	objects   []manifest.Object
 	groups    map[groupKey]*group
 	endpoints map[string]*Endpoints // by namespace/service
+	ttl       string                // of the cluster's DNS names, or "" if it cannot be read
 	// reflecting are ports at which Probe found gRPC.
 	reflecting []balance.Backend
 	// NotSeen says what may not be read, or is not served.
@@ -114,7 +116,24 @@ func Read(ctx context.Context, client kubernetes.Interface, custom dynamic.Inter
 		}
 	}
 	s.addWorkloads()
+	s.ttl = readTTL(ctx, client)
 	return s, s.addReferred(ctx, client)
+}
+
+// ttlOption is that of CoreDNS's plugin kubernetes.
+var ttlOption = regexp.MustCompile(`(?s)\bkubernetes\b[^{}]*\{[^{}]*?\bttl\s+(\d+)`)
+
+// readTTL reads how long DNS clients may keep an answer, where CoreDNS has its usual
+// place. Its default is 5 s.
+func readTTL(ctx context.Context, client kubernetes.Interface) string {
+	config, err := client.CoreV1().ConfigMaps(metav1.NamespaceSystem).Get(ctx, "coredns", metav1.GetOptions{})
+	if err != nil || !strings.Contains(config.Data["Corefile"], "kubernetes") {
+		return ""
+	}
+	if found := ttlOption.FindStringSubmatch(config.Data["Corefile"]); found != nil {
+		return found[1] + " s"
+	}
+	return "5 s"
 }
 
 // list is how to read the objects of one kind.

@@ -1,0 +1,101 @@
+package balance_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/balance"
+)
+
+// A NetworkPolicy closes the servers, or the client, if none of its rules admits the
+// other at the port. What cannot be decided is admitted.
+func TestNetworkPolicies(t *testing.T) {
+	const (
+		ofServer = "podSelector: {matchLabels: {app: cart}}"
+		ofClient = "podSelector: {matchLabels: {app: web}}"
+		web      = "podSelector: {matchLabels: {app: web}}"
+	)
+	for _, tt := range []struct{ name, spec, seen string }{
+		{"nothing is admitted", ofServer, "no rule of ingress admits Deployment/web at port 9000"},
+		{"of other pods", "podSelector: {matchLabels: {app: till}}", ""},
+		{"all is admitted", ofServer + ", ingress: [{}]", ""},
+		{"the client, at a port by name", ofServer + ", ingress: [{from: [{" + web + "}], ports: [{port: rpc}]}]", ""},
+		{"the client, at another port", ofServer + ", ingress: [{from: [{" + web + "}], ports: [{port: 9001}]}]", "no rule of ingress"},
+		{"the client, at a range of ports", ofServer + ", ingress: [{from: [{" + web + "}], ports: [{port: 8000, endPort: 9000}]}]", ""},
+		{"the port, by UDP", ofServer + ", ingress: [{ports: [{port: 9000, protocol: UDP}]}]", "no rule of ingress"},
+		{"other clients", ofServer + ", ingress: [{from: [{podSelector: {matchLabels: {app: till}}}]}]", "no rule of ingress"},
+		{"a block of addresses", ofServer + ", ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8}}]}]", ""},
+		{"the client's namespace by its name", ofServer + ", ingress: [{from: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: shop}}}]}]", ""},
+		{"another namespace", ofServer + ", ingress: [{from: [{namespaceSelector: {matchLabels: {team: b}}, " + web + "}]}]", "no rule of ingress"},
+		{"egress alone of the servers", ofServer + ", policyTypes: [Egress]", ""},
+		{"no egress of the client", ofClient + ", policyTypes: [Egress]", "no rule of egress lets Deployment/web call port 9000"},
+		{"egress of the client to the servers", ofClient + ", egress: [{to: [{podSelector: {matchLabels: {app: cart}}}], ports: [{port: 9000}]}]", ""},
+		{"egress of the client to DNS alone", ofClient + ", egress: [{ports: [{port: 53, protocol: UDP}]}]", "no rule of egress"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			policy := "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p, namespace: shop}\nspec: {" + tt.spec + "}\n"
+			found := paths(t, edit(headlessScene, `"TARGET"`, `"dns:///cart:9000", `+roundRobin)+policy)
+			var seen []string
+			for _, f := range found[0].Findings {
+				if !f.Advice {
+					seen = append(seen, f.Name+": "+f.Seen)
+				}
+			}
+			switch {
+			case found[0].Verdict != balance.Balanced:
+				t.Errorf("verdict %s, want balanced: not every cluster enforces policies", found[0].Verdict)
+			case tt.seen == "" && len(seen) > 0:
+				t.Errorf("findings %q, want none", seen)
+			case tt.seen != "" && (len(seen) != 1 || !strings.HasPrefix(seen[0], "network-policy: "+tt.seen)):
+				t.Errorf("findings %q, want one that begins with %q", seen, tt.seen)
+			}
+		})
+	}
+}
+
+// Two policies of the same pods admit what either admits.
+func TestNetworkPoliciesAdd(t *testing.T) {
+	const policies = `---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: deny, namespace: shop}
+spec: {podSelector: {}, policyTypes: [Ingress]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: allow, namespace: shop}
+spec: {podSelector: {matchLabels: {app: cart}}, ingress: [{ports: [{port: rpc}]}]}
+`
+	for _, f := range paths(t, edit(headlessScene, `"TARGET"`, `"dns:///cart:9000", `+roundRobin)+policies)[0].Findings {
+		if f.Name == "network-policy" {
+			t.Errorf("finding %q, want none", f.Seen)
+		}
+	}
+}
+
+// What new pods wait for follows from who learns of them, and how.
+func TestNewPods(t *testing.T) {
+	for _, tt := range []struct {
+		name, scene, target string
+		edits               []string
+		want                string
+		noted               bool
+	}{
+		{"EndpointSlices", scene, `"k8s:///cart:grpc"`, nil, "at once", false},
+		{"DNS", headlessScene, `"dns:///cart:9000"`, nil, "when the client resolves the name again: after it loses a connection", true},
+		{"DNS, and connections end by a flag", headlessScene, `"dns:///cart:9000"`, []string{`image: "cart:1", `, `image: "cart:1", args: [--max-connection-age=30s], `}, "after the servers' MaxConnectionAge of 30s", false},
+		{"DNS, and connections end by a variable", headlessScene, `"dns:///cart:9000"`, []string{`image: "cart:1", `, `image: "cart:1", env: [{name: GRPC_MAX_CONNECTION_AGE, value: 5m}], `}, "after the servers' MaxConnectionAge of 5m", false},
+		{"DNS, and the age is off", headlessScene, `"dns:///cart:9000"`, []string{`image: "cart:1", `, `image: "cart:1", args: [--max-connection-age=0s, --max-connection-age-grace=5s], `}, "when the client resolves the name again: after it loses a connection", true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			found := paths(t, edit(tt.scene, append([]string{`"TARGET"`, tt.target + ", " + roundRobin}, tt.edits...)...))
+			noted := false
+			for _, f := range found[0].Findings {
+				noted = noted || f.Name == "dns-scale-out"
+			}
+			if found[0].NewPods != tt.want || noted != tt.noted {
+				t.Errorf("new pods wait: %q, noted %t; want %q, %t", found[0].NewPods, noted, tt.want, tt.noted)
+			}
+		})
+	}
+}
