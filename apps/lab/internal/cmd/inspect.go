@@ -83,24 +83,15 @@ them. inspect deletes them.
 }
 
 func (o inspectOptions) execute(ctx context.Context, services []string, out io.Writer) error {
-	if !slices.Contains([]string{"table", "json", "yaml"}, o.output) {
-		return exitError{exitUsage, fmt.Errorf("--output %q: expected table, json or yaml", o.output)}
+	if err := o.validate(services); err != nil {
+		return exitError{exitUsage, err}
 	}
 	if o.printRBAC {
 		return printInspectRBAC(out, o.measure)
 	}
-	if o.measure && len(services) == 0 {
-		return exitError{exitUsage, errors.New("--measure runs pods: name the services that it shall measure")}
-	}
-	if o.image != "" && !o.measure {
-		return exitError{exitUsage, errors.New("--image is for the clients of --measure, which is not given")}
-	}
 	image, err := o.clientImage()
 	if err != nil {
 		return exitError{exitUsage, err}
-	}
-	if o.watched < 0 {
-		return exitError{exitUsage, fmt.Errorf("--for %s: expected 0s or more", o.watched)}
 	}
 	config, namespace, err := o.connect(ctx)
 	if err != nil {
@@ -114,19 +105,9 @@ func (o inspectOptions) execute(ctx context.Context, services []string, out io.W
 	if !o.all {
 		namespaces = []string{namespace}
 	}
-	snapshot, err := inspect.Read(ctx, client.Typed, client.Dynamic, namespaces...)
+	found, snapshot, err := o.read(ctx, client, services, namespaces)
 	if err != nil {
-		return exitError{exitNoCluster, err}
-	}
-	if o.probe {
-		snapshot.Probe(ctx, client.Forward)
-	}
-	found := inspected{Services: snapshot.Judge(services...), NotSeen: snapshot.NotSeen}
-	if missing := missingServices(services, found.Services); len(missing) > 0 {
-		return exitError{exitUsage, fmt.Errorf("no gRPC Service %s%s: looked for port names grpc*, appProtocol grpc, h2c or kubernetes.io/h2c, GRPCRoutes and gRPC probes; --probe also asks servers", strings.Join(missing, ", "), in(namespaces))}
-	}
-	if len(found.Services) == 0 {
-		return exitError{exitUndecided, fmt.Errorf("no gRPC Service was found%s: looked for port names grpc*, appProtocol grpc, h2c or kubernetes.io/h2c, GRPCRoutes and gRPC probes; --probe also asks servers%s", in(namespaces), notSeen(found.NotSeen))}
+		return err
 	}
 	if o.watched > 0 {
 		snapshot.Watch(ctx, client.Forward, o.watched, found.Services)
@@ -147,6 +128,40 @@ func (o inspectOptions) execute(ctx context.Context, services []string, out io.W
 		return exitError{exitUndecided, unmeasured}
 	}
 	return found.exit()
+}
+
+func (o inspectOptions) validate(services []string) error {
+	switch {
+	case !slices.Contains([]string{"table", "json", "yaml"}, o.output):
+		return fmt.Errorf("--output %q: expected table, json or yaml", o.output)
+	case o.watched < 0:
+		return fmt.Errorf("--for %s: expected 0s or more", o.watched)
+	case o.measure && len(services) == 0 && !o.printRBAC:
+		return errors.New("--measure runs pods: name the services that it shall measure")
+	case o.image != "" && !o.measure:
+		return errors.New("--image is for the clients of --measure, which is not given")
+	}
+	return nil
+}
+
+// read reads the namespaces, or all of them without a name, and judges their Services.
+func (o inspectOptions) read(ctx context.Context, client *kube.Client, services, namespaces []string) (inspected, *inspect.Snapshot, error) {
+	snapshot, err := inspect.Read(ctx, client.Typed, client.Dynamic, namespaces...)
+	if err != nil {
+		return inspected{}, nil, exitError{exitNoCluster, err}
+	}
+	if o.probe {
+		snapshot.Probe(ctx, client.Forward)
+	}
+	found := inspected{Services: snapshot.Judge(services...), NotSeen: snapshot.NotSeen}
+	const looked = "looked for port names grpc*, appProtocol grpc, h2c or kubernetes.io/h2c, GRPCRoutes and gRPC probes; --probe also asks servers"
+	if missing := missingServices(services, found.Services); len(missing) > 0 {
+		return found, nil, exitError{exitUsage, fmt.Errorf("no gRPC Service %s%s: %s", strings.Join(missing, ", "), in(namespaces), looked)}
+	}
+	if len(found.Services) == 0 {
+		return found, nil, exitError{exitUndecided, fmt.Errorf("no gRPC Service was found%s: %s%s", in(namespaces), looked, notSeen(found.NotSeen))}
+	}
+	return found, snapshot, nil
 }
 
 func in(namespaces []string) string {
