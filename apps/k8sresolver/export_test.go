@@ -8,18 +8,6 @@ import (
 // Done returns what is closed when a resolver's goroutine has ended.
 func Done(r resolver.Resolver) <-chan struct{} { return r.(*k8sResolver).done }
 
-// Target is a parsed target in a form that tests can compare.
-type Target struct {
-	Service, Namespace, PortName string
-	PortNumber                   uint16
-}
-
-// ParseTarget exposes the target grammar.
-func ParseTarget(target resolver.Target) (Target, error) {
-	svc, port, err := parseTarget(target)
-	return Target{Service: svc.name, Namespace: svc.namespace, PortName: port.name, PortNumber: port.number}, err
-}
-
 // Join exposes the join of slices that were received in the order given, and the
 // error of an empty result.
 func Join(received []*discoveryv1.EndpointSlice, portName string, portNumber uint16) (resolver.State, error) {

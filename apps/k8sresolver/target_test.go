@@ -31,12 +31,12 @@ func TestParseTarget(t *testing.T) {
 		want   k8sresolver.Target
 	}{
 		{target: "k8s:///echo", want: k8sresolver.Target{Service: "echo"}},
-		{target: "k8s:///echo:8080", want: k8sresolver.Target{Service: "echo", PortNumber: 8080}},
-		{target: "k8s:///echo:grpc", want: k8sresolver.Target{Service: "echo", PortName: "grpc"}},
+		{target: "k8s:///echo:8080", want: k8sresolver.Target{Service: "echo", Port: "8080"}},
+		{target: "k8s:///echo:grpc", want: k8sresolver.Target{Service: "echo", Port: "grpc"}},
 		{target: "k8s:///echo.shop", want: k8sresolver.Target{Service: "echo", Namespace: "shop"}},
-		{target: "k8s:///echo.shop:65535", want: k8sresolver.Target{Service: "echo", Namespace: "shop", PortNumber: 65535}},
-		{target: "k8s:///echo-2.shop-eu:grpc-web", want: k8sresolver.Target{Service: "echo-2", Namespace: "shop-eu", PortName: "grpc-web"}},
-		{target: "k8s:echo.shop:1", want: k8sresolver.Target{Service: "echo", Namespace: "shop", PortNumber: 1}},
+		{target: "k8s:///echo.shop:65535", want: k8sresolver.Target{Service: "echo", Namespace: "shop", Port: "65535"}},
+		{target: "k8s:///echo-2.shop-eu:grpc-web", want: k8sresolver.Target{Service: "echo-2", Namespace: "shop-eu", Port: "grpc-web"}},
+		{target: "k8s:echo.shop:1", want: k8sresolver.Target{Service: "echo", Namespace: "shop", Port: "1"}},
 	}
 	for _, test := range tests {
 		t.Run(test.target, func(t *testing.T) {
@@ -115,10 +115,10 @@ func FuzzParseTarget(f *testing.F) {
 			case number.MatchString(port):
 				n, err := strconv.Atoi(port)
 				wanted = err == nil && n > 0 && n < 1<<16
-				want.PortNumber = uint16(n)
+				want.Port = strconv.Itoa(n)
 			default:
 				wanted = len(port) <= 15 && name.MatchString(port)
-				want.PortName = port
+				want.Port = port
 			}
 		}
 		got, err := k8sresolver.ParseTarget(resolver.Target{URL: url.URL{Scheme: "k8s", Path: "/" + endpoint}})

@@ -1,5 +1,5 @@
 // Package cluster is the one interface between the lab and the Kubernetes that
-// it measures. Packages builtin, kind and external implement it.
+// it measures. The packages in provider/ implement it.
 package cluster
 
 import (
@@ -13,7 +13,7 @@ import (
 
 // Cluster is a running Kubernetes.
 type Cluster interface {
-	// Kind names the implementation: "builtin", "kind" or "external".
+	// Kind names the implementation, such as "builtin".
 	Kind() string
 	// RESTConfig returns a fresh configuration: of an administrator on a cluster
 	// that the lab booted, of the user's context on any other.

@@ -155,8 +155,8 @@ func TestJudge(t *testing.T) {
 // The TTL of DNS is CoreDNS's option, or its default, where CoreDNS can be read.
 func TestTTL(t *testing.T) {
 	for corefile, want := range map[string]string{
-		".:53 {\n  kubernetes cluster.local in-addr.arpa {\n    pods insecure\n    ttl 30\n  }\n  cache 30\n}": "CoreDNS gives it a TTL of 30 s",
-		".:53 {\n  kubernetes cluster.local\n  cache 30\n}":                                                    "CoreDNS gives it a TTL of 5 s",
+		".:53 {\n  kubernetes cluster.local in-addr.arpa {\n    pods insecure\n    ttl 30\n  }\n  cache 30\n}": "CoreDNS gives it a TTL of 30s",
+		".:53 {\n  kubernetes cluster.local\n  cache 30\n}":                                                    "CoreDNS gives it a TTL of 5s",
 		"": "an address for each ready pod",
 	} {
 		client := clientset(t, "clusterIP: 10.96.0.9, clusterIPs: [10.96.0.9]", "clusterIP: None")

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -27,6 +26,7 @@ import (
 	"k8s.io/client-go/tools/pager"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/balance"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/coredns"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
@@ -116,24 +116,10 @@ func Read(ctx context.Context, client kubernetes.Interface, custom dynamic.Inter
 		}
 	}
 	s.addWorkloads()
-	s.ttl = readTTL(ctx, client)
+	if ttl, _, known := coredns.Read(ctx, client); known {
+		s.ttl = ttl.String()
+	}
 	return s, s.addReferred(ctx, client)
-}
-
-// ttlOption is that of CoreDNS's plugin kubernetes.
-var ttlOption = regexp.MustCompile(`(?s)\bkubernetes\b[^{}]*\{[^{}]*?\bttl\s+(\d+)`)
-
-// readTTL reads how long DNS clients may keep an answer, where CoreDNS has its usual
-// place. Its default is 5 s.
-func readTTL(ctx context.Context, client kubernetes.Interface) string {
-	config, err := client.CoreV1().ConfigMaps(metav1.NamespaceSystem).Get(ctx, "coredns", metav1.GetOptions{})
-	if err != nil || !strings.Contains(config.Data["Corefile"], "kubernetes") {
-		return ""
-	}
-	if found := ttlOption.FindStringSubmatch(config.Data["Corefile"]); found != nil {
-		return found[1] + " s"
-	}
-	return "5 s"
 }
 
 // list is how to read the objects of one kind.

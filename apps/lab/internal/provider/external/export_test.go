@@ -2,7 +2,6 @@ package external
 
 // What only tests outside of the package reach for.
 var (
-	Skew          = skew
-	Leftovers     = leftovers
-	ParseCorefile = parseCorefile
+	Skew      = skew
+	Leftovers = leftovers
 )

@@ -24,6 +24,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/coredns"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 )
@@ -194,7 +195,7 @@ func (c *Cluster) DNS(ctx context.Context) cluster.DNS {
 	if err != nil {
 		return cluster.UsualDNS
 	}
-	if ttl, cache, known := DNS(ctx, client); known {
+	if ttl, cache, known := coredns.Read(ctx, client.Typed); known {
 		return cluster.DNS{TTL: ttl, Cache: cache}
 	}
 	return cluster.UsualDNS

@@ -25,8 +25,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/coredns"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider/external"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider/kind"
 )
 
@@ -115,7 +115,7 @@ func TestKind(t *testing.T) {
 		if got, known := c.Architectures(t.Context()); !known || !slices.Equal(got, []string{runtime.GOARCH}) {
 			t.Errorf("architectures %s, known %t, want %s", got, known, runtime.GOARCH)
 		}
-		if ttl, cache, known := external.DNS(t.Context(), client); !known || ttl != 30*time.Second || cache != 0 {
+		if ttl, cache, known := coredns.Read(t.Context(), client.Typed); !known || ttl != 30*time.Second || cache != 0 {
 			t.Errorf("DNS has TTL %s, cache %s, known %v, want kubeadm's", ttl, cache, known)
 		}
 	})

@@ -1,4 +1,4 @@
-package external_test
+package coredns_test
 
 import (
 	"testing"
@@ -12,8 +12,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider/external"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/coredns"
 )
 
 // kubeadm is what kubeadm configures; CoreDNS then asks its own watch each time.
@@ -64,7 +63,7 @@ func TestCorefile(t *testing.T) {
 		{name: "empty", unknown: true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			ttl, cache, known := external.ParseCorefile(test.corefile)
+			ttl, cache, known := coredns.Parse(test.corefile)
 			if ttl != test.ttl || cache != test.cache || known == test.unknown {
 				t.Errorf("TTL %s, cache %s, known %v, want %s, %s, %v", ttl, cache, known, test.ttl, test.cache, !test.unknown)
 			}
@@ -96,7 +95,7 @@ func TestDNS(t *testing.T) {
 					return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: "configmaps"}, "coredns", nil)
 				})
 			}
-			ttl, cache, known := external.DNS(t.Context(), &kube.Client{Typed: typed})
+			ttl, cache, known := coredns.Read(t.Context(), typed)
 			if known != test.known || known && (ttl != 30*time.Second || cache != 0) {
 				t.Errorf("TTL %s, cache %s, known %v, want known %v", ttl, cache, known, test.known)
 			}

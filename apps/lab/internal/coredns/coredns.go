@@ -1,4 +1,5 @@
-package external
+// Package coredns reads the configuration of a cluster's CoreDNS.
+package coredns
 
 import (
 	"context"
@@ -9,8 +10,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
+	"k8s.io/client-go/kubernetes"
 )
 
 // What CoreDNS takes where its Corefile does not say.
@@ -19,12 +19,12 @@ const (
 	defaultCache = time.Hour
 )
 
-// DNS reads from CoreDNS's configuration how long a client may keep a record of
+// Read reads from CoreDNS's configuration how long a client may keep a record of
 // the cluster and how long CoreDNS itself does. Neither is known where this user
 // may not read it, where another DNS serves the cluster, or where a cache on the
 // nodes stands before it.
-func DNS(ctx context.Context, client *kube.Client) (ttl, cache time.Duration, known bool) {
-	maps := client.Typed.CoreV1().ConfigMaps("kube-system")
+func Read(ctx context.Context, client kubernetes.Interface) (ttl, cache time.Duration, known bool) {
+	maps := client.CoreV1().ConfigMaps("kube-system")
 	if _, err := maps.Get(ctx, "node-local-dns", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 		return 0, 0, false
 	}

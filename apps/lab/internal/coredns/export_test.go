@@ -1,0 +1,4 @@
+package coredns
+
+// Parse is parseCorefile.
+var Parse = parseCorefile
