@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
@@ -105,18 +107,25 @@ func (o inspectOptions) execute(ctx context.Context, services []string, out io.W
 	if !o.all {
 		namespaces = []string{namespace}
 	}
+	step := stepsOnTerminal(3)
+	done := step("read the cluster" + in(namespaces))
 	found, snapshot, err := o.read(ctx, client, services, namespaces)
+	done(err)
 	if err != nil {
 		return err
 	}
 	if o.watched > 0 {
+		done := step(fmt.Sprintf("read traffic twice, %s apart", o.watched))
 		snapshot.Watch(ctx, client.Forward, o.watched, found.Services)
+		done(nil)
 	}
 	var unmeasured error
 	if o.measure {
+		done := step("call the services")
 		for _, s := range found.Services {
 			unmeasured = errors.Join(unmeasured, inspect.Measure(ctx, client.Typed, s, image))
 		}
+		done(unmeasured)
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -142,6 +151,14 @@ func (o inspectOptions) validate(services []string) error {
 		return errors.New("--image is for the clients of --measure, which is not given")
 	}
 	return nil
+}
+
+// stepsOnTerminal shows the steps to a person who waits. A script gets the result alone.
+func stepsOnTerminal(n int) func(name string) (done func(error)) {
+	if !term.IsTerminal(int(os.Stderr.Fd())) {
+		return func(string) func(error) { return func(error) {} }
+	}
+	return newPrinter(n).Step
 }
 
 // read reads the namespaces, or all of them without a name, and judges their Services.
@@ -232,78 +249,6 @@ func (i inspected) exit() error {
 		return exitError{exitUndecided, fmt.Errorf("%d of %d services are not shown to be balanced: traffic of their clients would decide", open, len(i.Services))}
 	}
 	return nil
-}
-
-func (i inspected) write(w io.Writer, output string) error {
-	switch output {
-	case "json":
-		return writeJSON(w, i)
-	case "yaml":
-		content, err := yaml.Marshal(i)
-		if err == nil {
-			_, err = w.Write(content)
-		}
-		return err
-	}
-	var b strings.Builder
-	for _, s := range i.Services {
-		how := "by its objects"
-		if s.Measured {
-			how = "by traffic"
-		}
-		fmt.Fprintf(&b, "%s/%s: %s, %s\n", s.Namespace, s.Name, s.Verdict, how)
-		row := func(head, text string) { fmt.Fprintf(&b, "%s\n", wrapped(head, text)) }
-		row("endpoints", s.Endpoints)
-		row("name", s.Resolved)
-		row("traffic", s.Traffic)
-		if s.Measurement != nil {
-			row("measured", s.Measurement.String())
-		}
-		if len(s.Clients) == 0 {
-			row("client", "none was found: no target in arguments, variables or ConfigMaps leads here")
-		}
-		for _, c := range s.Clients {
-			text := fmt.Sprintf("%s, container %s: %s (%s), policy %s", c.Object, c.Container, c.Target, c.From, c.Policy)
-			if c.Chooser != "" {
-				text += "; " + strings.TrimSpace(c.Chooser+" chooses "+c.Per)
-			}
-			row("client", text)
-		}
-		for _, f := range s.Findings {
-			head := "finding"
-			if f.Advice {
-				head = "note"
-			}
-			row(head, fmt.Sprintf("%s: %s: %s", f.Name, f.Object, f.Seen))
-			row("", f.Why+" To do: "+f.Change+". See "+f.Page+".")
-			if f.Patch != "" {
-				row("", f.Patch)
-			}
-		}
-	}
-	for _, n := range i.NotSeen {
-		fmt.Fprintf(&b, "not seen: %s\n", n)
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
-}
-
-// wrapped puts a text beside its head, in lines of at most 100 columns.
-func wrapped(head, text string) string {
-	const indent, width = 14, 100
-	line := fmt.Sprintf("  %-*s", indent-2, head)
-	var lines []string
-	for word := range strings.FieldsSeq(text) {
-		if len([]rune(line))+1+len([]rune(word)) > width && strings.TrimSpace(line) != "" {
-			lines = append(lines, strings.TrimRight(line, " "))
-			line = strings.Repeat(" ", indent)
-		}
-		if !strings.HasSuffix(line, " ") {
-			line += " "
-		}
-		line += word
-	}
-	return strings.Join(append(lines, line), "\n")
 }
 
 // clientImage returns the image of the clients of --measure.

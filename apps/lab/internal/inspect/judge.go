@@ -23,11 +23,17 @@ type Service struct {
 	Measured  bool            `json:"measured"`
 	// Endpoints, Resolved and Traffic are what the EndpointSlices, the Service's name
 	// and its clients' channels say.
-	Endpoints string    `json:"endpoints"`
-	Resolved  string    `json:"name_gives"`
-	Traffic   string    `json:"traffic"`
-	Clients   []Client  `json:"clients"`
-	Findings  []Finding `json:"findings"`
+	Endpoints string `json:"endpoints"`
+	Resolved  string `json:"resolved"`
+	Traffic   string `json:"traffic"`
+	// Ready and Pods count the pods of the endpoints. Gives is what the Service's name
+	// gives: "pods", "a cluster IP" or "another name". Called is nil without traffic.
+	Ready    int       `json:"ready"`
+	Pods     int       `json:"pods"`
+	Gives    string    `json:"name_gives"`
+	Called   *Called   `json:"called,omitempty"`
+	Clients  []Client  `json:"clients"`
+	Findings []Finding `json:"findings"`
 	// LeadsTo is the Service, as namespace/name, that the proxies behind this one call.
 	LeadsTo string `json:"leads_to,omitempty"`
 
@@ -39,6 +45,26 @@ type Service struct {
 	ready    []string
 	headless bool
 	port     int // that a client of the name dials, 0 if it is not known
+}
+
+// Called says how many servers the clients called: the client that called fewest, and
+// the one that called most. Jain is the evenness of the client that was least even, 0 to 1.
+type Called struct {
+	Least   int     `json:"least"`
+	Most    int     `json:"most"`
+	Servers int     `json:"servers"`
+	Jain    float64 `json:"jain"`
+}
+
+// String is "1 of 3", or "" of nil.
+func (c *Called) String() string {
+	switch {
+	case c == nil:
+		return ""
+	case c.Most > c.Least:
+		return fmt.Sprintf("%d to %d of %d", c.Least, c.Most, c.Servers)
+	}
+	return fmt.Sprintf("%d of %d", c.Least, c.Servers)
 }
 
 // Client is one that leads to the Service.
@@ -86,7 +112,7 @@ func (s *Snapshot) Judge(names ...string) []*Service {
 		if len(names) > 0 && !slices.Contains(names, service.Name) {
 			continue
 		}
-		found := &Service{Namespace: service.Namespace, Name: service.Name, Verdict: balance.Undecided, Resolved: s.resolved(service), Traffic: "not seen", Clients: []Client{}, Findings: []Finding{}, headless: balance.Headless(service), port: cluster.DialPort(service), servers: cluster.Selected(service)}
+		found := &Service{Namespace: service.Namespace, Name: service.Name, Verdict: balance.Undecided, Resolved: s.resolved(service), Gives: gives(service), Traffic: "not seen", Clients: []Client{}, Findings: []Finding{}, headless: balance.Headless(service), port: cluster.DialPort(service), servers: cluster.Selected(service)}
 		s.addEndpoints(found, service)
 		for _, p := range paths {
 			if p.Service != service && p.Through != service {
@@ -145,7 +171,7 @@ func (s *Snapshot) addEndpoints(found *Service, service *corev1.Service) {
 		}
 		return
 	}
-	found.ready = e.ready
+	found.ready, found.Ready, found.Pods = e.ready, e.Ready, e.All
 	found.Endpoints = fmt.Sprintf("%d of %d pods are ready", e.Ready, e.All)
 	switch {
 	case e.Ready == 0:
@@ -153,6 +179,17 @@ func (s *Snapshot) addEndpoints(found *Service, service *corev1.Service) {
 	case e.Ready < e.All:
 		found.Findings = append(found.Findings, newFinding("unready-endpoints", "Service/"+service.Name, "%s: the others get no calls", found.Endpoints))
 	}
+}
+
+// gives is resolved in a word.
+func gives(service *corev1.Service) string {
+	switch {
+	case service.Spec.Type == corev1.ServiceTypeExternalName:
+		return "another name"
+	case balance.Headless(service):
+		return "pods"
+	}
+	return "a cluster IP"
 }
 
 // resolved says what the Service's name gives.

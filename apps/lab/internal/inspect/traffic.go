@@ -116,11 +116,8 @@ func (f *Service) judgeTraffic(readings []*reading, missing []string, watched ti
 	for _, c := range busy {
 		least, most, evenness = min(least, len(c.Servers())), max(most, len(c.Servers())), min(evenness, c.Jain())
 	}
-	called := strconv.Itoa(least)
-	if most > least {
-		called += fmt.Sprintf(" to %d", most)
-	}
-	f.Traffic = fmt.Sprintf("%s, %d in %s: each called %s of %d servers, Jain %.2f or more", from, len(busy), watched, called, max(len(f.ready), most), evenness)
+	f.Called = &Called{Least: least, Most: most, Servers: max(len(f.ready), most), Jain: evenness}
+	f.Traffic = fmt.Sprintf("%s, %d in %s: each called %s servers, Jain %.2f or more", from, len(busy), watched, f.Called, evenness)
 	switch {
 	case least >= len(f.ready) && (evenness >= enough || least == 1):
 		f.Verdict, f.Measured = balance.Balanced, true
