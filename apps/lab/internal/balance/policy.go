@@ -25,13 +25,17 @@ type Policy struct {
 // PickFirst is gRPC's default policy: it sends all calls to one address.
 const PickFirst = "pick_first"
 
-// more are the policies of gRPC that our client does not offer.
-var more = []string{
+// ofGRPC are policies of gRPC beside those that our client offers.
+var ofGRPC = []string{
 	"ring_hash_experimental", "random_subsetting_experimental", "weighted_target_experimental", "priority_experimental",
 	"outlier_detection_experimental", "rls_experimental", "grpclb",
 }
 
-func knownPolicies() []string { return append(policy.Names(), more...) }
+func knownPolicies() []string {
+	known := append(policy.Names(), ofGRPC...)
+	slices.Sort(known)
+	return slices.Compact(known)
+}
 
 // UsesAll says whether the policy uses all addresses of the target.
 func (p Policy) UsesAll() bool { return p.Name != "" && p.Name != PickFirst }
