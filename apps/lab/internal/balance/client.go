@@ -5,6 +5,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -65,15 +66,8 @@ func (c *Cluster) settings(w manifest.Workload, container corev1.Container) []se
 		}
 	}
 	for _, mount := range container.VolumeMounts {
-		for _, volume := range w.Template.Spec.Volumes {
-			if volume.Name != mount.Name || volume.ConfigMap == nil {
-				continue
-			}
-			if configMap := c.configMap(volume.ConfigMap.Name, w.GetNamespace()); configMap != nil {
-				for _, key := range sortedNames(configMap.Data) {
-					all = append(all, setting{"", configMap.Data[key], fmt.Sprintf("%s of ConfigMap/%s", path.Base(key), configMap.Name)})
-				}
-			}
+		for _, f := range c.mounted(w, mount) {
+			all = append(all, setting{"", f.content, fmt.Sprintf("%s of ConfigMap/%s", path.Base(f.key), f.configMap.Name)})
 		}
 	}
 	return all
@@ -94,10 +88,9 @@ func (c *Cluster) Clients() []Client {
 			for _, s := range slices.Backward(settings) {
 				named[s.name] = s.value
 			}
-			marked := i == 0 && w.GetLabels()[manifest.ComponentLabel] == manifest.Client &&
-				slices.ContainsFunc(settings, func(s setting) bool { return s.name == "target" })
+			marked := i == 0 && c.marks(w, container) && slices.ContainsFunc(settings, func(s setting) bool { return s.name == "target" })
 			for _, s := range c.targets(w, settings, marked) {
-				client := Client{Pods: w, Marked: marked, Container: container.Name, Image: container.Image, Settings: named, From: s.from, Mesh: c.meshOf(w), Policy: policyOf(settings, marked)}
+				client := Client{Pods: w, Marked: marked, Container: container.Name, Image: container.Image, Settings: named, From: s.from, Mesh: c.meshOf(w), Policy: policyOf(settings, s, marked)}
 				var err error
 				if client.Target, err = ParseTarget(s.value); err != nil {
 					client.Problem = err.Error()
@@ -110,6 +103,17 @@ func (c *Cluster) Clients() []Client {
 	return found
 }
 
+// marks says whether a container is the client of an overlay: its workload has the label
+// of the lab's contract. Among objects of other origin the label can mean anything, so
+// the program has to be the lab's too.
+func (c *Cluster) marks(w manifest.Workload, container corev1.Container) bool {
+	name, _, _ := manifest.SplitReference(container.Image)
+	return w.GetLabels()[manifest.ComponentLabel] == manifest.Client && (c.contract || strings.HasPrefix(path.Base(name), clientImage))
+}
+
+// clientImage is how the names of the lab's client programs begin.
+const clientImage = "echo-client"
+
 // targets returns the settings that are targets.
 func (c *Cluster) targets(w manifest.Workload, settings []setting, marked bool) []setting {
 	if marked {
@@ -119,7 +123,7 @@ func (c *Cluster) targets(w manifest.Workload, settings []setting, marked bool) 
 	var found []setting
 	for _, s := range settings {
 		for _, text := range candidates(s) {
-			if c.leadsToGRPC(w, text) && !slices.ContainsFunc(found, func(f setting) bool { return f.value == text }) {
+			if c.isTarget(w, text) && !slices.ContainsFunc(found, func(f setting) bool { return f.value == text }) {
 				found = append(found, setting{s.name, text, s.from})
 			}
 		}
@@ -140,41 +144,92 @@ func candidates(s setting) []string {
 // grpcOnly are the schemes that only gRPC uses.
 var grpcOnly = []string{"dns", "k8s", "xds", "passthrough"}
 
-// leadsToGRPC says whether a text is a target that leads to a gRPC Service among the
-// objects. Without a scheme it needs a port, because a bare word is no target. A server
-// that knows its own Service is no client of it.
-func (c *Cluster) leadsToGRPC(w manifest.Workload, text string) bool {
-	scheme, _, _ := strings.Cut(text, ":")
+// isTarget says whether a text is a target of gRPC's. Only gRPC has its schemes, so such a
+// text is one wherever it leads among the objects. Any other is one if it leads to a gRPC
+// Service; it needs a port, because a bare word is no target. A server that knows its own
+// Service is no client of it.
+func (c *Cluster) isTarget(w manifest.Workload, text string) bool {
+	scheme, rest, _ := strings.Cut(text, ":")
 	explicit := slices.Contains(grpcOnly, scheme)
-	if strings.Contains(text, "://") && !explicit || !explicit && !strings.Contains(text, ":") {
+	if strings.Contains(text, "://") && !explicit || !explicit && (rest == "" || !c.mayName(text)) {
 		return false
 	}
 	t, err := ParseTarget(text)
 	if err != nil {
-		return false
+		return explicit && strings.HasPrefix(rest, "//") && !strings.ContainsAny(text, "{}<>")
 	}
 	e := c.lead(t, w)
+	if e.elsewhere != "" && e.service == nil || e.node.Object != nil && !explicit {
+		return false // it leaves the cluster
+	}
 	if e.problem != "" { // such as a short name of a Service of another namespace
 		e = c.lead(t, manifest.Workload{Object: &corev1.Pod{}, Template: &corev1.PodTemplateSpec{}})
 	}
-	own := e.service != nil && slices.ContainsFunc(c.Selected(e.service), func(s manifest.Workload) bool { return s.Object == w.Object })
-	return e.service != nil && !own && (explicit || c.IsGRPC(e.service, e.port))
+	if e.service == nil {
+		return explicit && strings.HasPrefix(rest, "//")
+	}
+	own := slices.ContainsFunc(c.Selected(e.service), func(s manifest.Workload) bool { return s.Object == w.Object })
+	return !own && (explicit || c.IsGRPC(e.service, e.port))
 }
 
-// policyOf returns the effective policy. Of a marked client all is known: its flags
-// and variables are those of the contract. Another program can have one in its code.
-func policyOf(settings []setting, marked bool) Policy {
+// mayName says whether a text can name a Service of the objects, without parsing it: a
+// file can hold many texts. An address can be that of a Service too.
+func (c *Cluster) mayName(text string) bool {
+	if strings.HasPrefix(text, "[") || strings.Contains(text, "$(") {
+		return true
+	}
+	label := text[:strings.IndexAny(text, ".:")]
+	_, err := strconv.Atoi(label)
+	return err == nil || len(c.services[strings.ToLower(label)]) > 0
+}
+
+// policyOf returns the effective policy of a target. Of a marked client all is known: its
+// flags and variables are those of the contract. Another program can have one in its code,
+// and can read settings of which only their names tell what they are.
+func policyOf(settings []setting, target setting, marked bool) Policy {
+	var found []Policy
+	var names []string
 	for _, s := range settings {
-		switch {
-		case strings.Contains(s.value, "loadBalancingConfig") || strings.Contains(s.value, "loadBalancingPolicy"):
-			name, err := policyIn(s.value)
-			if err != nil {
-				name = ""
-			}
-			return Policy{Name: name, From: s.from, Visible: true}
-		case s.value != "" && (strings.HasSuffix(s.name, "lb-policy") || strings.Contains(s.name, "load-balanc") || slices.Contains(knownPolicies(), s.value)):
-			return Policy{Name: strings.ToLower(s.value), From: s.from, Visible: true}
+		if p, ok := policyIn(s, marked); ok {
+			found, names = append(found, p), append(names, s.name)
 		}
 	}
-	return Policy{Visible: marked}
+	if len(found) == 0 {
+		return Policy{Visible: marked}
+	}
+	for i, name := range names { // a program can have one for each target
+		if stem := strings.TrimSuffix(strings.TrimSuffix(target.name, "-target"), "-addr"); stem != "" && strings.HasPrefix(name, stem+"-") {
+			return found[i]
+		}
+	}
+	for _, p := range found[1:] {
+		if p.Name != found[0].Name && !marked {
+			return Policy{From: "several settings"}
+		}
+	}
+	return found[0]
+}
+
+// policyName matches the name of a setting that holds a policy.
+var policyName = regexp.MustCompile(`(^|-)(lb|load-?balanc(ing|er))(-policy|-strategy)?$|(^|-)balanc(ing|er)(-policy|-strategy)?$`)
+
+// policyIn returns the policy that a setting names; it is false of any other setting.
+func policyIn(s setting, marked bool) (Policy, bool) {
+	if strings.Contains(s.value, "loadBalancingConfig") || strings.Contains(s.value, "loadBalancingPolicy") {
+		if s.from == "the variable GRPC_SERVICE_CONFIG" {
+			return Policy{}, false // gRPC reads no such variable
+		}
+		name, err := configured(s.value)
+		return Policy{Name: name, From: s.from, Visible: err == nil || marked}, true
+	}
+	p := Policy{Name: strings.ToLower(s.value), From: s.from, Visible: true}
+	switch known := slices.Contains(knownPolicies(), p.Name) || p.misspelt() != ""; {
+	case s.value == "" || !policyName.MatchString(s.name):
+		return Policy{}, false
+	case known || marked:
+		return p, true
+	case strings.HasSuffix(s.name, "lb-policy"):
+		return Policy{From: s.from}, true // a program can register policies of its own
+	}
+	return Policy{}, false
 }

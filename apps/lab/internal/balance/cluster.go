@@ -17,6 +17,7 @@ type Cluster struct {
 	objects   []manifest.Object
 	workloads []manifest.Workload
 	live      bool // pods show what meshes added
+	contract  bool // the objects are an overlay's, whose labels have the lab's meaning
 
 	// What is looked up often, because a cluster can have thousands of each.
 	services   map[string][]*corev1.Service // by name
@@ -29,8 +30,15 @@ type Cluster struct {
 	paths      []Path
 }
 
-// New returns a cluster to which the objects will be applied.
+// New returns a cluster to which the objects of an overlay will be applied.
 func New(objects []manifest.Object) *Cluster {
+	c := Foreign(objects)
+	c.contract = true
+	return c
+}
+
+// Foreign returns a cluster to which objects of any origin will be applied.
+func Foreign(objects []manifest.Object) *Cluster {
 	c := &Cluster{
 		objects: objects, workloads: manifest.Workloads(objects),
 		services: byName[*corev1.Service](objects), configMaps: byName[*corev1.ConfigMap](objects),
@@ -90,7 +98,7 @@ func selected(services []*corev1.Service, workloads []manifest.Workload) map[*co
 // Live returns a cluster that has the objects. Its workloads are made of pods, so what a
 // mesh added is there, or was not added. It is known of some backends that they are gRPC's.
 func Live(objects []manifest.Object, known ...Backend) *Cluster {
-	c := New(objects)
+	c := Foreign(objects)
 	c.live = true
 	for _, b := range known {
 		c.routed[b] = true

@@ -3,6 +3,7 @@ package balance
 import (
 	"fmt"
 	"maps"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -30,6 +31,8 @@ type environment struct {
 	// open says that a ConfigMap or a Secret that is not among the objects can hold
 	// more variables.
 	open bool
+	// shell says that a shell reads the text, and $(name) there runs a command.
+	shell bool
 	// unset holds each reference to a variable that is not set, as it is written,
 	// with the text around it.
 	unset []Unset
@@ -44,6 +47,7 @@ func (c *Cluster) Unset(w manifest.Workload) []Unset {
 	var all []Unset
 	for _, container := range w.Containers() {
 		env := c.environmentOf(w, container)
+		env.shell = runsShell(container)
 		for _, text := range slices.Concat(container.Command, container.Args) {
 			env.expand(text)
 		}
@@ -204,13 +208,24 @@ func (e *environment) expand(text string) string {
 		if !ok {
 			v, ok = e.services[name]
 		}
-		if !ok && !e.open {
+		if !ok && !e.open && (!e.shell || variableName.MatchString(name)) {
 			e.unset = append(e.unset, Unset{Reference: match, Text: text})
 		}
 		if !ok || v.hidden {
 			return match
 		}
 		return v.value
+	})
+}
+
+// variableName matches what is a variable by custom, not a command.
+var variableName = regexp.MustCompile(`^[A-Z][A-Z0-9_]*$`)
+
+// runsShell says whether a container runs a shell with a script among its arguments.
+func runsShell(c corev1.Container) bool {
+	words := slices.Concat(c.Command, c.Args)
+	return len(words) > 1 && strings.HasSuffix(path.Base(words[0]), "sh") && slices.ContainsFunc(words[1:], func(w string) bool {
+		return strings.HasPrefix(w, "-") && !strings.HasPrefix(w, "--") && strings.Contains(w, "c")
 	})
 }
 

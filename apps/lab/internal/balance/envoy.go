@@ -28,7 +28,8 @@ type EnvoyListener struct {
 	Address      EnvoyAddress `json:"address"`
 	FilterChains []struct {
 		Filters []struct {
-			Name string `json:"name"`
+			Name   string         `json:"name"`
+			Config map[string]any `json:"typed_config"`
 		} `json:"filters"`
 	} `json:"filter_chains"`
 }
@@ -82,6 +83,50 @@ type EnvoyAddress struct {
 
 func (a EnvoyAddress) String() string {
 	return net.JoinHostPort(a.SocketAddress.Address, strconv.Itoa(int(a.SocketAddress.PortValue)))
+}
+
+// Routed returns the names of the clusters to which the listeners' routes lead.
+func (e Envoy) Routed() map[string]bool {
+	all := map[string]bool{}
+	for _, l := range e.StaticResources.Listeners {
+		for _, chain := range l.FilterChains {
+			for _, f := range chain.Filters {
+				routedIn(f.Config, all)
+			}
+		}
+	}
+	return all
+}
+
+// routedIn finds the fields cluster and weighted_clusters of routes and TCP proxies.
+func routedIn(value any, found map[string]bool) {
+	switch v := value.(type) {
+	case map[string]any:
+		for key, inner := range v {
+			switch name, ok := inner.(string); {
+			case key == "cluster" && ok:
+				found[name] = true
+			case key == "weighted_clusters":
+				weighted, _ := inner.(map[string]any)
+				for _, c := range objectsIn(weighted, "clusters") {
+					if name, ok := c["name"].(string); ok {
+						found[name] = true
+					}
+				}
+			case key != "http_filters" && key != "access_log" && key != "tracing":
+				routedIn(inner, found)
+			}
+		}
+	case []any:
+		for _, inner := range v {
+			routedIn(inner, found)
+		}
+	}
+}
+
+// target is the address as a target that DNS resolves.
+func (a EnvoyAddress) target() Target {
+	return Target{Scheme: "dns", Host: a.SocketAddress.Address, Port: strconv.Itoa(int(a.SocketAddress.PortValue))}
 }
 
 // ReadEnvoy reads a configuration in YAML or JSON.

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
@@ -24,8 +25,12 @@ type end struct {
 	// elsewhere says that the target leads out of what the objects show, such as to
 	// an address outside the cluster.
 	elsewhere string
-	// problem says why the target leads nowhere, or is "".
+	// pod is the name of the one pod that the target means, or "".
+	pod string
+	// problem says why the target leads nowhere, or is "". If unknown, the objects have no
+	// Service of that name at all, and others may.
 	problem string
+	unknown bool
 }
 
 // lead follows a client's target, which gRPC can parse.
@@ -36,6 +41,9 @@ func (c *Cluster) lead(t Target, w manifest.Workload) end {
 	if t.Scheme == "unix" || t.Scheme == "unix-abstract" {
 		return end{elsewhere: "a socket of the pod"}
 	}
+	if e, ok := c.leadToPod(t, w); ok {
+		return e
+	}
 	name, problem := t.serviceName(w.GetNamespace())
 	if problem != "" {
 		if strings.Contains(t.Host, ".") && !strings.HasSuffix(t.Host, ".") && t.Scheme != k8sresolver.Scheme {
@@ -43,15 +51,15 @@ func (c *Cluster) lead(t Target, w manifest.Workload) end {
 		}
 		return end{problem: problem}
 	}
-	if t.byDNS() && w.Template.Spec.HostNetwork && w.Template.Spec.DNSPolicy != corev1.DNSClusterFirstWithHostNet {
-		return end{problem: "the pod uses its node's network and DNS, which do not know the cluster's names; expected dnsPolicy: ClusterFirstWithHostNet"}
+	if problem := nodesDNS(w); t.byDNS() && problem != "" {
+		return end{problem: problem}
 	}
 	s := c.service(name.service, name.namespace)
 	if s == nil {
 		if other := c.inOtherNamespace(name.service); other != nil {
 			return end{meant: other, problem: fmt.Sprintf("namespace %q has no Service %q; namespace %q has one: write %s.%s", name.namespace, name.service, other.Namespace, name.service, other.Namespace)}
 		}
-		return end{problem: fmt.Sprintf("no Service has the short name %q", name.service)}
+		return end{problem: fmt.Sprintf("no Service has the short name %q", name.service), unknown: true}
 	}
 	e := end{service: s}
 	if s.Spec.Type == corev1.ServiceTypeExternalName {
@@ -60,6 +68,67 @@ func (c *Cluster) lead(t Target, w manifest.Workload) end {
 	}
 	e.port, e.problem = c.portFor(t, s)
 	return e
+}
+
+// nodesDNS says why a pod asks its node's DNS, which does not know the cluster's names, or
+// is "".
+// Source: Kubernetes, "Pod's DNS Policy".
+func nodesDNS(w manifest.Workload) string {
+	switch policy := w.Template.Spec.DNSPolicy; {
+	case policy == corev1.DNSDefault:
+		return "the pod's dnsPolicy is Default, so it asks its node's DNS, which does not know the cluster's names; expected ClusterFirst"
+	case w.Template.Spec.HostNetwork && (policy == "" || policy == corev1.DNSClusterFirst):
+		return "the pod uses its node's network and DNS, which do not know the cluster's names; expected dnsPolicy: ClusterFirstWithHostNet"
+	}
+	return ""
+}
+
+// leadToPod follows the name of one pod of a StatefulSet: POD.SERVICE, with or without
+// the namespace and the cluster's domain. It is false of any other name.
+// Source: Kubernetes, "StatefulSet", stable network ID.
+func (c *Cluster) leadToPod(t Target, w manifest.Workload) (end, bool) {
+	pod, rest, ok := strings.Cut(strings.ToLower(t.Host), ".")
+	if !ok || !t.byDNS() {
+		return end{}, false
+	}
+	name, problem := Target{Scheme: t.Scheme, Host: rest}.serviceName(w.GetNamespace())
+	s := c.service(name.service, name.namespace)
+	if problem != "" || s == nil || !Headless(s) {
+		return end{}, false
+	}
+	if alone, problem := t.serviceName(w.GetNamespace()); problem == "" && c.service(alone.service, alone.namespace) != nil {
+		return end{}, false // SERVICE.NAMESPACE
+	}
+	for _, server := range c.Selected(s) {
+		if server.Template.Spec.Subdomain == s.Name {
+			return end{service: s, pod: pod}, true
+		}
+		set, isSet := server.Object.(*appsv1.StatefulSet)
+		if !isSet || set.Spec.ServiceName != s.Name {
+			continue
+		}
+		ordinal, err := strconv.Atoi(strings.TrimPrefix(pod, set.Name+"-"))
+		if err != nil {
+			continue
+		}
+		first, pods := int32(0), int32(1)
+		if set.Spec.Ordinals != nil {
+			first = set.Spec.Ordinals.Start
+		}
+		if set.Spec.Replicas != nil {
+			pods = *set.Spec.Replicas
+		}
+		if int32(ordinal) < first || int32(ordinal) >= first+pods { //nolint:gosec // G115: an ordinal is small
+			return end{service: s, problem: fmt.Sprintf("StatefulSet/%s has no pod %s: it has %d", set.Name, pod, pods)}, true
+		}
+		e := end{service: s, pod: pod}
+		e.port, e.problem = c.portFor(t, s)
+		return e, true
+	}
+	if len(c.Selected(s)) == 0 || c.live {
+		return end{}, false
+	}
+	return end{service: s, problem: fmt.Sprintf("Service/%s has no pod of the name %s: only pods of a StatefulSet with serviceName: %s have names", s.Name, pod, s.Name)}, true
 }
 
 func (t Target) byDNS() bool { return t.Scheme == "dns" || t.Scheme == "passthrough" }
@@ -130,8 +199,8 @@ func (c *Cluster) onlyPort(s *corev1.Service) (corev1.ServicePort, string) {
 // name leads to any port of the pods, the scheme k8s only to those of the Service.
 func (c *Cluster) podPort(t Target, s *corev1.Service, number int32) (corev1.ServicePort, string) {
 	pods := c.Selected(s)
-	if len(pods) == 0 && len(s.Spec.Selector) == 0 {
-		return corev1.ServicePort{Port: number}, "" // endpoints that somebody else writes
+	if len(pods) == 0 && (len(s.Spec.Selector) == 0 || !c.live && !c.contract) {
+		return corev1.ServicePort{Port: number}, "" // endpoints or pods that somebody else makes
 	}
 	var listening []string
 	for _, p := range s.Spec.Ports {

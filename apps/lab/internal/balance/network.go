@@ -16,6 +16,10 @@ import (
 // servers' port. Whether they are enforced is not known, so no verdict changes.
 // Source: the API reference of NetworkPolicy, networking.k8s.io/v1.
 func (c *Cluster) networkPolicies(p *Path, from manifest.Workload, servers []manifest.Workload, port intstr.IntOrString) {
+	if from.Template.Spec.HostNetwork {
+		return // what holds for the node's network is not defined
+	}
+	before := len(p.Findings)
 	for _, to := range servers {
 		for _, number := range podNumbers([]manifest.Workload{to}, port) {
 			if closed := c.closed(networkingv1.PolicyTypeIngress, to, from, to, number); closed != nil {
@@ -26,6 +30,36 @@ func (c *Cluster) networkPolicies(p *Path, from manifest.Workload, servers []man
 			}
 		}
 	}
+	if closed := c.withoutDNS(p, from); closed != nil && len(p.Findings) == before {
+		p.find("network-policy", closed, "", "no rule of egress lets %s ask DNS at port 53", manifest.Describe(from.Object))
+	}
+}
+
+// withoutDNS returns a policy that selects the pods of a client which looks names up, if no
+// policy's rule of egress admits a call to port 53.
+func (c *Cluster) withoutDNS(p *Path, from manifest.Workload) manifest.Object {
+	if !p.Client.Target.byDNS() || p.Client.Target.literal() {
+		return nil
+	}
+	var selecting manifest.Object
+	for _, policy := range manifest.All[*networkingv1.NetworkPolicy](c.objects) {
+		if !sameNamespace(policy.Namespace, from.GetNamespace()) || !applies(policy, networkingv1.PolicyTypeEgress) || !selects(&policy.Spec.PodSelector, from.Template.Labels) {
+			continue
+		}
+		selecting = policy
+		for _, r := range policy.Spec.Egress {
+			if len(r.Ports) == 0 || slices.ContainsFunc(r.Ports, admitsDNS) {
+				return nil
+			}
+		}
+	}
+	return selecting
+}
+
+// admitsDNS gives a port that has a name the benefit of the doubt.
+func admitsDNS(p networkingv1.NetworkPolicyPort) bool {
+	const dns = 53
+	return p.Port == nil || p.Port.Type == intstr.String || p.Port.IntVal == dns || p.EndPort != nil && p.Port.IntVal <= dns && dns <= *p.EndPort
 }
 
 // closed returns a policy of the direction that selects the pods of a workload, if none
@@ -105,7 +139,23 @@ func (c *Cluster) admitsPeer(policy *networkingv1.NetworkPolicy, peers []network
 			return sameNamespace(policy.Namespace, pods.GetNamespace())
 		}
 		namespace := c.namespace(pods)
-		return namespace == nil || selects(p.NamespaceSelector, labels.Merge(namespace.Labels, labels.Set{corev1.LabelMetadataName: namespace.Name}))
+		if namespace == nil {
+			return pods.GetNamespace() == "" || mayName(p.NamespaceSelector, pods.GetNamespace())
+		}
+		return selects(p.NamespaceSelector, labels.Merge(namespace.Labels, labels.Set{corev1.LabelMetadataName: namespace.Name}))
+	})
+}
+
+// mayName says whether a selector can mean a namespace of which only the name is known: it is
+// the value of one label.
+func mayName(selector *metav1.LabelSelector, namespace string) bool {
+	s, err := metav1.LabelSelectorAsSelector(selector)
+	if err != nil {
+		return true
+	}
+	requirements, _ := s.Requirements()
+	return !slices.ContainsFunc(requirements, func(r labels.Requirement) bool {
+		return r.Key() == corev1.LabelMetadataName && !r.Matches(labels.Set{corev1.LabelMetadataName: namespace})
 	})
 }
 

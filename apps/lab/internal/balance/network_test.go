@@ -29,7 +29,8 @@ func TestNetworkPolicies(t *testing.T) {
 		{"another namespace", ofServer + ", ingress: [{from: [{namespaceSelector: {matchLabels: {team: b}}, " + web + "}]}]", "no rule of ingress"},
 		{"egress alone of the servers", ofServer + ", policyTypes: [Egress]", ""},
 		{"no egress of the client", ofClient + ", policyTypes: [Egress]", "no rule of egress lets Deployment/web call port 9000"},
-		{"egress of the client to the servers", ofClient + ", egress: [{to: [{podSelector: {matchLabels: {app: cart}}}], ports: [{port: 9000}]}]", ""},
+		{"egress of the client to the servers", ofClient + ", egress: [{to: [{podSelector: {matchLabels: {app: cart}}}], ports: [{port: 9000}]}]", "no rule of egress lets Deployment/web ask DNS"},
+		{"egress of the client to the servers and DNS", ofClient + ", egress: [{to: [{podSelector: {matchLabels: {app: cart}}}], ports: [{port: 9000}]}, {ports: [{port: 53, protocol: UDP}]}]", ""},
 		{"egress of the client to DNS alone", ofClient + ", egress: [{ports: [{port: 53, protocol: UDP}]}]", "no rule of egress"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

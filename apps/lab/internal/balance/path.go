@@ -39,6 +39,8 @@ type Path struct {
 	// Elsewhere is where the target leads if it leads out of the objects, or "".
 	Elsewhere string
 	Verdict   Verdict
+	// Because says why the objects do not decide, if the verdict is Undecided.
+	Because string
 	// Chooser is who chooses a server, and Among the addresses from which it chooses.
 	Chooser, Among string
 	// NewPods says when a new pod gets calls.
@@ -86,6 +88,8 @@ func (c *Cluster) Judge(client Client) Path {
 	}
 	e := c.lead(client.Target, client.Pods)
 	switch {
+	case e.unknown && !client.Marked:
+		p.Because = e.problem
 	case e.problem != "":
 		if p.Service = e.service; p.Service == nil {
 			p.Service = e.meant
@@ -95,11 +99,18 @@ func (c *Cluster) Judge(client Client) Path {
 		c.throughNode(&p, e.node)
 	case e.elsewhere != "":
 		p.Elsewhere = e.elsewhere
+		p.Because = "the target leads to " + e.elsewhere + ", of which the objects show nothing"
+	case e.pod != "":
+		p.Service, p.Servers = e.service, c.Selected(e.service)
+		p.Verdict, p.Chooser, p.Among, p.NewPods = Pinned, "the target", "the pod "+e.pod+" alone", "never: the target names one pod"
 	default:
 		p.Service, p.Servers = e.service, c.Selected(e.service)
 		first := p.Servers
 		c.throughService(&p, e)
 		c.byAge(&p)
+		if p.Verdict == Balanced && len(p.Servers) == 0 && p.Service != nil && len(p.Service.Spec.Selector) > 0 && !c.live {
+			p.Verdict, p.Because = Undecided, "Service/"+p.Service.Name+" selects the pods of no workload among the objects"
+		}
 		c.networkPolicies(&p, client.Pods, first, targetPort(e.port))
 		if p.Through != nil {
 			c.networkPolicies(&p, p.Proxy, p.Servers, targetPort(p.upstream))
@@ -132,7 +143,10 @@ func (c *Cluster) throughService(p *Path, e end) {
 		p.Among, p.NewPods = "the ready pods", atOnce
 		p.byClient("the EndpointSlices give every pod")
 	case p.Client.Mesh == IstioSidecar || p.Client.Mesh == Linkerd2:
-		p.byMesh(s, e.port)
+		c.byMesh(p, s, e.port)
+	case !Headless(s) && c.waypoint(s, p.Client.Pods):
+		p.Client.Mesh = IstioWaypoint
+		c.byMesh(p, s, e.port)
 	case Headless(s):
 		p.Among, p.NewPods = "the pods in DNS", onResolution
 		p.byClient("the name gives every pod")
@@ -158,7 +172,7 @@ func (p *Path) byClient(because string) {
 			p.Findings = append(p.Findings, note)
 		}
 	case policy.Undecided():
-		p.Verdict = Undecided
+		p.Verdict, p.Because = Undecided, "the client's program can set a policy that manifests do not show"
 	default:
 		p.Verdict, p.NewPods = Pinned, onReconnect
 		p.find("client-policy", p.Client.Pods.Object, policy.Name, "policy %s: the client calls one pod alone, although %s; expected a policy that uses all, such as round_robin", policy, because)
@@ -207,8 +221,8 @@ func kubeProxyAmong(s *corev1.Service) string {
 	return "the ready pods"
 }
 
-// byMesh judges a client whose connections a sidecar takes over.
-func (p *Path) byMesh(s *corev1.Service, port corev1.ServicePort) {
+// byMesh judges a client whose connections a proxy of a mesh takes over.
+func (c *Cluster) byMesh(p *Path, s *corev1.Service, port corev1.ServicePort) {
 	mesh := string(p.Client.Mesh)
 	if Headless(s) {
 		// The sidecar passes connections to a pod's address on as they are.
@@ -221,37 +235,30 @@ func (p *Path) byMesh(s *corev1.Service, port corev1.ServicePort) {
 		p.find("service-kind", s, "clusterIP: None", "is headless, expected a cluster IP: a mesh does not balance calls to a headless Service")
 		return
 	}
-	if opaque := opaqueTo(p.Client.Mesh, port); opaque != "" {
-		p.Verdict, p.Chooser, p.Among, p.NewPods = Pinned, mesh, "the ready pods", onReconnect
+	p.Verdict, p.Chooser, p.Among, p.NewPods = Pinned, mesh, "the ready pods", onReconnect
+	if o, why := c.bypass(p.Client, s, port); why != "" {
+		p.Chooser = "kube-proxy"
+		p.find("mesh-bypass", o, "", "%s: %s does not choose a pod for each call to port %d of Service/%s", why, mesh, port.Port, s.Name)
+		return
+	}
+	if opaque := c.opaqueTo(p.Client.Mesh, s, port); opaque != "" {
 		p.find("mesh-protocol", s, opaque, "port %d: %s treats %s as TCP and chooses a pod once a connection; expected appProtocol: kubernetes.io/h2c", port.Port, mesh, opaque)
 		return
 	}
-	p.Verdict, p.Chooser, p.Among, p.NewPods = Balanced, mesh, "the ready pods", atOnce
-}
-
-// opaqueTo returns what makes the mesh treat a port as TCP, or "".
-// Sources: Istio, "Protocol Selection"; Linkerd 2, "appProtocol" (2.19 and later).
-func opaqueTo(mesh Mesh, p corev1.ServicePort) string {
-	if p.AppProtocol != nil {
-		protocol := strings.ToLower(*p.AppProtocol)
-		switch {
-		case mesh == Linkerd2 && !slices.Contains([]string{"http", "http2", "kubernetes.io/h2c"}, protocol),
-			mesh == IstioSidecar && !slices.Contains([]string{"grpc", "grpc-web", "http2", "http", "kubernetes.io/h2c"}, protocol):
-			return "appProtocol " + *p.AppProtocol
-		}
-		return ""
+	if http1 := http1To(p.Client.Mesh, port); http1 != "" {
+		p.Verdict, p.NewPods = Unreachable, ""
+		p.find("mesh-protocol", s, http1, "port %d: %s takes %s for HTTP/1.1, which gRPC does not use; expected appProtocol: kubernetes.io/h2c", port.Port, mesh, http1)
+		return
 	}
-	// Without a protocol in its name both detect HTTP/2.
-	if mesh == IstioSidecar && named(p.Name, "tcp", "tls", "https", "mongo", "mysql", "redis", "udp") {
-		return "the port's name " + p.Name
-	}
-	return ""
+	p.Verdict, p.NewPods = Balanced, atOnce
 }
 
 // byXDS judges a client that asks istiod for its servers.
 func (p *Path) byXDS(s *corev1.Service) {
 	p.Chooser, p.Among, p.NewPods = "the client (xDS)", "the ready pods", atOnce
 	switch {
+	case p.Client.Mesh != IstioAgent && p.Client.bootstraps():
+		p.Verdict, p.Because = Undecided, "the client asks a control plane of its own bootstrap file, which the objects do not show"
 	case p.Client.Mesh != IstioAgent:
 		p.Verdict = Unreachable
 		p.find("xds-agent", p.Client.Pods.Object, "", "target %q needs the gRPC agent of Istio, which is not injected: expected the annotation inject.istio.io/templates: grpc-agent", p.Client.Target.Text)
@@ -261,4 +268,10 @@ func (p *Path) byXDS(s *corev1.Service) {
 	default:
 		p.Verdict = Balanced
 	}
+}
+
+// bootstraps says whether the client has a bootstrap file of its own for xDS.
+// Source: gRFC A27.
+func (c Client) bootstraps() bool {
+	return c.Settings["grpc-xds-bootstrap"] != "" || c.Settings["grpc-xds-bootstrap-config"] != ""
 }

@@ -51,6 +51,13 @@ spec:
           env: []
 `
 
+const destinationRule = `---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: cart, namespace: shop}
+spec: {host: cart, trafficPolicy: {loadBalancer: {simple: PASSTHROUGH}}}
+`
+
 // headlessScene makes the Service headless.
 var headlessScene = edit(scene, "  selector: {app: cart}\n", "  clusterIP: None\n  selector: {app: cart}\n")
 
@@ -70,7 +77,7 @@ func paths(t *testing.T, yaml string) []balance.Path {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return balance.New(objects).Paths()
+	return balance.Foreign(objects).Paths()
 }
 
 const roundRobin = `"--grpc-service-config={\"loadBalancingConfig\":[{\"round_robin\":{}}]}"`
@@ -112,9 +119,41 @@ func TestPaths(t *testing.T) {
 		{"Istio, and the pod opts out", scene, append(append(target("dns:///cart:80"), istio...), "labels: {app: web}, annotations", `labels: {app: web, sidecar.istio.io/inject: "false"}, annotations`), balance.Pinned, []string{"cluster-ip"}},
 		{"Istio before a headless Service", headlessScene, append(target("dns:///cart:9000"), istio...), balance.Pinned, []string{"service-kind"}},
 		{"Istio and a port that is TCP by name", scene, append(append(target("dns:///cart:80"), istio...), "name: grpc,", "name: tcp-cart,"), balance.Pinned, []string{"mesh-protocol"}},
+		{"Istio, and the annotation alone", scene, append(target("dns:///cart:80"), "labels: {app: web}, annotations: {}", `labels: {app: web}, annotations: {sidecar.istio.io/inject: "true"}`), balance.Pinned, []string{"cluster-ip"}},
+		{"Istio by the pod's label", scene, append(target("dns:///cart:80"), "labels: {app: web}, annotations", `labels: {app: web, sidecar.istio.io/inject: "true"}, annotations`), balance.Balanced, nil},
+		{"Istio and a label that is not yes", scene, append(append(target("dns:///cart:80"), istio...), "labels: {app: web}, annotations", `labels: {app: web, sidecar.istio.io/inject: "off"}, annotations`), balance.Pinned, []string{"cluster-ip"}},
+		{"Istio and a port that is HTTP by name", scene, append(append(target("dns:///cart:80"), istio...), "name: grpc, port: 80, targetPort: rpc", "name: http, port: 80, targetPort: rpc", "name: rpc, containerPort", "name: rpc, containerPort", `image: "cart:1", ports: [{name: rpc, containerPort: 9000}]`, `image: "cart:1", ports: [{name: rpc, containerPort: 9000}], readinessProbe: {grpc: {port: 9000}}`), balance.Unreachable, []string{"mesh-protocol"}},
+		{"Istio and an unknown appProtocol", scene, append(append(target("dns:///cart:80"), istio...), "port: 80,", "port: 80, appProtocol: h2c,"), balance.Balanced, nil},
+		{"Istio, and the port is left out", scene, append(append(target("dns:///cart:80"), istio...), "labels: {app: web}, annotations: {}", `labels: {app: web}, annotations: {traffic.sidecar.istio.io/excludeOutboundPorts: "443,80"}`), balance.Pinned, []string{"mesh-bypass"}},
+		{"Istio, and another port is left out", scene, append(append(target("dns:///cart:80"), istio...), "labels: {app: web}, annotations: {}", `labels: {app: web}, annotations: {traffic.sidecar.istio.io/excludeOutboundPorts: "8080"}`), balance.Balanced, nil},
+		{"Istio, and the rule passes connections through", scene + destinationRule, append(target("dns:///cart:80"), istio...), balance.Pinned, []string{"mesh-bypass"}},
+		{"Istio's waypoint", scene, append(target("dns:///cart:80"), "labels: {}", "labels: {istio.io/dataplane-mode: ambient, istio.io/use-waypoint: waypoint}"), balance.Balanced, nil},
+		{"Istio's ambient mode without a waypoint", scene, append(target("dns:///cart:80"), "labels: {}", "labels: {istio.io/dataplane-mode: ambient}"), balance.Pinned, []string{"cluster-ip"}},
+		{"Linkerd 2 and opaque ports of the Service", scene, append(append(target("dns:///cart:80"), linkerd...), "metadata: {name: cart, namespace: shop}\nspec:\n  selector: {app: cart}", `metadata: {name: cart, namespace: shop, annotations: {config.linkerd.io/opaque-ports: "25,80"}}`+"\nspec:\n  selector: {app: cart}"), balance.Pinned, []string{"mesh-protocol"}},
+		{"Linkerd 2 and a skipped port", scene, append(append(target("dns:///cart:80"), linkerd...), "labels: {app: web}, annotations: {}", `labels: {app: web}, annotations: {config.linkerd.io/skip-outbound-ports: "70-90"}`), balance.Pinned, []string{"mesh-bypass"}},
+		{"Linkerd 2 and appProtocol http", scene, append(append(target("dns:///cart:80"), linkerd...), "port: 80,", "port: 80, appProtocol: http,"), balance.Unreachable, []string{"mesh-protocol"}},
 		{"Linkerd 2", scene, append(target("dns:///cart:80"), linkerd...), balance.Balanced, nil},
 		{"Linkerd 2 and appProtocol grpc", scene, append(append(target("dns:///cart:80"), linkerd...), "port: 80,", "port: 80, appProtocol: grpc,"), balance.Pinned, []string{"mesh-protocol"}},
 		{"Linkerd 2 before a headless Service", headlessScene, append(target("dns:///cart:9000"), linkerd...), balance.Pinned, []string{"service-kind"}},
+		{"xDS with a bootstrap file of its own", scene, append(target("xds:///cart:80"), "env: []", "env: [{name: GRPC_XDS_BOOTSTRAP, value: /etc/xds/bootstrap.json}]"), balance.Undecided, nil},
+		{"a Service that selects nothing here", edit(headlessScene, "selector: {app: cart}\n", "selector: {app: carts}\n"), target("dns:///cart:9000", roundRobin), balance.Undecided, nil},
+		{"a Service that selects nothing here, and a port by number", edit(headlessScene, "selector: {app: cart}\n", "selector: {app: carts}\n", "targetPort: rpc", "targetPort: 9000"), target("dns:///cart:9000", roundRobin), balance.Undecided, nil},
+		{"a Service of which nothing is known", scene, target("dns:///crat:80"), balance.Undecided, nil},
+		{"a port by name, which only k8s knows", scene, target("dns:///cart:grpc"), balance.Unreachable, []string{"client-target"}},
+		{"a pod of a StatefulSet", edit(headlessScene, "selector: {matchLabels: {app: cart}}", "serviceName: cart\n  replicas: 3\n  selector: {matchLabels: {app: cart}}"), target("dns:///cart-2.cart:9000", roundRobin), balance.Pinned, nil},
+		{"a pod that a StatefulSet has not", edit(headlessScene, "selector: {matchLabels: {app: cart}}", "serviceName: cart\n  replicas: 3\n  selector: {matchLabels: {app: cart}}"), target("dns:///cart-3.cart.shop.svc:9000", roundRobin), balance.Unreachable, []string{"client-target"}},
+		{"a pod of a StatefulSet without serviceName", headlessScene, target("dns:///cart-0.cart:9000", roundRobin), balance.Unreachable, []string{"client-target"}},
+		{"a node's DNS", scene, append(target("dns:///cart:80"), "      containers:\n        - name: web", "      dnsPolicy: Default\n      containers:\n        - name: web"), balance.Unreachable, []string{"client-target"}},
+		{"a name that only sounds like a policy's", headlessScene, append(target("dns:///cart:9000"), "env: []", "env: [{name: AWS_LOAD_BALANCER_NAME, value: prod-nlb}, {name: KAFKA_PARTITIONER, value: round_robin}]"), balance.Undecided, nil},
+		{"a policy that only the program can know", headlessScene, target("dns:///cart:9000", `"--lb-policy=nearest"`), balance.Undecided, nil},
+		{"a policy for another target", headlessScene, target("--cart=dns:///cart:9000", `"--till-lb-policy=round_robin"`, `"--cart-lb-policy=pick_first"`), balance.Pinned, []string{"client-policy"}},
+		{"two policies, and which is meant is not said", headlessScene, target("dns:///cart:9000", `"--a-lb-policy=round_robin"`, `"--b-lb-policy=pick_first"`), balance.Undecided, nil},
+		{"a service config inside a script", headlessScene, target("sh", `"-c"`, `"exec web --cart=dns:///cart:9000 --config='{\"loadBalancingConfig\":[{\"round_robin\":{}}]}'"`), balance.Balanced, nil},
+		{"a service config inside another", headlessScene, target("dns:///cart:9000", `"--config={\"cart\":{\"serviceConfig\":{\"loadBalancingConfig\":[{\"round_robin\":{}}]}}}"`), balance.Balanced, nil},
+		{"a service config that is no JSON", headlessScene, target("dns:///cart:9000", `"--config={loadBalancingConfig: round_robin}"`), balance.Undecided, nil},
+		{"an entry with two policies", headlessScene, target("dns:///cart:9000", `"--config={\"loadBalancingConfig\":[{\"round_robin\":{},\"pick_first\":{}}]}"`), balance.Undecided, nil},
+		{"an unknown policy in the older field", headlessScene, target("dns:///cart:9000", `"--config={\"loadBalancingPolicy\":\"round-robin\"}"`), balance.Pinned, []string{"client-policy"}},
+		{"a variable that gRPC does not read", headlessScene, append(target("dns:///cart:9000"), "env: []", `env: [{name: GRPC_SERVICE_CONFIG, value: '{"loadBalancingConfig":[{"round_robin":{}}]}'}]`), balance.Undecided, nil},
 		{"xDS without the agent", scene, target("xds:///cart:80"), balance.Unreachable, []string{"xds-agent"}},
 		{"another namespace by its short name", scene, append(target("dns:///cart:80"), "metadata: {name: web, namespace: shop}", "metadata: {name: web, namespace: front}"), balance.Unreachable, []string{"client-target"}},
 		{"another namespace by its long name", scene, append(target("dns:///cart.shop:80"), "metadata: {name: web, namespace: shop}", "metadata: {name: web, namespace: front}"), balance.Pinned, []string{"cluster-ip"}},
@@ -176,5 +215,59 @@ func TestParseTarget(t *testing.T) {
 		if got, err := balance.ParseTarget(text); err == nil {
 			t.Errorf("%q: %+v, expected an error", text, got)
 		}
+	}
+}
+
+// What is wrong with a Service and its servers does not depend on the kinds and fields by
+// which people say the same.
+func TestServiceFindings(t *testing.T) {
+	budget := func(spec string) string {
+		return "---\napiVersion: policy/v1\nkind: PodDisruptionBudget\nmetadata: {name: cart, namespace: shop}\nspec: {" + spec + "}\n"
+	}
+	const (
+		labels  = "selector: {matchLabels: {app: cart}}"
+		another = "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: cart-2, namespace: shop}\nspec: {replicas: 3, selector: {matchLabels: {app: cart, v: two}}, template: {metadata: {labels: {app: cart, v: two}}, spec: {containers: [{name: cart, image: 'cart:2', ports: [{name: rpc, containerPort: 9000}], readinessProbe: {grpc: {port: 9000}}}]}}}\n"
+		scaler  = "---\napiVersion: autoscaling/v1\nkind: HorizontalPodAutoscaler\nmetadata: {name: cart, namespace: shop}\nspec: {minReplicas: 3, maxReplicas: 6, targetCPUUtilizationPercentage: 60, scaleTargetRef: {apiVersion: apps/v1, kind: StatefulSet, name: cart}}\n"
+		peers   = "---\napiVersion: v1\nkind: Service\nmetadata: {name: cart-peers, namespace: shop}\nspec: {clusterIP: None, publishNotReadyAddresses: true, selector: {app: cart}, ports: [{name: grpc, port: 9000, targetPort: rpc}]}\n"
+	)
+	probed := edit(headlessScene, "ports: [{name: rpc, containerPort: 9000}]", "ports: [{name: rpc, containerPort: 9000}], readinessProbe: {grpc: {port: 9000}}")
+	three := edit(probed, "selector: {matchLabels: {app: cart}}", "replicas: 3\n  selector: {matchLabels: {app: cart}}")
+	onNodes := edit(probed, "kind: StatefulSet", "kind: DaemonSet")
+	clusterIP := func(fields string) string {
+		return edit(probed, "clusterIP: None", fields)
+	}
+	for _, tt := range []struct {
+		name, scene string
+		want        []string
+	}{
+		{"a server with a probe", probed, nil},
+		{"no readiness probe", headlessScene, []string{"readiness"}},
+		{"a startup probe alone", edit(probed, "readinessProbe", "startupProbe"), nil},
+		{"a container beside it without a probe", edit(probed, `- {name: cart, image: "cart:1"`, `- {name: metrics, image: "m:1", ports: [{name: metrics, containerPort: 9100}]}`+"\n        - "+`{name: cart, image: "cart:1"`), nil},
+		{"no pod may go", three + budget("maxUnavailable: 0, "+labels), []string{"disruption-budget"}},
+		{"no pod may go, by an expression", three + budget("maxUnavailable: 0%, selector: {matchExpressions: [{key: app, operator: In, values: [cart]}]}"), []string{"disruption-budget"}},
+		{"all pods must stay", three + budget("minAvailable: 3, "+labels), []string{"disruption-budget"}},
+		{"all pods of one of two workloads", three + another + budget("minAvailable: 3, "+labels), nil},
+		{"as many as an autoscaler leaves at least", probed + scaler + budget("minAvailable: 1, "+labels), nil},
+		{"a DaemonSet, which no drain touches", onNodes + budget("maxUnavailable: 0, "+labels), nil},
+		{"session affinity", clusterIP("sessionAffinity: ClientIP"), []string{"session-affinity"}},
+		{"calls to the own node", clusterIP("internalTrafficPolicy: Local"), []string{"traffic-policy"}},
+		{"calls to the own node, where a DaemonSet serves", edit(onNodes, "clusterIP: None", "internalTrafficPolicy: Local"), nil},
+		{"pods that are not ready", edit(probed, "clusterIP: None", "clusterIP: None\n  publishNotReadyAddresses: true"), []string{"not-ready-addresses"}},
+		{"pods that are not ready, for peers alone", probed + peers, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			objects, err := manifest.Decode([]byte(tt.scene))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var names []string
+			for _, f := range balance.Foreign(objects).ServiceFindings() {
+				names = append(names, f.Name)
+			}
+			if !slices.Equal(names, tt.want) {
+				t.Errorf("findings %v, want %v", names, tt.want)
+			}
+		})
 	}
 }

@@ -71,21 +71,34 @@ func (p Policy) String() string {
 	return "unknown"
 }
 
-// policyIn returns the policy that a service config selects, in JSON. It is "" if the
-// config selects none.
+// configured returns the policy that a service config selects. The config is JSON, alone or
+// inside a longer text, such as a file or a shell's command. It is "" if the config selects
+// none.
 // Source: gRPC's service_config.proto; gRFC A24 (loadBalancingConfig).
-func policyIn(serviceConfig string) (string, error) {
-	var config struct {
+func configured(text string) (string, error) {
+	type config struct {
 		LoadBalancingPolicy string                       `json:"loadBalancingPolicy"`
 		LoadBalancingConfig []map[string]json.RawMessage `json:"loadBalancingConfig"`
 	}
-	if err := json.Unmarshal([]byte(serviceConfig), &config); err != nil {
-		return "", fmt.Errorf("service config %q is not the JSON that gRPC expects: %w", serviceConfig, err)
+	var err error
+	for _, text := range []string{text, strings.ReplaceAll(text, `\"`, `"`)} {
+		at := strings.Index(text, "loadBalancing")
+		for i := strings.LastIndexByte(text[:at], '{'); i >= 0; i = strings.LastIndexByte(text[:i], '{') {
+			var c config
+			if err = json.NewDecoder(strings.NewReader(text[i:])).Decode(&c); err != nil || c.LoadBalancingConfig == nil && c.LoadBalancingPolicy == "" {
+				continue
+			}
+			if len(c.LoadBalancingConfig) > 0 {
+				return firstKnown(c.LoadBalancingConfig)
+			}
+			// An unknown name in this older field means gRPC's default.
+			if name := strings.ToLower(c.LoadBalancingPolicy); slices.Contains(knownPolicies(), name) {
+				return name, nil
+			}
+			return "", nil
+		}
 	}
-	if len(config.LoadBalancingConfig) == 0 {
-		return strings.ToLower(config.LoadBalancingPolicy), nil
-	}
-	return firstKnown(config.LoadBalancingConfig)
+	return "", fmt.Errorf("service config %q is not the JSON that gRPC expects: %w", text, err)
 }
 
 // firstKnown returns the first policy of a list that gRPC knows. A policy that wraps
@@ -93,6 +106,9 @@ func policyIn(serviceConfig string) (string, error) {
 func firstKnown(list []map[string]json.RawMessage) (string, error) {
 	var names []string
 	for _, entry := range list {
+		if len(entry) != 1 {
+			return "", fmt.Errorf("an entry of loadBalancingConfig has %d policies, and gRPC refuses it: expected 1", len(entry))
+		}
 		for name, raw := range entry {
 			names = append(names, name)
 			if !slices.Contains(knownPolicies(), name) {

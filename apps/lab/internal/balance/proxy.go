@@ -3,6 +3,7 @@ package balance
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -40,16 +41,9 @@ func (c *Cluster) EnvoyConfigs() []EnvoyConfig {
 // mountedWith returns the mounted ConfigMap whose file has the text, and that file.
 func (c *Cluster) mountedWith(w manifest.Workload, text string) (*corev1.ConfigMap, string) {
 	for _, volume := range w.Template.Spec.Volumes {
-		if volume.ConfigMap == nil {
-			continue
-		}
-		configMap := c.configMap(volume.ConfigMap.Name, w.GetNamespace())
-		if configMap == nil {
-			continue
-		}
-		for _, key := range sortedNames(configMap.Data) {
-			if strings.Contains(configMap.Data[key], text) {
-				return configMap, configMap.Data[key]
+		for _, f := range c.filesOf(w, volume, "") {
+			if strings.Contains(f.content, text) {
+				return f.configMap, f.content
 			}
 		}
 	}
@@ -74,7 +68,7 @@ func (c *Cluster) throughProxy(p *Path) {
 			continue
 		}
 		p.Chooser, p.Among, p.NewPods = manifest.Describe(w.Object), "the pods in DNS", onProxysRefresh
-		p.Verdict, p.Findings = up.Verdict, up.Findings
+		p.Verdict, p.Because, p.Findings = up.Verdict, up.Because, up.Findings
 		if up.Service != nil {
 			p.Through, p.Proxy, p.ProxyAdmin, p.upstream = p.Service, w, up.Admin, up.port
 			p.Service, p.Servers = up.Service, c.Selected(up.Service)
@@ -89,6 +83,7 @@ type Upstream struct {
 	port     corev1.ServicePort
 	Admin    int // port of the proxy's admin interface, or 0
 	Verdict  Verdict
+	Because  string // of Undecided
 	Findings []Finding
 }
 
@@ -111,17 +106,58 @@ func (c *Cluster) Upstream(proxy manifest.Workload) (up Upstream, ok bool) {
 		return up, false
 	}
 	if err != nil || len(envoy.DynamicResources) > 0 {
-		return Upstream{Verdict: Undecided}, true
+		return Upstream{Verdict: Undecided, Because: "Envoy's configuration is not all in the objects"}, true
 	}
 	up.Verdict, up.Admin = Balanced, int(envoy.Admin.Address.SocketAddress.PortValue)
-	for _, cluster := range envoy.StaticResources.Clusters {
+	local := false
+	for _, cluster := range c.carriers(envoy, proxy) {
+		if len(cluster.Addresses()) == 0 {
+			up.Verdict, up.Because = Undecided, "Envoy's cluster "+cluster.Name+" gets its servers from elsewhere"
+		}
 		for _, to := range cluster.Addresses() {
-			if to != envoy.Admin.Address {
+			switch {
+			case to == envoy.Admin.Address:
+			case besides(proxy, to):
+				local = true
+			default:
 				c.judgeUpstream(&up, proxy, configMap, cluster, to)
 			}
 		}
 	}
-	return up, true
+	return up, !local || up.Service != nil
+}
+
+// carriers returns the clusters that can carry calls: those to which routes lead. If no
+// route is known, they are those that lead to gRPC Services, or else all.
+func (c *Cluster) carriers(envoy Envoy, proxy manifest.Workload) []EnvoyCluster {
+	routed := envoy.Routed()
+	var byRoute, byService []EnvoyCluster
+	for _, cluster := range envoy.StaticResources.Clusters {
+		if routed[cluster.Name] {
+			byRoute = append(byRoute, cluster)
+		}
+		if slices.ContainsFunc(cluster.Addresses(), func(to EnvoyAddress) bool {
+			e := c.lead(to.target(), proxy)
+			return e.service != nil && e.problem == "" && c.IsGRPC(e.service, e.port)
+		}) {
+			byService = append(byService, cluster)
+		}
+	}
+	switch {
+	case len(byRoute) > 0:
+		return byRoute
+	case len(byService) > 0:
+		return byService
+	}
+	return envoy.StaticResources.Clusters
+}
+
+// besides says whether an address is that of another container of the proxy's pod, so that
+// the proxy is one of the server.
+func besides(proxy manifest.Workload, to EnvoyAddress) bool {
+	ip, err := netip.ParseAddr(to.SocketAddress.Address)
+	own := slices.DeleteFunc(slices.Clone(proxy.Template.Spec.Containers), func(c corev1.Container) bool { return IsMeshProxy(c.Name) })
+	return err == nil && ip.IsLoopback() && len(own) > 1
 }
 
 // judgeUpstream judges one address that Envoy calls.
@@ -135,7 +171,7 @@ func (c *Cluster) judgeUpstream(up *Upstream, proxy manifest.Workload, configMap
 		wrong(Unreachable, "envoy-upstream", "no Service has a loopback address, and the admin port is elsewhere")
 		return
 	}
-	end := c.lead(Target{Scheme: "dns", Host: to.SocketAddress.Address, Port: fmt.Sprint(to.SocketAddress.PortValue)}, proxy)
+	end := c.lead(to.target(), proxy)
 	if end.service != nil {
 		up.Service, up.port = end.service, end.port
 	}
@@ -145,7 +181,8 @@ func (c *Cluster) judgeUpstream(up *Upstream, proxy manifest.Workload, configMap
 	case end.problem != "":
 		wrong(Unreachable, "envoy-upstream", "%s", end.problem)
 	case end.service == nil || end.elsewhere != "":
-		up.Verdict = Undecided
+		up.Verdict, up.Because = Undecided, fmt.Sprintf("Envoy's cluster %s leads to %v, of which the objects show nothing", cluster.Name, to)
+		return
 	}
 	if one := cluster.OneAddress(); one != "" {
 		wrong(Pinned, "envoy-discovery", "%s", one)

@@ -11,6 +11,7 @@ var balancingRules = []Rule{
 	serviceKindRule,
 	clusterIPRule,
 	meshProtocolRule,
+	meshBypassRule,
 	xdsAgentRule,
 	envoyUpstreamRule,
 	envoyDiscoveryRule,

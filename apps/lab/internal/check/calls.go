@@ -16,6 +16,7 @@ var (
 	serviceKindRule       = callRule("service-kind")
 	clusterIPRule         = callRule("cluster-ip")
 	meshProtocolRule      = callRule("mesh-protocol")
+	meshBypassRule        = callRule("mesh-bypass")
 	xdsAgentRule          = callRule("xds-agent")
 	envoyUpstreamRule     = callRule("envoy-upstream")
 	envoyDiscoveryRule    = callRule("envoy-discovery")
@@ -38,7 +39,7 @@ func callRule(name string) Rule {
 // findings returns what keeps calls from being balanced. The marked client of an overlay
 // may use a cluster IP: l4 shows what that does.
 func findings(r manifest.Rendering) []balance.Finding {
-	c := balance.New(r.Objects)
+	c := cluster(r)
 	var all []balance.Finding
 	paths := c.Paths()
 	for _, p := range paths {
@@ -52,7 +53,7 @@ func findings(r manifest.Rendering) []balance.Finding {
 			all = append(all, nowhere(p.Client.Pods.Object, p.Client.Target.Text, "leads to %q, and to nothing that the overlay renders", p.Elsewhere))
 		}
 	}
-	if client, ok := manifest.Component(r.Objects, manifest.Client); ok && !slices.ContainsFunc(paths, func(p balance.Path) bool { return p.Client.Marked }) {
+	if client, ok := manifest.Component(r.Objects, manifest.Client); ok && r.Name != "" && !slices.ContainsFunc(paths, func(p balance.Path) bool { return p.Client.Marked }) {
 		all = append(all, nowhere(client, "", "is not set, expected --target or the variable TARGET"))
 	}
 	all = append(all, c.ServiceFindings()...)
@@ -65,6 +66,14 @@ func findings(r manifest.Rendering) []balance.Finding {
 
 func nowhere(client manifest.Object, target, format string, args ...any) balance.Finding {
 	return balance.Finding{Name: "client-target", Object: client, Value: target, Seen: fmt.Sprintf("target %q: %s", target, fmt.Sprintf(format, args...))}
+}
+
+// cluster is where the objects will be. A rendering without a name is of any origin.
+func cluster(r manifest.Rendering) *balance.Cluster {
+	if r.Name == "" {
+		return balance.Foreign(r.Objects)
+	}
+	return balance.New(r.Objects)
 }
 
 func view(r manifest.Rendering) balance.View { return balance.New(r.Objects).View() }

@@ -74,7 +74,7 @@ func Manifests(rendered []byte) ([]Violation, []balance.Path, error) {
 		found = append(found, strictFieldsRule.violation("", e.Object, "", manifest.OneLine(e.Err)))
 	}
 	found = merged(append(found, judgeObjects(manifest.Rendering{Objects: objects}, origins{})...))
-	return Only(Balancing, found), balance.New(objects).Paths(), nil
+	return Only(Balancing, found), balance.Foreign(objects).Paths(), nil
 }
 
 // Only returns the violations of the rules of one family.

@@ -9,7 +9,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/balance"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
@@ -112,7 +111,7 @@ var variableRule = Rule{Name: "variable", Remedy: "set the variable in env:, bef
 // checkVariables wants each $(NAME) in arguments and environment to be set: the kubelet
 // passes on a reference that it does not know.
 func checkVariables(r manifest.Rendering, wrong reportObject) {
-	c := balance.New(r.Objects)
+	c := cluster(r)
 	for _, w := range manifest.Workloads(r.Objects) {
 		for _, u := range c.Unset(w) {
 			wrong(w.Object, u.Text, "container %s: %s in %q is not set", u.Container, u.Reference, u.Text)

@@ -26,14 +26,18 @@ var serviceTargetPortRule = Rule{Name: "service-target-port", Remedy: "name a po
 // checkTargetPorts wants Services to lead to ports that their pods have.
 func checkTargetPorts(r manifest.Rendering, wrong reportObject) {
 	for _, service := range manifest.All[*corev1.Service](r.Objects) {
+		if len(service.Spec.Selector) == 0 {
+			continue // it selects no pods: somebody else writes its endpoints, or it is an alias
+		}
 		for _, port := range service.Spec.Ports {
 			target := port.TargetPort
 			if target == (intstr.IntOrString{}) {
 				target = intstr.FromInt32(port.Port) // Kubernetes' default
 			}
 			for _, w := range manifest.Workloads(r.Objects) {
-				selected := labels.SelectorFromSet(service.Spec.Selector).Matches(labels.Set(w.Template.Labels))
-				if selected && !w.HasPort(target) {
+				selected := labels.SelectorFromSet(service.Spec.Selector).Matches(labels.Set(w.Template.Labels)) &&
+					(service.Namespace == w.GetNamespace() || service.Namespace == "" || w.GetNamespace() == "")
+				if selected && !w.HasPort(target) && declared(r, target) {
 					wrong(service, "targetPort: "+target.String(), "target port %s is none of %s", target.String(), manifest.Describe(w.Object))
 				}
 			}
@@ -76,12 +80,19 @@ func checkProbePorts(r manifest.Rendering, wrong reportObject) {
 				default:
 					continue // a command
 				}
-				if !w.HasPort(port) {
+				if !w.HasPort(port) && declared(r, port) {
 					wrong(w.Object, "port: "+port.String(), "container %s: the %s probe's port %s is not a port of the pod", c.Name, kind, port.String())
 				}
 			}
 		}
 	}
+}
+
+// declared says whether a port has to be among the containers' ports: one by name, and in
+// this repository any. A container can listen at a number that it does not declare.
+// Source: the API reference of Container, field ports.
+func declared(r manifest.Rendering, port intstr.IntOrString) bool {
+	return port.Type == intstr.String || r.Name != ""
 }
 
 func probes(c corev1.Container) map[string]*corev1.Probe {

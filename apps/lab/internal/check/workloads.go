@@ -1,8 +1,10 @@
 package check
 
 import (
-	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	"slices"
+
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
@@ -12,7 +14,7 @@ var replicasRule = Rule{Name: "replicas", Remedy: "set replicas to 1 or more, or
 // checkReplicas wants a Deployment or a StatefulSet to have pods.
 func checkReplicas(r manifest.Rendering, wrong reportObject) {
 	for _, w := range manifest.Workloads(r.Objects) {
-		if n := w.Replicas(); n != nil && *n == 0 {
+		if n := w.Replicas(); n != nil && *n == 0 && metav1.GetControllerOf(w.Object) == nil {
 			wrong(w.Object, "replicas: 0", "replicas is 0: it has no pod")
 		}
 	}
@@ -23,20 +25,21 @@ var autoscalerTargetRule = Rule{Name: "autoscaler-target", Remedy: "correct scal
 // checkAutoscalers wants a HorizontalPodAutoscaler to scale a workload that is there,
 // and whose containers request what it measures.
 func checkAutoscalers(r manifest.Rendering, wrong reportObject) {
-	for _, h := range manifest.All[*autoscalingv2.HorizontalPodAutoscaler](r.Objects) {
-		target := h.Spec.ScaleTargetRef
-		w, ok := manifest.WorkloadNamed(r.Objects, target.Kind+"/"+target.Name)
-		if !ok {
-			wrong(h, target.Name, "it scales %s/%s, which is not rendered", target.Kind, target.Name)
+	for _, a := range manifest.Autoscalers(r.Objects) {
+		if !slices.ContainsFunc(r.Objects, func(o manifest.Object) bool { return a.Scales(o) }) {
+			wrong(a.Object, a.Name, "it scales %s/%s, which is not rendered", a.Kind, a.Name)
 			continue
 		}
-		for _, m := range h.Spec.Metrics {
-			if m.Resource == nil || m.Resource.Target.Type != autoscalingv2.UtilizationMetricType {
+		for _, w := range manifest.Workloads(r.Objects) {
+			if !a.Scales(w.Object) {
 				continue
 			}
-			for _, c := range w.Template.Spec.Containers {
-				if request := c.Resources.Requests[m.Resource.Name]; request.IsZero() {
-					wrong(h, "", "it scales by the use of %s, which container %s of %s/%s does not request", m.Resource.Name, c.Name, target.Kind, target.Name)
+			for _, resource := range a.Uses {
+				for _, c := range w.Template.Spec.Containers {
+					request, limit := c.Resources.Requests[resource], c.Resources.Limits[resource]
+					if request.IsZero() && limit.IsZero() { // a limit is the default of the request
+						wrong(a.Object, "", "it scales by the use of %s, which container %s of %s/%s does not request", resource, c.Name, a.Kind, a.Name)
+					}
 				}
 			}
 		}

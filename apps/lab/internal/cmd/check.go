@@ -39,7 +39,8 @@ type checked struct {
 
 func newCheck() *cobra.Command {
 	var live, noHouse bool
-	var output, file string
+	var output string
+	var files []string
 	cmd := &cobra.Command{
 		Use:   "check [overlay...]",
 		Short: "Check the manifests against every rule and print how to fix each violation",
@@ -63,11 +64,11 @@ server, among which, and when a new pod gets calls.
 			if output != "text" && output != "json" {
 				return exitError{exitUsage, fmt.Errorf("--output %q: expected text or json", output)}
 			}
-			if file != "" {
+			if len(files) > 0 {
 				if len(overlays) > 0 {
-					return exitError{exitUsage, fmt.Errorf("-f %s and the overlay %s: give one of the two", file, overlays[0])}
+					return exitError{exitUsage, fmt.Errorf("-f %s and the overlay %s: give one of the two", files[0], overlays[0])}
 				}
-				return checkFile(cmd.Context(), file, output, cmd.InOrStdin(), cmd.OutOrStdout())
+				return checkFile(cmd.Context(), files, output, cmd.InOrStdin(), cmd.OutOrStdout())
 			}
 			c, err := findCheckout()
 			if err != nil {
@@ -120,7 +121,7 @@ server, among which, and when a new pod gets calls.
 	cmd.Flags().BoolVar(&live, "live", false, "also send every object to this checkout's cluster as a dry run")
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "output `format`: text or json")
 	cmd.Flags().BoolVar(&noHouse, "no-house", false, "leave out the rules that are conventions of this repository")
-	cmd.Flags().StringVarP(&file, "filename", "f", "", "judge the manifests in this `FILE`, directory or - (standard input), not this checkout's")
+	cmd.Flags().StringArrayVarP(&files, "filename", "f", nil, "judge the manifests in this `FILE`, directory or - (standard input), not this checkout's (repeatable: all are judged together)")
 	cmd.MarkFlagsMutuallyExclusive("filename", "live")
 	cmd.MarkFlagsMutuallyExclusive("filename", "no-house")
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))

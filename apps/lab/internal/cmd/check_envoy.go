@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/balance"
@@ -39,19 +40,30 @@ func (c checkout) envoy() (string, error) {
 // validateEnvoys lets Envoy validate every configuration among the objects, and says why
 // it did not.
 func (c checkout) validateEnvoys(ctx context.Context, objects []manifest.Object) (found []check.Violation, notRun string) {
-	for _, config := range balance.New(objects).EnvoyConfigs() {
+	for _, config := range balance.Foreign(objects).EnvoyConfigs() {
 		program, err := c.envoy()
 		if err != nil {
 			return found, err.Error()
 		}
-		if err := validateEnvoy(ctx, program, config.Content); err != nil {
+		err = validateEnvoy(ctx, program, config.Content)
+		if errors.Is(err, errOnlyInPod) {
+			notRun = fmt.Sprintf("%s: %v", manifest.Describe(config.In), err)
+			continue
+		}
+		if err != nil {
 			found = append(found, check.Violation{
 				Rule: envoyValid.Name, Family: envoyValid.Family, Object: manifest.Describe(config.In), Text: err.Error(), Remedy: envoyValid.Remedy,
 			})
 		}
 	}
-	return found, ""
+	return found, notRun
 }
+
+// errOnlyInPod says that the configuration names files that only the pod has.
+var errOnlyInPod = errors.New("the configuration names a file that only the pod has")
+
+// missingFile matches what Envoy says of a file that is not there.
+var missingFile = regexp.MustCompile(`(?i)invalid path: (\S+)|(?:file|path|paths) \S* ?(?:does not exist|must refer to an existing path)|unable to read file`)
 
 // validateEnvoy runs Envoy in the mode that validates and exits.
 func validateEnvoy(ctx context.Context, program, content string) error {
@@ -71,6 +83,9 @@ func validateEnvoy(ctx context.Context, program, content string) error {
 	said := strings.TrimSpace(strings.ReplaceAll(string(out), file, "envoy.yaml"))
 	for line := range strings.Lines(said) {
 		if _, text, ok := strings.Cut(line, "error initializing configuration 'envoy.yaml': "); ok {
+			if missingFile.MatchString(text) {
+				return fmt.Errorf("%w: %s", errOnlyInPod, strings.TrimSpace(text))
+			}
 			return fmt.Errorf("Envoy refuses it: %s", strings.TrimSpace(text)) //nolint:staticcheck // a name
 		}
 	}

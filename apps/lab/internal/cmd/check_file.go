@@ -36,6 +36,7 @@ type callPath struct {
 	Per       string          `json:"per,omitempty"`     // how often
 	Among     string          `json:"among,omitempty"`
 	NewPods   string          `json:"newPods,omitempty"` // when a new pod gets calls
+	Because   string          `json:"because,omitempty"` // why it cannot be decided
 	Advice    []string        `json:"advice,omitempty"`
 }
 
@@ -43,7 +44,7 @@ func pathOf(p balance.Path) callPath {
 	c := callPath{
 		Client: manifest.Describe(p.Client.Pods.Object), Namespace: p.Client.Pods.GetNamespace(), Container: p.Client.Container,
 		From: p.Client.From, Target: p.Client.Target.Text, Policy: p.Client.Policy.String(), Mesh: string(p.Client.Mesh),
-		Verdict: p.Verdict, Chooser: p.Chooser, Per: p.Per(), Among: p.Among, NewPods: p.NewPods,
+		Verdict: p.Verdict, Chooser: p.Chooser, Per: p.Per(), Among: p.Among, NewPods: p.NewPods, Because: p.Because,
 	}
 	if p.Service != nil {
 		c.Service = p.Service.Name
@@ -60,11 +61,19 @@ func pathOf(p balance.Path) callPath {
 }
 
 // checkFile judges manifests of any origin by the rules about balancing.
-func checkFile(ctx context.Context, file, output string, in io.Reader, out io.Writer) error {
-	content, err := manifest.Load(file, in)
-	if err != nil {
-		return exitError{exitUsage, err}
+func checkFile(ctx context.Context, files []string, output string, in io.Reader, out io.Writer) error {
+	var content []byte
+	for _, file := range files {
+		if file == "" {
+			return exitError{exitUsage, errors.New("-f is empty: expected a file of manifests, a directory with a kustomization, or - for standard input")}
+		}
+		next, err := manifest.Load(file, in)
+		if err != nil {
+			return exitError{exitUsage, err}
+		}
+		content = append(append(content, "\n---\n"...), next...)
 	}
+	file := strings.Join(files, ", ")
 	violations, paths, err := check.Manifests(content)
 	if err != nil {
 		return exitError{exitUsage, fmt.Errorf("-f %s: %w", file, err)}
@@ -89,8 +98,9 @@ func checkFile(ctx context.Context, file, output string, in io.Reader, out io.Wr
 	case len(found.Clients) == 0:
 		return exitError{exitUndecided, errors.New("no client was found whose target leads to a gRPC Service here: looked for targets in arguments, variables and mounted ConfigMaps, " +
 			"and for gRPC in port names, appProtocol and probes")}
-	case slices.ContainsFunc(found.Clients, func(c callPath) bool { return c.Verdict == balance.Undecided }):
-		return exitError{exitUndecided, errors.New("a client's program can set a policy that manifests do not show: `lab check -f` cannot decide")}
+	}
+	if i := slices.IndexFunc(found.Clients, func(c callPath) bool { return c.Verdict == balance.Undecided }); i >= 0 {
+		return exitError{exitUndecided, fmt.Errorf("`lab check -f` cannot decide about %s: %s", found.Clients[i].Client, found.Clients[i].Because)}
 	}
 	return nil
 }
@@ -107,6 +117,9 @@ func (j judged) write(w io.Writer, output string) error {
 	for _, c := range j.Clients {
 		fmt.Fprintf(&b, "%s, container %s: %s (%s), policy %s\n", c.Client, c.Container, c.Target, c.From, c.Policy)
 		fmt.Fprintf(&b, "    %s%s\n", c.Verdict, c.how())
+		if c.Because != "" {
+			fmt.Fprintf(&b, "    because %s\n", c.Because)
+		}
 		for _, a := range c.Advice {
 			fmt.Fprintf(&b, "    note: %s\n", a)
 		}

@@ -108,6 +108,8 @@ func TestCheckFileRefuses(t *testing.T) {
 		{"empty", write("empty", "\n"), "is empty"},
 		{"no YAML", write("prose", "a: b: c\n"), "is not YAML"},
 		{"no object", write("values.yaml", "replicas: 3\n"), "expected apiVersion and kind"},
+		{"a list of what are no objects", write("list.yaml", "{apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: List, items: [5]}]}\n"), "item 1 is 5, expected a Kubernetes object"},
+		{"no name", "", "-f is empty: expected a file"},
 		{"too large", write("large", strings.Repeat("# a comment of no use\n", 33<<20/22)), "more than 32 MiB"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -115,4 +117,21 @@ func TestCheckFileRefuses(t *testing.T) {
 		})
 	}
 	call{args: []string{"check", "dns", "-f", "-"}}.wantFailure(t, 2, "give one of the two")
+}
+
+// Several files are judged together: the client and its server can be in two of them.
+func TestCheckFiles(t *testing.T) {
+	manifests := strings.Replace(cartManifests, "GOAL", "cart:80", 1)
+	at := strings.LastIndex(manifests, "---\n")
+	var args []string
+	for name, content := range map[string]string{"server.yaml": manifests[:at], "client.yaml": manifests[at:]} {
+		file := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args = append(args, "-f", file)
+	}
+	if code, stdout, stderr := (call{args: append([]string{"check"}, args...)}).run(t); code != 1 || !strings.Contains(stdout, "(cluster-ip)") {
+		t.Errorf("exit code %d, want 1 for the cluster IP:\n%s%s", code, stdout, stderr)
+	}
 }

@@ -166,7 +166,7 @@ func TestDiffFailures(t *testing.T) {
 		{"unknown overlay", call{dir: dir, args: []string{"diff", "l5"}}, []string{`"l5"`, "l4", "argocd", "l4-max-age"}},
 		{"unknown ref", call{dir: dir, args: []string{"diff", "--base", "nope"}}, []string{"--base nope", "`git fetch`"}},
 		{"unknown output", call{dir: dir, args: []string{"diff", "-o", "table"}}, []string{`"table"`, "diff, json or markdown"}},
-		{"unknown flag to gate", call{dir: dir, args: []string{"diff", "--gate", "images"}}, []string{`"images"`, "image, rbac, immutable, pruned"}},
+		{"unknown flag to gate", call{dir: dir, args: []string{"diff", "--gate", "images"}}, []string{`"images"`, "image, rbac, security, immutable, pruned"}},
 		{"no cluster", call{dir: dir, args: []string{"diff", "--live"}}, []string{"no cluster of this checkout is up", "`lab up`"}},
 		{"live and base", call{dir: dir, args: []string{"diff", "--live", "--base", "main"}}, []string{"base", "live"}},
 		{"no git", call{dir: unpacked, args: []string{"diff"}}, []string{"not a git repository", "clone"}},

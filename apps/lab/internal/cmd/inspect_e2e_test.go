@@ -179,6 +179,9 @@ func wrongCases() []wrongCase {
 		injected   = "metadata: {name: SHOP, labels: {istio-injection: enabled}}"
 		port       = "ports: [{name: grpc, port: 8080, targetPort: grpc}]"
 	)
+	// The client's node has a server.
+	besideServer := []string{"    metadata: {labels: {app: web}}\n    spec:\n", "    metadata: {labels: {app: web}}\n    spec:\n" +
+		"      affinity: {podAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [{topologyKey: kubernetes.io/hostname, labelSelector: {matchLabels: {app: cart}}}]}}\n"}
 	with := func(field string) []string {
 		return []string{spec, "spec:\n  " + field + "\n  selector: {app: cart}\n"}
 	}
@@ -195,7 +198,7 @@ func wrongCases() []wrongCase {
 			verdict: "unreachable", unmeasured: "no call succeeds", findings: []string{"client-target", "no-endpoints"}},
 		{name: "headless-port", edits: []string{spec, headless, "port: 8080, targetPort: grpc", "port: 80, targetPort: grpc", goal, "--target=dns:///cart:80, --lb-policy=round_robin"}, verdict: "unreachable", unmeasured: "no call succeeds", findings: []string{"client-target"}},
 		{name: "session-affinity", edits: with("sessionAffinity: ClientIP"), verdict: "pinned", findings: []string{"cluster-ip", "session-affinity"}},
-		{name: "local", edits: with("internalTrafficPolicy: Local"), verdict: "pinned", unmeasured: "the client's node may have no server", findings: []string{"cluster-ip", "traffic-policy"}},
+		{name: "local", edits: append(with("internalTrafficPolicy: Local"), besideServer...), verdict: "pinned", findings: []string{"cluster-ip", "traffic-policy"}},
 		{name: "same-node", edits: with("trafficDistribution: PreferSameNode"), verdict: "pinned", findings: []string{"cluster-ip", "traffic-policy"}},
 		{name: "not-ready", edits: append(with("publishNotReadyAddresses: true\n  clusterIP: None"), goal, balances), verdict: "balanced", findings: []string{"not-ready-addresses"}},
 		{name: "readiness", edits: right(probe, "          resources"), verdict: "balanced", findings: []string{"readiness"}},
@@ -216,6 +219,11 @@ func wrongCases() []wrongCase {
 		{name: "istio-headless", edits: meshed(spec, headless), verdict: "pinned", findings: []string{"service-kind"}},
 		{name: "istio-tcp", edits: meshed(port, "ports: [{name: tcp-grpc, appProtocol: tcp, port: 8080, targetPort: grpc}]"), verdict: "pinned", unmeasured: "Envoy counts no requests of TCP", findings: []string{"mesh-protocol"}},
 		{name: "istio-opt-out", edits: meshed("metadata: {labels: {app: web}}", `metadata: {labels: {app: web, sidecar.istio.io/inject: "false"}}`), verdict: "pinned", findings: []string{"cluster-ip"}},
+		{name: "istio-http", edits: meshed(port, "ports: [{name: http, port: 8080, targetPort: grpc}]"), verdict: "unreachable", unmeasured: "no call succeeds", findings: []string{"mesh-protocol"}},
+		{name: "istio-unknown", edits: meshed(port, "ports: [{name: grpc, appProtocol: h2c, port: 8080, targetPort: grpc}]"), verdict: "balanced"},
+		{name: "istio-excluded", edits: meshed("metadata: {labels: {app: web}}", `metadata: {labels: {app: web}, annotations: {traffic.sidecar.istio.io/excludeOutboundPorts: "8080"}}`), verdict: "pinned", findings: []string{"mesh-bypass"}},
+		{name: "istio-passthrough", edits: meshed(), more: "\n---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: cart, namespace: SHOP}\nspec: {host: cart, trafficPolicy: {loadBalancer: {simple: PASSTHROUGH}}}\n",
+			verdict: "pinned", findings: []string{"mesh-bypass"}},
 		{name: "istio-subset", edits: meshed(), more: "\n---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: cart, namespace: SHOP}\nspec: {host: cart, subsets: [{name: v2, labels: {version: v2}}]}\n",
 			verdict: "balanced", findings: []string{"destination-subset"}},
 	}
@@ -412,8 +420,8 @@ func checkMeasure(t *testing.T, f *foreign, client *kube.Client, images *strings
 	}
 	m := found.Services[0].Measurement
 	t.Log(m)
-	if all, one := m.Answers["all-addresses"], m.Answers["one-connection"]; len(all) != 3 || all.Jain() < .99 || len(one) != 1 || len(m.Failures) > 0 {
-		t.Errorf("measured %+v, want three servers evenly by all addresses, one by one connection, and no failure", m)
+	if all, one := m.Answers["all-addresses"], m.Answers["one-connection"]; len(all) != 3 || all.Jain() < .9 || len(one) != 1 || len(m.Failures) > 0 {
+		t.Errorf("measured %+v, want three servers by all addresses, one by one connection, and no failure", m)
 	}
 	if code, _, stderr := measure("registry.invalid/nobody/echo-client:v0"); code != 4 || !strings.Contains(stderr, "--image") {
 		t.Errorf("with an image that is not there: exit code %d, want 4; stderr: %s", code, stderr)

@@ -87,16 +87,24 @@ func readInput(name string, in io.Reader) ([]byte, error) {
 func flat(objects []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
 	var all []*unstructured.Unstructured
 	for _, o := range objects {
-		if !o.IsList() {
+		if !o.IsList() && o.GetKind() != "List" {
 			all = append(all, o)
 			continue
 		}
-		list, err := o.ToList()
-		if err != nil {
-			return nil, fmt.Errorf("manifest: %s: %w", Describe(o), err)
+		items, ok := o.Object["items"].([]any)
+		if !ok && o.Object["items"] != nil {
+			return nil, fmt.Errorf("manifest: %s: items is %v, expected a list of Kubernetes objects", Describe(o), o.Object["items"])
 		}
-		for i := range list.Items {
-			all = append(all, &list.Items[i])
+		for i, item := range items {
+			object, ok := item.(map[string]any)
+			if !ok {
+				return nil, fmt.Errorf("manifest: %s: item %d is %v, expected a Kubernetes object", Describe(o), i+1, item)
+			}
+			inner, err := flat([]*unstructured.Unstructured{{Object: object}})
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, inner...)
 		}
 	}
 	return all, nil
