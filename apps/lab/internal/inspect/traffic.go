@@ -200,7 +200,7 @@ func (s *Snapshot) sourceOf(p balance.Path, service *Service) (source, bool) {
 	case p.Proxy.Object != nil:
 		from.what, from.namespace, from.pods, from.port = "Envoy proxies", p.Proxy.GetNamespace(), s.podsOf(p.Proxy), p.ProxyAdmin
 		from.read = fromEnvoy(func(string) bool { return true }, service.ready)
-	case p.Client.Mesh == balance.IstioSidecar:
+	case p.Client.Mesh == balance.IstioSidecar && !p.Bypasses:
 		from.what, from.port = "sidecars of clients", 15000
 		host := service.Name + "." + service.Namespace + "."
 		from.read = fromEnvoy(func(cluster string) bool { return envoyadmin.Outbound(cluster, host) }, service.ready)
