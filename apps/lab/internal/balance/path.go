@@ -41,7 +41,7 @@ type Path struct {
 	Verdict   Verdict
 	// Because says why the objects do not decide, if the verdict is Undecided.
 	Because string
-	// Bypasses says that the connections do not go through the proxy of the client's mesh.
+	// Bypasses says that the proxy of the client's mesh leaves the connections as they are.
 	Bypasses bool
 	// Chooser is who chooses a server, and Among the addresses from which it chooses.
 	Chooser, Among string
@@ -239,7 +239,7 @@ func (c *Cluster) byMesh(p *Path, s *corev1.Service, port corev1.ServicePort) {
 	}
 	p.Verdict, p.Chooser, p.Among, p.NewPods = Pinned, mesh, "the ready pods", onReconnect
 	if o, why := c.bypass(p.Client, s, port); why != "" {
-		p.Chooser, p.Bypasses = "kube-proxy", o == p.Client.Pods.Object
+		p.Chooser, p.Bypasses = "kube-proxy", true
 		p.find("mesh-bypass", o, "", "%s: %s does not choose a pod for each call to port %d of Service/%s", why, mesh, port.Port, s.Name)
 		return
 	}
