@@ -50,13 +50,13 @@ func TestAgain(t *testing.T) {
 		t.Error("the first result was changed")
 	}
 	var table bytes.Buffer
-	if err := report.Table(&table, got, report.Style{}); err != nil {
+	if err := report.Table(&table, got, report.Style{Verbose: true}); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(table.String(), "\n            attempt 1: refuted: Jain 0.9\n") {
+	if !strings.Contains(table.String(), "\n       attempt 1: refuted: Jain 0.9\n") {
 		t.Errorf("the table does not show the first attempt:\n%s", &table)
 	}
-	if !strings.Contains(table.String(), "\n            attempt 1: not run: no log\n") {
+	if !strings.Contains(table.String(), "\n       attempt 1: not run: no log\n") {
 		t.Errorf("the table does not show the attempt that was not run:\n%s", &table)
 	}
 	if strings.Contains(table.String(), "attempt 1: proven") {

@@ -16,8 +16,14 @@ const (
 	NotMeasured Status = "not measured"
 )
 
+// Schema is the number of the form that a Result has as JSON.
+const Schema = 1
+
 // Result is one run of the lab. Its JSON is what `lab run -o json` prints.
 type Result struct {
+	Schema int `json:"schema"`
+	// Command is what repeats it.
+	Command     string            `json:"command,omitempty"`
 	Started     time.Time         `json:"started"`
 	Finished    time.Time         `json:"finished"`
 	Cluster     string            `json:"cluster"`
@@ -55,12 +61,15 @@ type Strategy struct {
 	Idle *Idle `json:"idle_servers,omitempty"`
 	// NewPods is how soon new pods are called after the watch says Ready.
 	NewPods *NewPods `json:"time_to_new_pods,omitempty"`
-	// FailedCalls counts the failed calls of all measured experiments.
+	// FailedCalls counts the failed calls of all measured experiments. It is absent, as
+	// P99Millis is, if other strategies were measured at the same time on the same machine.
 	FailedCalls *int64 `json:"failed_calls,omitempty"`
 	// P99Millis is the latency of the steady state over all clients, in milliseconds.
 	P99Millis *float64 `json:"p99_ms,omitempty"`
 	// Cost is what it costs, where that was measured.
 	Cost *Cost `json:"cost,omitempty"`
+	// Timeline is who answered the calls, from the first to the last.
+	Timeline *Timeline `json:"timeline,omitempty"`
 	// Journal is what the lab did outside of experiments.
 	Journal []Entry `json:"journal,omitempty"`
 }
@@ -96,7 +105,9 @@ type Claim struct {
 	Strategy string `json:"strategy"`
 	Status   Status `json:"status"`
 	Text     string `json:"text"`
+	// Measured is what was measured, Figure the number in it that decides.
 	Measured string `json:"measured,omitempty"`
+	Figure   string `json:"figure,omitempty"`
 	// Limit decides; Goal is what a fast machine should reach.
 	Limit  string `json:"limit"`
 	Goal   string `json:"goal,omitempty"`
@@ -123,6 +134,11 @@ type Experiment struct {
 	Reason   string    `json:"reason,omitempty"`
 	Started  time.Time `json:"started"`
 	Finished time.Time `json:"finished"`
+	// Begin is when the steady state held, Changed when the change was made, End when
+	// the observation ended; zero is what did not happen.
+	Begin    time.Time `json:"begin,omitzero"`
+	Changed  time.Time `json:"changed,omitzero"`
+	End      time.Time `json:"end,omitzero"`
 	Steady   string    `json:"steady_state"`
 	Change   string    `json:"change"`
 	Findings []Finding `json:"findings,omitempty"`

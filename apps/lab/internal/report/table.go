@@ -1,7 +1,6 @@
 package report
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -13,89 +12,141 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 )
 
+// tableWidth is the most columns that a table takes, as far as names allow.
+const tableWidth = 100
+
 // Style decides how Table draws.
 type Style struct {
 	// Color is for terminals.
 	Color bool
+	// Verbose adds to each claim what was measured, its limit and its attempts.
+	Verbose bool
 }
 
-// Table writes the strategies as a table and the claims below it.
+// Table writes the strategies as a table, and below it the claims about each.
 func Table(w io.Writer, r Result, style Style) error {
-	_, err := io.WriteString(w, strategies(r.Strategies, style)+"\n"+notes(r.Strategies)+"\n"+Claims(r.Claims, style))
+	n := &footnotes{}
+	text := strategies(r, n, style) + "\n" + claimsByStrategy(r, n, style)
+	_, err := io.WriteString(w, text+"\n"+n.String()+notes(r.Strategies))
 	return err
 }
 
-// notes says what was beside the overlays.
+// footnotes gives long reasons numbers.
+type footnotes struct{ texts []string }
+
+// of returns the number of a text.
+func (n *footnotes) of(text string) int {
+	i := slices.Index(n.texts, text)
+	if i < 0 {
+		i, n.texts = len(n.texts), append(n.texts, text)
+	}
+	return i + 1
+}
+
+func (n *footnotes) notRun(reason string) string {
+	return fmt.Sprintf("%s (%d)", NotRun, n.of(reason))
+}
+
+func (n *footnotes) String() string {
+	var b strings.Builder
+	for i, t := range n.texts {
+		b.WriteString(wrapped(fmt.Sprintf("(%d) %s: ", i+1, NotRun), t))
+	}
+	return b.String()
+}
+
+// wrapped is the text after its head, its further lines indented.
+func wrapped(head, body string) string {
+	const indent = 4
+	lines := strings.ReplaceAll(text.WrapSoft(head+body, tableWidth-indent), "\n", "\n"+strings.Repeat(" ", indent))
+	return trimmed(lines) + "\n"
+}
+
+// trimmed is text without spaces at the ends of its lines.
+func trimmed(text string) string {
+	lines := strings.Split(text, "\n")
+	for i, l := range lines {
+		lines[i] = strings.TrimRight(l, " ")
+	}
+	return strings.Join(lines, "\n")
+}
+
+// notes says what was beside the overlays, and what is known of those that had the
+// machine to themselves.
 func notes(rows []Strategy) string {
 	var b strings.Builder
 	for _, s := range rows {
+		if s.FailedCalls != nil && s.P99Millis != nil {
+			b.WriteString(wrapped("", fmt.Sprintf("%s, measured alone on the machine: %d failed calls, p99 %.1f ms in the steady state.", s.Name, *s.FailedCalls, *s.P99Millis)))
+		}
 		if s.Note != "" {
-			fmt.Fprintf(&b, "%s: %s.\n", s.Name, s.Note)
+			b.WriteString(wrapped("", s.Name+": "+s.Note+"."))
 		}
 	}
 	return b.String()
 }
 
-func strategies(rows []Strategy, style Style) string {
+func strategies(r Result, n *footnotes, style Style) string {
 	t := table.NewWriter()
 	t.SetStyle(table.StyleLight)
 	t.Style().Format.Header = text.FormatDefault
-	t.AppendHeader(table.Row{"strategy", "who balances", "spread per client (%)", "Jain", "idle servers", "new pods called after", "failed calls", "p99 (ms)"})
-	for _, s := range rows {
-		if s.Status != Ran {
-			t.AppendRow(table.Row{s.Name, s.Balancer, style.paint(text.FgYellow, "not run: "+s.Reason)})
-			continue
+	header := table.Row{}
+	for _, c := range Columns {
+		header = append(header, c)
+	}
+	t.AppendHeader(header)
+	for _, s := range r.Strategies {
+		row := table.Row{style.paint(text.Bold, s.Name)}
+		for _, cell := range Cells(r, s) {
+			row = append(row, cell)
 		}
-		t.AppendRow(table.Row{
-			style.paint(text.Bold, s.Name), s.Balancer, spreadText(s.Spread), number(s.Jain, 3), idleText(s.Idle),
-			newPodsText(s.NewPods), count(s.FailedCalls), number(s.P99Millis, 1),
-		})
+		if s.Status != Ran {
+			row[2] = style.paint(text.FgYellow, n.notRun(s.Reason))
+		}
+		t.AppendRow(row)
+	}
+	wrap := func(number, width int, align text.Align) table.ColumnConfig {
+		return table.ColumnConfig{Number: number, WidthMax: width, WidthMaxEnforcer: wrapLines, Align: align, AlignHeader: align}
 	}
 	t.SetColumnConfigs([]table.ColumnConfig{
-		{Number: 2, WidthMax: 25, WidthMaxEnforcer: text.WrapSoft},
-		{Number: 3, WidthMax: 30, WidthMaxEnforcer: text.WrapSoft},
-		{Number: 4, Align: text.AlignRight},
-		{Number: 5, Align: text.AlignRight},
-		{Number: 6, Align: text.AlignRight},
-		{Number: 7, Align: text.AlignRight},
-		{Number: 8, Align: text.AlignRight},
+		wrap(1, 16, text.AlignLeft), wrap(2, 22, text.AlignLeft), wrap(3, 17, text.AlignLeft),
+		wrap(4, 7, text.AlignRight), wrap(5, 14, text.AlignRight), wrap(6, 7, text.AlignRight),
 	})
-	return t.Render()
+	return t.Render() + "\n"
 }
 
-// Claims returns the claims as lines, by their numbers.
-func Claims(rows []Claim, style Style) string {
-	marks := map[Status]string{
-		Proven:  style.paint(text.FgGreen, "✓"),
-		Refuted: style.paint(text.FgRed, "✗"),
-		NotRun:  style.paint(text.FgYellow, "–"),
+// Columns are those of the table of strategies.
+var Columns = []string{"strategy", "who balances", "calls per server, each client (%)", "idle servers", "new pods called after", "claims proven"}
+
+// Cells are those of a strategy after its name.
+func Cells(r Result, s Strategy) []string {
+	claims := provenText(r.Claims, s.Name)
+	if s.Status != Ran {
+		return []string{s.Balancer, string(NotRun), "", "", claims}
 	}
-	names := 0
-	for _, c := range rows {
-		names = max(names, len(c.Strategy))
+	return []string{s.Balancer, spreadText(s.Spread), idleText(s.Idle), newPodsText(s.NewPods), claims}
+}
+
+// wrapLines wraps each line of a cell, where text.WrapSoft would join them.
+func wrapLines(cell string, width int) string {
+	lines := strings.Split(cell, "\n")
+	for i, l := range lines {
+		lines[i] = text.WrapSoft(l, width)
 	}
-	rows = slices.Clone(rows)
-	slices.SortStableFunc(rows, func(a, b Claim) int { return cmp.Compare(a.ID, b.ID) })
-	var b strings.Builder
-	for _, c := range rows {
-		outcome := c.attempt().Outcome
-		if c.Status == NotRun {
-			outcome = string(NotRun) + ": " + outcome
-		}
-		limits := "limit " + c.Limit
-		if c.Goal != "" {
-			limits += ", goal " + c.Goal
-		}
-		indent := strings.Repeat(" ", names+7)
-		fmt.Fprintf(&b, "%s %2d %-*s  %s\n%s%s (%s)\n", marks[c.Status], c.ID, names, c.Strategy, c.Text, indent, outcome, limits)
-		for i, before := range c.Before {
-			if before.Status == Proven {
-				continue // it was measured again for another claim's sake
+	return trimmed(strings.Join(lines, "\n"))
+}
+
+func provenText(claims []Claim, strategy string) string {
+	proven, all := 0, 0
+	for _, c := range claims {
+		if c.Strategy == strategy {
+			all++
+			if c.Status == Proven {
+				proven++
 			}
-			fmt.Fprintf(&b, "%sattempt %d: %s: %s\n", indent, i+1, before.Status, before.Outcome)
 		}
 	}
-	return b.String()
+	return fmt.Sprintf("%d of %d", proven, all)
 }
 
 // spreadText shows each client's shares, largest first. Clients with the same
@@ -140,20 +191,6 @@ func idleText(i *Idle) string {
 		return "–"
 	}
 	return fmt.Sprintf("%d of %d", i.Idle, i.Servers)
-}
-
-func number(f *float64, digits int) string {
-	if f == nil {
-		return "–"
-	}
-	return strconv.FormatFloat(*f, 'f', digits, 64)
-}
-
-func count(n *int64) string {
-	if n == nil {
-		return "–"
-	}
-	return strconv.FormatInt(*n, 10)
 }
 
 func orDash(s string) string {

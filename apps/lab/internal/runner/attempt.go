@@ -29,10 +29,13 @@ func newAttempt(cfg Config, overlays []Overlay) *attempt {
 	return a
 }
 
+// alone says whether a strategy has the machine to itself while it is measured.
+func (a *attempt) alone() bool { return len(a.measurements) == 1 && a.Deployer == nil }
+
 // run measures, and gathers what came out.
 func (a *attempt) run(ctx context.Context) (report.Result, []outcome, error) {
 	result := report.Result{
-		Started: time.Now(), Cluster: a.Cluster.Kind(), Machine: machine(), Versions: maps.Clone(a.Cluster.Versions()),
+		Schema: report.Schema, Started: time.Now(), Cluster: a.Cluster.Kind(), Machine: machine(), Versions: maps.Clone(a.Cluster.Versions()),
 		Strategies: []report.Strategy{}, Claims: []report.Claim{}, Experiments: []report.Experiment{},
 	}
 	err := a.measure(ctx)

@@ -43,7 +43,9 @@ type Limit interface {
 type Verdict struct {
 	Status   report.Status // report.Proven, Refuted or NotRun
 	Measured string
-	Reason   observe.Reason // of NotRun
+	// Figure is the number that decides, with its unit, for a table.
+	Figure string
+	Reason observe.Reason // of NotRun
 }
 
 // Judge evaluates the claim, or says why it could not be when reason is given.
@@ -58,7 +60,7 @@ func (c Claim) Judge(f *observe.Facts, reason observe.Reason) report.Claim {
 	}
 	return report.Claim{
 		ID: c.ID, Strategy: f.Strategy, Text: c.Text, Limit: c.Limit.Sentence(f.DNS), Goal: goal,
-		Status: v.Status, Measured: v.Measured, Reason: v.Reason.Text,
+		Status: v.Status, Figure: v.Figure, Measured: v.Measured, Reason: v.Reason.Text,
 		OutOfReach: v.Status == report.NotRun && v.Reason.Kind == observe.OutOfReach,
 	}
 }
@@ -69,6 +71,12 @@ func Decided(proven bool, format string, args ...any) Verdict {
 	if proven {
 		v.Status = report.Proven
 	}
+	return v
+}
+
+// With adds the figure.
+func (v Verdict) With(format string, args ...any) Verdict {
+	v.Figure = fmt.Sprintf(format, args...)
 	return v
 }
 

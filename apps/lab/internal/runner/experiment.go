@@ -61,6 +61,8 @@ const (
 	Prove
 	// Compare measures what the strategies cost.
 	Compare
+	// Watch shows the strategies while somebody changes them.
+	Watch
 )
 
 // servesFor tells whether it is made in a run of that purpose.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/timeline"
 )
 
 // outcome judges, when everything has ended and nothing changes the facts.
@@ -19,8 +20,12 @@ func (m *measurement) outcome() outcome {
 	if o.reason == (observe.Reason{}) {
 		facts = m.env.facts
 		m.env.finish(m.Experiments)
+		o.row.Timeline = timeline.Of(facts)
 		if err := m.in.Summarize(facts, changeOf(m.Strategy, m.env.Clients, m.l4, m.Objects), &o.row); err != nil {
 			o.reason.Text = err.Error()
+		}
+		if !m.in.alone() {
+			o.row.FailedCalls, o.row.P99Millis = nil, nil // they say more about the machine
 		}
 	}
 	facts.Differs, facts.Preflight = m.differs, m.checked
@@ -33,7 +38,11 @@ func (m *measurement) outcome() outcome {
 	}
 	if m.env != nil {
 		for _, e := range m.env.experiments {
-			o.experiments = append(o.experiments, *e)
+			timed := *e
+			if p := m.env.facts.Phases[e.Name]; p != nil {
+				timed.Begin, timed.Changed, timed.End = p.Begin, p.Change, p.End
+			}
+			o.experiments = append(o.experiments, timed)
 		}
 	}
 	for _, c := range m.Claims {

@@ -75,6 +75,9 @@ type Listener struct {
 	// Judged gets the claims about each strategy as soon as they are judged, from
 	// several goroutines; it may be nil. Another attempt may judge them again.
 	Judged func(claims []report.Claim)
+	// Live, if it is set, gets each strategy's environment instead of its experiments,
+	// from several goroutines. It returns when the strategy has been watched.
+	Live func(ctx context.Context, env *Environment) error
 }
 
 // Deployer brings overlays onto the cluster by other means than applying them.

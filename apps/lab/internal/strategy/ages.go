@@ -116,7 +116,7 @@ func spreadInTime(f *observe.Facts, steady *observe.Phase, _ chance) runner.Verd
 	}
 	least := leastMoves(opened, len(steady.Servers))
 	return runner.Decided(moved >= least, "%d clients opened %d connections in %s, %d led to another server (chance: %d or more)",
-		len(steady.Clients), opened, runner.Seconds(out.End.Sub(steady.Begin).Round(time.Second)), moved, least)
+		len(steady.Clients), opened, runner.Seconds(out.End.Sub(steady.Begin).Round(time.Second)), moved, least).With("%d of %d moved", moved, opened)
 }
 
 // leastMoves is what a fair choice among n servers exceeds within
@@ -144,10 +144,10 @@ func agedSeesScaleOut(f *observe.Facts, out *observe.Phase, pairs []observe.Pair
 		return runner.Decided(false, "%d clients called none of %d new pods in %s", len(out.Clients), len(out.Added), runner.Seconds(f.Watched(out)))
 	case f.ByName:
 		return runner.Decided(called == len(pairs) && slowest <= limit, "%d clients made %d of %d first calls, the slowest %s after Ready",
-			len(out.Clients), called, len(pairs), runner.Seconds(slowest.Round(10*time.Millisecond)))
+			len(out.Clients), called, len(pairs), runner.Seconds(slowest.Round(10*time.Millisecond))).With("%s", runner.Seconds(slowest.Round(10*time.Millisecond)))
 	}
 	return runner.Decided(soonest <= limit, "%d clients made %d of %d first calls in %s, the soonest %s after Ready",
-		len(out.Clients), called, len(pairs), runner.Seconds(f.Watched(out)), runner.Seconds(soonest.Round(10*time.Millisecond)))
+		len(out.Clients), called, len(pairs), runner.Seconds(f.Watched(out)), runner.Seconds(soonest.Round(10*time.Millisecond))).With("%d of %d called", called, len(pairs))
 }
 
 // reconnects says what ending connections costs.

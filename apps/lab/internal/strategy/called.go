@@ -17,5 +17,6 @@ func called(f *observe.Facts, out *observe.Phase, first []observe.Pair, limit wi
 		}
 		slowest = max(slowest, p.After)
 	}
-	return runner.Decided(slowest <= limit.In(f.DNS), "%d clients called all %d new pods, the slowest %s after Ready", len(out.Clients), len(out.Added), runner.Seconds(slowest.Round(10*time.Millisecond)))
+	return runner.Decided(slowest <= limit.In(f.DNS), "%d clients called all %d new pods, the slowest %s after Ready", len(out.Clients), len(out.Added), runner.Seconds(slowest.Round(10*time.Millisecond))).
+		With("%s", runner.Seconds(slowest.Round(10*time.Millisecond)))
 }

@@ -232,10 +232,10 @@ func recordsFollow(f *observe.Facts, out *observe.Phase, in within) runner.Verdi
 			continue
 		}
 		if slices.Equal(l.Addresses, l.Ready) {
-			return runner.Decided(after <= limit, "%d records for %d ready pods %s after the last became ready", len(l.Addresses), len(l.Ready), runner.Seconds(after.Round(10*time.Millisecond)))
+			return runner.Decided(after <= limit, "%d records for %d ready pods %s after the last became ready", len(l.Addresses), len(l.Ready), runner.Seconds(after.Round(10*time.Millisecond))).With("%s", runner.Seconds(after.Round(10*time.Millisecond)))
 		}
 		if after >= limit {
-			return runner.Decided(false, "%d records for %d ready pods %s after the last became ready", len(l.Addresses), len(l.Ready), runner.Seconds(after.Round(10*time.Millisecond)))
+			return runner.Decided(false, "%d records for %d ready pods %s after the last became ready", len(l.Addresses), len(l.Ready), runner.Seconds(after.Round(10*time.Millisecond))).With("%s", runner.Seconds(after.Round(10*time.Millisecond)))
 		}
 	}
 	return runner.NotRun("%d look-ups, none of them after every new pod was ready and none at the limit", len(lookups))
@@ -249,7 +249,8 @@ func missed(f *observe.Facts, out *observe.Phase, first []observe.Pair, _ exactl
 			called++
 		}
 	}
-	return runner.Decided(called == 0, "%d clients called %d of %d new pods in %s after the last was ready", len(out.Clients), called, len(out.Added), runner.Seconds(f.Watched(out)))
+	return runner.Decided(called == 0, "%d clients called %d of %d new pods in %s after the last was ready", len(out.Clients), called, len(out.Added), runner.Seconds(f.Watched(out))).
+		With("%d new pods called", called)
 }
 
 // relearned wants every client that was connected before the scale-out to call
@@ -278,5 +279,6 @@ func relearned(f *observe.Facts, left *observe.Phase, in within) runner.Verdict 
 			slowest = max(slowest, at.Sub(left.Change))
 		}
 	}
-	return runner.Decided(slowest <= limit, "%d clients called all %d new pods %s after the server was deleted", len(left.Clients), len(out.Added), runner.Seconds(slowest.Round(10*time.Millisecond)))
+	return runner.Decided(slowest <= limit, "%d clients called all %d new pods %s after the server was deleted", len(left.Clients), len(out.Added), runner.Seconds(slowest.Round(10*time.Millisecond))).
+		With("%s", runner.Seconds(slowest.Round(10*time.Millisecond)))
 }

@@ -149,7 +149,8 @@ func undisturbed(f *observe.Facts, p *observe.Phase, limit lossless) runner.Verd
 		return runner.NotRun("no call was made")
 	}
 	return runner.Decided(failed == late && limit.keptBy(total-late, total), "%d calls of %d clients in %s: %d lost, %d late",
-		total, len(p.Clients), runner.Seconds(p.End.Sub(p.Change).Round(100*time.Millisecond)), failed-late, late)
+		total, len(p.Clients), runner.Seconds(p.End.Sub(p.Change).Round(100*time.Millisecond)), failed-late, late).
+		With("%d of %d lost", failed-late, total)
 }
 
 // Rollout is what became of a Deployment of proxies that was given a

@@ -44,7 +44,7 @@ func even(f *observe.Facts, steady *observe.Phase, limit maxMinusMin) runner.Ver
 			return runner.NotRun("%s had no two barriers without an update, a failure or a new connection between", name)
 		}
 	}
-	return runner.Decided(worst <= int64(limit), "max - min = %d over %d calls of %d clients in %d stretches", worst, total, len(steady.Clients), stretches)
+	return runner.Decided(worst <= int64(limit), "max - min = %d over %d calls of %d clients in %d stretches", worst, total, len(steady.Clients), stretches).With("max - min = %d", worst)
 }
 
 // cut cuts a client's windows where the set of servers may have changed,

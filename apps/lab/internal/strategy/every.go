@@ -62,7 +62,7 @@ func accounted(f *observe.Facts, _ exactly) runner.Verdict {
 		}
 	}
 	return runner.Decided(late <= failed, "%d answers in the logs of %d clients, %d counted by %d servers, %d calls failed",
-		answered.Total(), len(f.Clients), counted, len(f.Servers), failed)
+		answered.Total(), len(f.Clients), counted, len(f.Servers), failed).With("%d answers", answered.Total())
 }
 
 // windowsEqualSummary returns how the sum of the windows differs, or "".

@@ -52,7 +52,7 @@ func spreadFairly(f *observe.Facts, steady *observe.Phase, limit fair) runner.Ve
 		}
 		even.add(counts)
 	}
-	return runner.Decided(even.keeps(limit), "%d calls of %d clients to %d servers: %s", even.together.Total(), len(steady.Clients), len(steady.Servers), even)
+	return runner.Decided(even.keeps(limit), "%d calls of %d clients to %d servers: %s", even.together.Total(), len(steady.Clients), len(steady.Servers), even).With("Jain %.3f", even.together.Jain())
 }
 
 // lossless is the least share of calls that are answered in time where something

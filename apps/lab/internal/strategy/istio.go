@@ -227,7 +227,7 @@ func asL4(f *observe.Facts, _ exactly) runner.Verdict {
 	if len(*f.Differs) > 0 {
 		return runner.Decided(false, "%s", strings.Join(*f.Differs, ", "))
 	}
-	return runner.Decided(true, "all other objects are equal")
+	return runner.Decided(true, "all other objects are equal").With("0 differences")
 }
 
 // bySidecar is how many calls each client makes through its sidecar, and how fair
@@ -273,7 +273,7 @@ func balancedBySidecar(f *observe.Facts, p *observe.Phase, limit bySidecar) runn
 		return runner.Decided(false, "a client without a sidecar was answered by %d servers: it is not the sidecar that balances", len(bare.Servers()))
 	}
 	return runner.Decided(even.keeps(limit.fair), "%d clients to %d servers: %s, their proxies counted the same %d calls each; without a sidecar %d calls to 1 server",
-		len(seen.Clients), len(p.Servers), even, limit.Calls, bare.Total())
+		len(seen.Clients), len(p.Servers), even, limit.Calls, bare.Total()).With("Jain %.3f", even.together.Jain())
 }
 
 // encrypted looks at the servers' proxies: a connection with TLS began with a
@@ -356,5 +356,5 @@ func balancedWithoutControlPlane(f *observe.Facts, p *observe.Phase, limit fairA
 		answered, late = answered+counts.Total(), late+own
 	}
 	return runner.Decided(even.keeps(limit.fair) && limit.keptBy(answered, answered+late), "%d calls of %d clients to %d servers in %s: %s, none lost, %d late",
-		answered, len(p.Clients), len(p.Servers), runner.Seconds(p.End.Sub(p.Change).Round(100*time.Millisecond)), even, late)
+		answered, len(p.Clients), len(p.Servers), runner.Seconds(p.End.Sub(p.Change).Round(100*time.Millisecond)), even, late).With("0 lost, %d late", late)
 }

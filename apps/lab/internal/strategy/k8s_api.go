@@ -84,7 +84,7 @@ func listsThenWatches(f *observe.Facts, _ exactly) runner.Verdict {
 			}
 		}
 	}
-	return runner.Decided(true, "%d clients: %s, nothing else", len(steady.Clients), requestsText(lists, watches, streamed))
+	return runner.Decided(true, "%d clients: %s, nothing else", len(steady.Clients), requestsText(lists, watches, streamed)).With("%d requests", lists+watches+streamed)
 }
 
 func requestsText(lists, watches, streamed int) string {

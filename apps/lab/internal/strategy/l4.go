@@ -97,7 +97,7 @@ func freshConnectionsSpread(f *observe.Facts, _ *observe.Phase, _ chance) runner
 	if len(counts) != len(fresh.Servers) {
 		return runner.Decided(false, "%d servers answered, %d were ready: %s", len(counts), len(fresh.Servers), strings.Join(counts.Servers(), ", "))
 	}
-	return runner.Decided(test.Uniform, "%s, %d failed", test, failed)
+	return runner.Decided(test.Uniform, "%s, %d failed", test, failed).With("p = %.2g", min(test.ChiSquareP, test.WorstP))
 }
 
 // oneServer looks at every client from the steady state to the end of the
@@ -118,7 +118,7 @@ func oneServer(f *observe.Facts, steady *observe.Phase, limit serversAClient) ru
 	if len(steady.Servers) < 2 {
 		return runner.NotRun("only %d server was ready: there was no other to go to", len(steady.Servers))
 	}
-	return runner.Decided(most <= int(limit), "%d clients, %d calls in %s: at most %d server a client", len(steady.Clients), total, runner.Seconds(end.Sub(steady.Begin).Round(time.Second)), most)
+	return runner.Decided(most <= int(limit), "%d clients, %d calls in %s: at most %d server a client", len(steady.Clients), total, runner.Seconds(end.Sub(steady.Begin).Round(time.Second)), most).With("%d server a client", most)
 }
 
 // unmoved compares each client's server before a scale-out with those during
@@ -137,7 +137,7 @@ func unmoved(f *observe.Facts, out *observe.Phase, _ []observe.Pair, _ exactly) 
 		}
 	}
 	return runner.Decided(stayed == len(out.Clients) && churn == 0, "%d of %d clients stayed for %s beside %d new pods, %d connections opened or closed",
-		stayed, len(out.Clients), runner.Seconds(out.End.Sub(out.Change).Round(time.Second)), len(out.Added), churn)
+		stayed, len(out.Clients), runner.Seconds(out.End.Sub(out.Change).Round(time.Second)), len(out.Added), churn).With("%d of %d stayed", stayed, len(out.Clients))
 }
 
 // serversAClient is the largest number of servers that answer one client.

@@ -59,15 +59,15 @@ func all(some ...runner.Criterion) runner.Criterion {
 		limit[i] = c.Limit
 	}
 	return by(limit, func(f *observe.Facts, _ limits) runner.Verdict {
-		var measured []string
+		var measured, figures []string
 		for _, c := range some {
 			v := c.Evaluate(f)
 			if v.Status != report.Proven {
 				return v
 			}
-			measured = append(measured, v.Measured)
+			measured, figures = append(measured, v.Measured), append(figures, v.Figure)
 		}
-		return runner.Decided(true, "%s", strings.Join(measured, "; "))
+		return runner.Decided(true, "%s", strings.Join(measured, "; ")).With("%s", strings.Join(figures, ", "))
 	})
 }
 

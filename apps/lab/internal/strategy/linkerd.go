@@ -413,7 +413,7 @@ func everyNodeAnswers(f *observe.Facts, calls answersOfNode) runner.Verdict {
 	if len(nodes) == 0 {
 		return runner.NotRun("no node was called")
 	}
-	return runner.Decided(true, "%d nodes answered %d calls each", len(nodes), calls)
+	return runner.Decided(true, "%d nodes answered %d calls each", len(nodes), calls).With("%d nodes", len(nodes))
 }
 
 // countedByOwnNode is how many calls of a client its own node's proxy must count.
@@ -458,7 +458,7 @@ func throughOwnNode(f *observe.Facts, calls countedByOwnNode) runner.Verdict {
 			return runner.Decided(false, "%s has no proxy", n.Node)
 		}
 	}
-	return runner.Decided(true, "on each of %d nodes its own proxy counted %d of %d calls, the others none", len(through), calls, calls)
+	return runner.Decided(true, "on each of %d nodes its own proxy counted %d of %d calls, the others none", len(through), calls, calls).With("%d of %d calls", calls, calls)
 }
 
 // inPlace wants everything but the image.
@@ -471,5 +471,5 @@ func inPlace(f *observe.Facts, _ exactly) runner.Verdict {
 		return runner.Decided(false, "%s", strings.Join(p.Problems, "; "))
 	}
 	return runner.Decided(p.Rights == len(needs), "the API server takes %d objects, its account may %s endpoints, the port is free on %d nodes, the dtab leads to a Service port of the overlay",
-		p.Objects, strings.Join(needs, ", "), p.Nodes)
+		p.Objects, strings.Join(needs, ", "), p.Nodes).With("%d objects", p.Objects)
 }

@@ -31,13 +31,20 @@ var _ = makeWithEvery(runner.Experiment{
 
 const rolloutTimeout = 2 * time.Minute
 
-// restartRolling replaces every server as `kubectl rollout restart` does, and
-// returns when the old ones are gone.
-func restartRolling(ctx context.Context, env *runner.Environment, p *observe.Phase) error {
+// rollingRestart replaces every server as `kubectl rollout restart` does.
+func rollingRestart(ctx context.Context, env *runner.Environment) error {
 	env.Note("restart Deployment %s", env.Server)
 	patch := fmt.Appendf(nil, `{"spec":{"template":{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":%q}}}}}`, time.Now().Format(time.RFC3339Nano))
 	if _, err := env.Kube.Typed.AppsV1().Deployments(env.Namespace).Patch(ctx, env.Server, types.StrategicMergePatchType, patch, metav1.PatchOptions{FieldManager: runner.FieldManager}); err != nil {
 		return fmt.Errorf("restarting %s: %w", env.Server, err)
+	}
+	return nil
+}
+
+// restartRolling returns when the old servers are gone.
+func restartRolling(ctx context.Context, env *runner.Environment, p *observe.Phase) error {
+	if err := rollingRestart(ctx, env); err != nil {
+		return err
 	}
 	if err := env.Await(ctx, rolloutTimeout, "the rollout", func(f *observe.Facts) string {
 		left := 0

@@ -124,7 +124,7 @@ func noProxyProcess(f *observe.Facts, proxy noProcess) runner.Verdict {
 		}
 	}
 	slices.Sort(seen)
-	return runner.Decided(true, "%d pods run %s", len(listed.Processes), strings.Join(seen, ", "))
+	return runner.Decided(true, "%d pods run %s", len(listed.Processes), strings.Join(seen, ", ")).With("%d pods without it", len(listed.Processes))
 }
 
 // startWithoutControlPlane takes istiod away, replaces a client, and puts istiod

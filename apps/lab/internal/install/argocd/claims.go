@@ -183,11 +183,12 @@ func (s *instance) judge(ctx context.Context, c Claim, broken string) (judged re
 		return judged, broken
 	}
 	limited, cancel := context.WithTimeoutCause(ctx, c.Limit, errLimit)
+	began := time.Now()
 	measured, err := c.try(limited, s)
 	cancel()
 	switch {
 	case err == nil:
-		judged.Measured = measured
+		judged.Measured, judged.Figure = measured, fmt.Sprintf("%.1f s", time.Since(began).Seconds())
 	case ctx.Err() != nil:
 		judged.Status, judged.Reason = report.NotRun, context.Cause(ctx).Error()
 		return judged, judged.Reason
