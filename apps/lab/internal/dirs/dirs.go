@@ -35,6 +35,9 @@ func New(cache, root string) Dirs {
 	return Dirs{Cache: cache, ID: id, Cluster: filepath.Join(cache, "clusters", id)}
 }
 
+// Runs is where the results of this checkout's runs are kept.
+func (d Dirs) Runs() string { return filepath.Join(d.Cache, "runs", d.ID) }
+
 func shortHash(s string) string {
 	sum := sha256.Sum256([]byte(s))
 	return hex.EncodeToString(sum[:])[:8]

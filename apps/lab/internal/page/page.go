@@ -1,0 +1,223 @@
+// Package page writes a result as one HTML page that needs nothing else: pictures,
+// tables and style are in it.
+package page
+
+import (
+	_ "embed"
+	"fmt"
+	"html/template"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/lanes"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
+)
+
+//go:embed report.html.tmpl
+var html string
+
+//go:embed page.css
+var css string
+
+var tmpl = template.Must(template.New("report").Parse(html))
+
+// Write writes the page of a result. Moved compares it with an earlier one; it may be
+// nil.
+func Write(w io.Writer, r report.Result, moved *report.Moved) error {
+	p, err := of(r, moved)
+	if err != nil {
+		return err
+	}
+	return tmpl.ExecuteTemplate(w, "report", p)
+}
+
+// CSS is the style of a page with pictures.
+func CSS() template.CSS { return template.CSS(css) + lanes.CSS() } //nolint:gosec // G203: it is a constant
+
+// page is what the template shows.
+type page struct {
+	CSS     template.CSS
+	Result  report.Result
+	Summary string
+	Took    string
+	Facts   []fact
+	Columns []string
+	// Strategies are in the result's order; what is about none of them is in Others.
+	Strategies []section
+	Others     *section
+	Moved      *report.Moved
+}
+
+type fact struct{ Name, Value string }
+
+type section struct {
+	ID string
+	report.Strategy
+	Cells       []string
+	Claims      []report.Claim
+	Experiments []experiment
+}
+
+type experiment struct {
+	ID string
+	report.Experiment
+	Picture template.HTML
+	Pods    []pod
+	Step    string
+	Seconds string
+}
+
+// pod is a lane as a row of a table.
+type pod struct {
+	Name, Ready, FirstCall, Left string
+	Calls                        int64
+	Clients                      []client
+	EachBin                      string
+}
+
+type client struct {
+	Name  string
+	Calls int64
+}
+
+func of(r report.Result, moved *report.Moved) (page, error) {
+	p := page{
+		CSS:    CSS(),
+		Result: r, Summary: r.Summary(), Took: r.Finished.Sub(r.Started).Round(time.Second).String(), Moved: moved,
+		Facts: []fact{
+			{"cluster", r.Cluster},
+			{"machine", fmt.Sprintf("%s/%s, %d CPUs, %.0f GiB", r.Machine.OS, r.Machine.Arch, r.Machine.CPUs, float64(r.Machine.MemoryBytes)/(1<<30))},
+			{"kernel", r.Machine.Kernel},
+		},
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Versions)) {
+		p.Facts = append(p.Facts, fact{name, r.Versions[name]})
+	}
+	p.Columns = report.Columns
+	for _, s := range r.Strategies {
+		own, err := sectionOf(r, s)
+		if err != nil {
+			return p, err
+		}
+		p.Strategies = append(p.Strategies, own)
+	}
+	others := section{ID: "others"}
+	for _, c := range r.Claims {
+		if !slices.ContainsFunc(r.Strategies, func(s report.Strategy) bool { return s.Name == c.Strategy }) {
+			others.Claims = append(others.Claims, c)
+		}
+	}
+	if len(others.Claims) > 0 {
+		others.Name = others.Claims[0].Strategy
+		p.Others = &others
+	}
+	return p, nil
+}
+
+func sectionOf(r report.Result, s report.Strategy) (section, error) {
+	own := section{ID: id("s", s.Name), Strategy: s, Cells: report.Cells(r, s)}
+	for _, c := range r.Claims {
+		if c.Strategy == s.Name {
+			own.Claims = append(own.Claims, c)
+		}
+	}
+	for _, e := range r.Experiments {
+		if e.Strategy != s.Name {
+			continue
+		}
+		drawn, err := experimentOf(s, e)
+		if err != nil {
+			return own, err
+		}
+		own.Experiments = append(own.Experiments, drawn)
+	}
+	return own, nil
+}
+
+// around is how much of the time before an experiment is drawn.
+const around = 3 * time.Second
+
+func experimentOf(s report.Strategy, e report.Experiment) (experiment, error) {
+	drawn := experiment{ID: id("e", s.Name+"-"+e.Name), Experiment: e}
+	picture, ok := PictureOf(s, e)
+	if !ok {
+		return drawn, nil
+	}
+	var err error
+	if drawn.Picture, err = lanes.Inline(picture); err != nil {
+		return drawn, err
+	}
+	t := picture.Timeline
+	drawn.Step, drawn.Seconds = fmt.Sprintf("%g s", t.StepSeconds), fmt.Sprintf("%.0f s", t.End().Sub(t.Start).Seconds())
+	for _, l := range t.Lanes {
+		drawn.Pods = append(drawn.Pods, podOf(t, l, picture.Zero))
+	}
+	return drawn, nil
+}
+
+// PictureOf returns the picture of an experiment; false says that nothing was seen of
+// it, as of one that an earlier attempt made.
+func PictureOf(s report.Strategy, e report.Experiment) (lanes.Picture, bool) {
+	if s.Timeline == nil || e.Status != report.Measured || e.Changed.IsZero() || e.Changed.Before(s.Timeline.Start) || e.End.IsZero() {
+		return lanes.Picture{}, false
+	}
+	t := s.Timeline.Between(later(e.Begin, e.Changed.Add(-3*around)).Add(-around), e.End)
+	var text strings.Builder
+	fmt.Fprintf(&text, "%s, %s: %s.", s.Name, e.Name, e.Change)
+	for _, f := range e.Findings {
+		fmt.Fprintf(&text, " %s: %s.", f.Text, f.Measured)
+	}
+	var marks []lanes.Mark
+	if e.Change != "none" {
+		marks = append(marks, lanes.Mark{At: e.Changed, Text: e.Change})
+	}
+	return lanes.Picture{
+		ID: id("p", s.Name+"-"+e.Name), Title: s.Name + ": " + e.Name, Text: text.String(),
+		Timeline: t, Marks: marks, Zero: e.Changed,
+	}, true
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func podOf(t report.Timeline, l report.Lane, zero time.Time) pod {
+	p := pod{Name: l.Server, Ready: since(l.Ready, zero), FirstCall: since(l.FirstCall, zero), Left: since(l.Left, zero)}
+	sums := make([]int64, t.Bins)
+	for _, c := range t.Clients {
+		own := client{Name: c}
+		for bin, n := range l.Calls[c] {
+			own.Calls += n
+			sums[bin] += n
+		}
+		p.Calls += own.Calls
+		p.Clients = append(p.Clients, own)
+	}
+	p.EachBin = strings.Trim(fmt.Sprint(sums), "[]")
+	return p
+}
+
+// since is a moment on the axis of a picture.
+func since(at, zero time.Time) string {
+	if at.IsZero() {
+		return "–"
+	}
+	return fmt.Sprintf("%.1f s", at.Sub(zero).Seconds())
+}
+
+// id makes a name of HTML from what can be any text.
+func id(kind, name string) string {
+	return kind + "-" + strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '-':
+			return r
+		}
+		return '_'
+	}, name)
+}
