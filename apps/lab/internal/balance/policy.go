@@ -82,8 +82,8 @@ func configured(text string) (string, error) {
 	}
 	var err error
 	for _, text := range []string{text, strings.ReplaceAll(text, `\"`, `"`)} {
-		at := strings.Index(text, "loadBalancing")
-		for i := strings.LastIndexByte(text[:at], '{'); i >= 0; i = strings.LastIndexByte(text[:i], '{') {
+		before, _, _ := strings.Cut(text, "loadBalancing")
+		for i := strings.LastIndexByte(before, '{'); i >= 0; i = strings.LastIndexByte(text[:i], '{') {
 			var c config
 			if err = json.NewDecoder(strings.NewReader(text[i:])).Decode(&c); err != nil || c.LoadBalancingConfig == nil && c.LoadBalancingPolicy == "" {
 				continue

@@ -26,7 +26,7 @@ var autoscalerTargetRule = Rule{Name: "autoscaler-target", Remedy: "correct scal
 // and whose containers request what it measures.
 func checkAutoscalers(r manifest.Rendering, wrong reportObject) {
 	for _, a := range manifest.Autoscalers(r.Objects) {
-		if !slices.ContainsFunc(r.Objects, func(o manifest.Object) bool { return a.Scales(o) }) {
+		if !slices.ContainsFunc(r.Objects, a.Scales) {
 			wrong(a.Object, a.Name, "it scales %s/%s, which is not rendered", a.Kind, a.Name)
 			continue
 		}

@@ -1,9 +1,6 @@
 package main
 
 import (
-	"encoding/json"
-	"flag"
-	"fmt"
 	"os"
 	"path"
 	"path/filepath"
@@ -15,14 +12,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/balance"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/docs"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report/costs"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report/slow"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/strategy"
 )
-
-// update writes pages anew where a test compares them with what they are made of.
-var update = flag.Bool("update", false, "write what is derived into the pages")
 
 const repositoryRoot = "../../../.."
 
@@ -40,13 +33,13 @@ func pages(t *testing.T) map[string]string {
 			if err != nil {
 				t.Fatal(err)
 			}
-			all[filepath.ToSlash(name)] = page(t, name)
+			all[filepath.ToSlash(name)] = readPage(t, name)
 		}
 	}
 	return all
 }
 
-func page(t *testing.T, name string) string {
+func readPage(t *testing.T, name string) string {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(repositoryRoot, name))
 	if err != nil {
@@ -171,7 +164,7 @@ func TestPageStrategies(t *testing.T) {
 			"overlays/README.md": {"\n### " + s.Name + ": ", "`kubectl apply -k overlays/" + s.Name + "`"},
 		} {
 			for _, w := range want {
-				if !strings.Contains(page(t, file), w) {
+				if !strings.Contains(readPage(t, file), w) {
 					t.Errorf("%s lacks %q", file, w)
 				}
 			}
@@ -179,64 +172,25 @@ func TestPageStrategies(t *testing.T) {
 	}
 }
 
-// derived compares a page with what its blocks are made of, or writes it with -update.
-func derived(t *testing.T, name string, blocks map[string]string) {
-	t.Helper()
-	want, err := costs.Update(page(t, name), blocks)
+// Every page and picture is what the committed measurements give.
+func TestPageDerived(t *testing.T) {
+	files, err := docs.Files(repositoryRoot, commandBlocks())
 	if err != nil {
-		t.Fatalf("%s: %v", name, err)
+		t.Fatal(err)
 	}
-	if *update {
-		if err := os.WriteFile(filepath.Join(repositoryRoot, name), []byte(want), 0o644); err != nil {
-			t.Fatal(err)
+	for name, want := range files {
+		if diff := cmp.Diff(string(want), readPage(t, name)); diff != "" {
+			t.Errorf("%s is not current (-want +got): go run ./apps/lab docs\n%.2000s", name, diff)
 		}
 	}
-	if diff := cmp.Diff(want, page(t, name)); diff != "" {
-		t.Errorf("%s is not current (-want +got): go test ./apps/lab/internal/cmd -run Page -update\n%s", name, diff)
-	}
 }
 
-// The tables and the guide are those that the committed measurements give.
-func TestPageFigures(t *testing.T) {
-	var measured costs.Table
-	readJSON(t, "../report/costs/measured.json", &measured)
-	for _, name := range []string{"README.md", "overlays/README.md"} {
-		derived(t, name, costs.Markdown(measured))
-	}
-	var one slow.Result
-	readJSON(t, "../report/slow/measured.json", &one)
-	derived(t, "overlays/README.md", map[string]string{"slow": slow.Markdown(one)})
-}
-
-// The page about findings has them all, and each names a heading of that page.
+// Each finding names a heading of the page about findings.
 func TestPageFindings(t *testing.T) {
-	table := "| finding | what it does to calls | what to do |\n|---|---|---|\n"
-	headings := anchors(page(t, "overlays/WHY.md"))
+	headings := anchors(readPage(t, "overlays/WHY.md"))
 	for _, k := range balance.Kinds {
-		table += fmt.Sprintf("| `%s` | %s | %s |\n", k.Name, k.Why, k.Change)
 		if _, anchor, _ := strings.Cut(k.Page(), "#"); !slices.Contains(headings, anchor) {
 			t.Errorf("finding %s: overlays/WHY.md has no heading with the anchor %s", k.Name, anchor)
 		}
-	}
-	derived(t, "overlays/WHY.md", map[string]string{"findings": table})
-}
-
-// The lab's page has the exit codes that help prints.
-func TestPageExitCodes(t *testing.T) {
-	table := "| exit code | meaning |\n|---|---|\n"
-	for _, c := range exitCodes {
-		table += fmt.Sprintf("| %d | %s |\n", c.code, c.meaning)
-	}
-	derived(t, "apps/lab/README.md", map[string]string{"exit-codes": table})
-}
-
-func readJSON(t *testing.T, file string, into any) {
-	t.Helper()
-	content, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(content, into); err != nil {
-		t.Fatal(err)
 	}
 }

@@ -58,6 +58,7 @@ func TestExistingCluster(t *testing.T) {
 	}
 
 	t.Run("inspect", func(t *testing.T) { checkInspect(t, f) })
+	t.Run("watch", func(t *testing.T) { checkWatch(t, f) })
 	t.Run("inspect of many", func(t *testing.T) { checkInspectOfMany(t, f) })
 	t.Run("immutable fields", func(t *testing.T) { checkImmutable(t, f.config) })
 	t.Run("without rights", func(t *testing.T) {

@@ -2,7 +2,7 @@
 // Kubernetes and proves or refutes what is claimed about it.
 package main
 
-//go:generate go test . -run Page -update
+//go:generate go run . docs
 
 import (
 	"context"

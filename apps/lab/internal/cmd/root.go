@@ -41,7 +41,7 @@ claim about them by measurement. Without a command it does "lab run".
 		complete, _ := run.GetFlagCompletionFunc(name)
 		_ = root.RegisterFlagCompletionFunc(name, complete)
 	}
-	root.AddCommand(run, newCosts(), newUp(), newDown(), newStatus(), newKubectl(), newArgoCD(), newRender(), newCheck(), newInspect(), newDiff(), newComponents(), newRelease(), newFork(), newSlow())
+	root.AddCommand(run, newCosts(), newUp(), newDown(), newStatus(), newKubectl(), newArgoCD(), newRender(), newCheck(), newInspect(), newDiff(), newComponents(), newRelease(), newFork(), newSlow(), newReport(), newDocs(), newWatch())
 	return root
 }
 

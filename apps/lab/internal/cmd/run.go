@@ -15,6 +15,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/argocd"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/plan"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/record"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 )
@@ -25,6 +26,7 @@ const mostRetries = 9
 type runOptions struct {
 	only, require []string
 	output        string
+	verbose       bool
 	keep          bool
 	retries       int
 	noInstall     bool
@@ -60,6 +62,7 @@ does not have the name of a strategy, run finds its strategy in its manifests.`,
 	f.StringSliceVar(&o.only, "only", nil, "run only these `overlays` (default all)")
 	f.StringSliceVar(&o.require, "require", nil, "fail unless every claim about these `overlays` is proven; all means every overlay whose images the lab builds, packs or gets by --image (default: every overlay that this machine can run, and the claims that this cluster can show; none with --keep, because servers report their counts only when they stop)")
 	f.StringVarP(&o.output, "output", "o", "table", "output `format`: table or json")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "print for each claim what was measured, its limit and earlier attempts")
 	f.BoolVar(&o.keep, "keep", false, "keep the namespaces, and keep the cluster if this run booted it")
 	f.IntVar(&o.retries, "retries", 1, "how many `times` the lab measures strategies again that have an unproven claim, because a busy machine disturbs measurements; always 0 with --keep")
 	f.StringVar(&o.deploy, "deploy", "apply", "`means` of deployment: apply applies the overlays; argocd syncs argocd/ by Argo CD and also judges Argo CD's claims")
@@ -140,8 +143,8 @@ func run(ctx context.Context, o runOptions, stdout io.Writer) error {
 		return exitError{exitNoCluster, err}
 	}
 	disposable := on.Boots && !o.keep
-	early := printProven(printer, report.Style{Color: colored(os.Stderr)})
-	outcome, err := p.Run(ctx, running, plan.Execution{Disposable: disposable, Progress: printer}, early)
+	judged := printJudged(printer, report.Style{Color: colored(os.Stderr)})
+	outcome, err := p.Run(ctx, running, plan.Execution{Disposable: disposable, Progress: printer, Judged: judged})
 	if disposable {
 		if downErr := on.Down(ctx); downErr != nil {
 			err = errors.Join(err, fmt.Errorf("taking the cluster down: %w", downErr))
@@ -157,10 +160,13 @@ func run(ctx context.Context, o runOptions, stdout io.Writer) error {
 		}
 		return exitError{exitFindings, err}
 	}
-	if o.output == "json" {
+	result.Command = commandLine()
+	saved, saveErr := record.Save(c.dirs.Runs(), result)
+	if err = errors.Join(err, saveErr); o.output == "json" {
 		err = errors.Join(err, writeJSON(stdout, result))
 	} else {
-		err = errors.Join(err, report.Table(stdout, result, report.Style{Color: colored(stdout)}))
+		err = errors.Join(err, report.Table(stdout, result, report.Style{Color: colored(stdout), Verbose: o.verbose}))
+		fmt.Fprintf(stdout, "%s, report: %s\n", result.Summary(), saved.Page)
 	}
 	if err != nil {
 		return exitError{exitFindings, err}
@@ -179,6 +185,18 @@ func run(ctx context.Context, o runOptions, stdout io.Writer) error {
 		return exitError{report.ExitCode(result, require), errors.New(strings.Join(short, "\nlab: "))}
 	}
 	return nil
+}
+
+// commandLine is the command that repeats this one.
+func commandLine() string {
+	words := []string{"go run ./apps/lab"}
+	for _, arg := range os.Args[1:] {
+		if strings.ContainsAny(arg, " \t\n'\"$*?&|;<>(){}[]\\") {
+			arg = "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
+		}
+		words = append(words, arg)
+	}
+	return strings.Join(words, " ")
 }
 
 // plan decides what a run on the target builds and measures.

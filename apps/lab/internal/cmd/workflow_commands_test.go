@@ -18,7 +18,7 @@ import (
 // Every command, path and overlay in a workflow exists, and those that anyone may
 // want to run are named by a page in the same words.
 func TestWorkflowCommands(t *testing.T) {
-	document := strings.ReplaceAll(page(t, "README.md")+page(t, "apps/lab/README.md")+page(t, ".github/CONTRIBUTING.md"), `"`, "") // commands are read without quotes
+	document := strings.ReplaceAll(readPage(t, "README.md")+readPage(t, "apps/lab/README.md")+readPage(t, ".github/CONTRIBUTING.md"), `"`, "") // commands are read without quotes
 	for name, w := range workflows(t) {
 		if len(w.On) == 0 {
 			t.Errorf("%s: nothing starts it", name)

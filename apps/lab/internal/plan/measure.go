@@ -39,6 +39,8 @@ type Execution struct {
 	Progress   progress.Reporter
 	// Judged gets the claims about each strategy as they are judged; it may be nil.
 	Judged func([]report.Claim)
+	// Live, if it is set, gets the environments of the strategies, see [runner.Listener].
+	Live func(context.Context, *runner.Environment) error
 }
 
 // Measure runs the experiments with what Supply brought.
@@ -70,7 +72,7 @@ func (p *Plan) Measure(ctx context.Context, on cluster.Cluster, s *Supplies, e E
 		Options: runner.Options{Purpose: p.Purpose, Retries: p.Retries, Keep: p.Keep},
 		Place:   runner.Place{Cluster: on, DNS: dns, Disposable: e.Disposable, Shared: p.Registry != nil},
 		Istio:   s.istio, Judge: runner.Judge{Summarize: strategy.Summarize, Check: check.Objects},
-		Listener: runner.Listener{Progress: e.Progress, Judged: e.Judged},
+		Listener: runner.Listener{Progress: e.Progress, Judged: e.Judged, Live: e.Live},
 	}
 	if c.Shared {
 		c.StartTime, c.Parallel = pullTime, atOnce

@@ -50,8 +50,8 @@ type Outcome struct {
 }
 
 // Run builds and measures the plan on a cluster. If Istio must be compiled, it first
-// measures the strategies that need no Istio, and gives their claims to judged.
-func (p *Plan) Run(ctx context.Context, on cluster.Cluster, e Execution, judged func([]report.Claim)) (Outcome, error) {
+// measures the strategies that need no Istio.
+func (p *Plan) Run(ctx context.Context, on cluster.Cluster, e Execution) (Outcome, error) {
 	first, then, err := p.split()
 	if err != nil {
 		return Outcome{}, err
@@ -63,7 +63,7 @@ func (p *Plan) Run(ctx context.Context, on cluster.Cluster, e Execution, judged 
 	// Its pods must be gone when the others are measured, also on a cluster that ends
 	// with the run.
 	early := e
-	early.Disposable, early.Judged = false, judged
+	early.Disposable = false
 	result, had, err := first.supplyAndMeasure(ctx, on, nil, early)
 	if err != nil {
 		return Outcome{result, first.runnable(had)}, err

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/live"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/plan"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
+)
+
+type watchOptions struct {
+	run  runOptions
+	port int
+}
+
+func newWatch() *cobra.Command {
+	var o watchOptions
+	cmd := &cobra.Command{
+		Use:   "watch",
+		Short: "Run strategies side by side and change them from a page",
+		Long: `watch deploys overlays and serves a page on the loopback address. The page shows who
+answers each client's calls, second by second. Its buttons scale, delete, kill and
+restart servers. The page can be reloaded, opened twice, and saved. The command ends by
+its button or by Ctrl-C, and then deletes what it made.
+
+If this checkout's cluster is up, watch uses it; if not, watch boots one. With --context
+it uses your own cluster.`,
+		Example: "  go run ./apps/lab watch\n  go run ./apps/lab watch --only l4,dns,k8s-api,envoy",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return o.watch(cmd.Context(), cmd.OutOrStdout()) },
+	}
+	f := cmd.Flags()
+	f.StringSliceVar(&o.run.only, "only", []string{"l4", "k8s-api"}, "show these `overlays`")
+	f.IntVar(&o.port, "port", 0, "`port` of the page on the loopback address (default: any free port)")
+	f.BoolVar(&o.run.noInstall, "no-install", false, "install only the overlays; on a cluster without Istio, overlays that need Istio are not run")
+	o.run.up.flags(cmd)
+	o.run.context.flags(f)
+	_ = cmd.RegisterFlagCompletionFunc("only", completeOverlays)
+	return cmd
+}
+
+func (o watchOptions) watch(ctx context.Context, stdout io.Writer) error {
+	if o.port < 0 || o.port > 65535 {
+		return exitError{exitUsage, fmt.Errorf("--port %d: expected 1 to 65535, or 0 for any free one", o.port)}
+	}
+	if err := o.run.up.check(); err != nil {
+		return exitError{exitUsage, err}
+	}
+	if err := o.run.context.check(o.run.up, "apply"); err != nil {
+		return exitError{exitUsage, err}
+	}
+	c, unlock, err := lockCheckout()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := c.choose(&o.run); err != nil {
+		return exitError{exitUsage, err}
+	}
+	if o.run.context.printRBAC {
+		return c.printRBAC(stdout, o.run.only)
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", o.port))
+	if err != nil {
+		return exitError{exitUsage, fmt.Errorf("--port %d: %w: choose another, or 0 for any free one", o.port, err)}
+	}
+	defer listener.Close()
+	on, err := c.target(ctx, o.run)
+	if err != nil {
+		return err
+	}
+	p, err := c.plan(o.run, on, runner.Watch)
+	if err != nil {
+		return exitError{exitUsage, err}
+	}
+	if on.admit != nil {
+		if err := on.admit(ctx); err != nil {
+			return err
+		}
+	}
+	printer := newPrinter(p.Steps() + on.Steps)
+	running, err := on.Up(ctx, printer, p.Components())
+	if err != nil {
+		return exitError{exitNoCluster, err}
+	}
+	server := live.New(o.run.only)
+	page := &http.Server{Handler: server.Handler(), ReadHeaderTimeout: 10 * time.Second}
+	served := make(chan error, 1)
+	go func() { served <- page.Serve(listener) }()
+	fmt.Fprintf(stdout, "http://%s/%s/\n", listener.Addr(), server.Token)
+	printer.Print("lab: open the link above; end with its button or with Ctrl-C\n")
+
+	outcome, err := p.Run(ctx, running, plan.Execution{Disposable: on.Boots, Progress: printer, Live: server.Watch})
+	_ = page.Close() // the pages that are open say that the lab has ended
+	if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
+		err = errors.Join(err, serveErr)
+	}
+	if on.Boots {
+		if downErr := on.Down(context.WithoutCancel(ctx)); downErr != nil {
+			err = errors.Join(err, fmt.Errorf("taking the cluster down: %w", downErr))
+		}
+	}
+	for _, s := range outcome.Strategies {
+		if s.Reason != "" && ctx.Err() == nil {
+			fmt.Fprintf(os.Stderr, "lab: %s was not shown: %s\n", s.Name, s.Reason)
+		}
+	}
+	if ctx.Err() != nil {
+		return nil // Ctrl-C is how it ends
+	}
+	if err != nil {
+		return exitError{exitFindings, err}
+	}
+	return nil
+}
