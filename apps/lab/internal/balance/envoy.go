@@ -113,7 +113,7 @@ func routedIn(value any, found map[string]bool) {
 						found[name] = true
 					}
 				}
-			case key != "http_filters" && key != "access_log" && key != "tracing":
+			case key != "http_filters" && key != "access_log" && key != "tracing" && key != "request_mirror_policies":
 				routedIn(inner, found)
 			}
 		}

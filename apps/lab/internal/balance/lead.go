@@ -107,8 +107,9 @@ func (c *Cluster) leadToPod(t Target, w manifest.Workload) (end, bool) {
 		if !isSet || set.Spec.ServiceName != s.Name {
 			continue
 		}
-		ordinal, err := strconv.Atoi(strings.TrimPrefix(pod, set.Name+"-"))
-		if err != nil {
+		number, ofSet := strings.CutPrefix(pod, set.Name+"-")
+		ordinal, err := strconv.Atoi(number)
+		if err != nil || !ofSet {
 			continue
 		}
 		first, pods := int32(0), int32(1)
@@ -118,7 +119,8 @@ func (c *Cluster) leadToPod(t Target, w manifest.Workload) (end, bool) {
 		if set.Spec.Replicas != nil {
 			pods = *set.Spec.Replicas
 		}
-		if int32(ordinal) < first || int32(ordinal) >= first+pods { //nolint:gosec // G115: an ordinal is small
+		scaled := slices.ContainsFunc(manifest.Autoscalers(c.objects), func(a manifest.Autoscaler) bool { return a.Scales(set) })
+		if !scaled && (int32(ordinal) < first || int32(ordinal) >= first+pods) { //nolint:gosec // G115: an ordinal is small
 			return end{service: s, problem: fmt.Sprintf("StatefulSet/%s has no pod %s: it has %d", set.Name, pod, pods)}, true
 		}
 		e := end{service: s, pod: pod}

@@ -147,6 +147,17 @@ func (c *Cluster) passthrough(s *corev1.Service) manifest.Object {
 	return nil
 }
 
+// upgrades says whether a DestinationRule makes Istio call the Service by HTTP/2 whatever
+// its ports say.
+func (c *Cluster) upgrades(s *corev1.Service) bool {
+	return slices.ContainsFunc(c.destinationRules(s), func(o *unstructured.Unstructured) bool {
+		const pool, http = "connectionPool", "http"
+		policy, _, _ := unstructured.NestedString(o.Object, "spec", "trafficPolicy", pool, http, "h2UpgradePolicy")
+		asClient, _, _ := unstructured.NestedBool(o.Object, "spec", "trafficPolicy", pool, http, "useClientProtocol")
+		return policy == "UPGRADE" || asClient
+	})
+}
+
 // listsPort says whether a list of ports and ranges, such as "80,8000-8100", has the port.
 func listsPort(list string, port int32) bool {
 	return slices.ContainsFunc(strings.Split(list, ","), func(item string) bool {

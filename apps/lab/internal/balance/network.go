@@ -58,8 +58,8 @@ func (c *Cluster) withoutDNS(p *Path, from manifest.Workload) manifest.Object {
 
 // admitsDNS gives a port that has a name the benefit of the doubt.
 func admitsDNS(p networkingv1.NetworkPolicyPort) bool {
-	const dns = 53
-	return p.Port == nil || p.Port.Type == intstr.String || p.Port.IntVal == dns || p.EndPort != nil && p.Port.IntVal <= dns && dns <= *p.EndPort
+	const dns, openShift = 53, 5353 // the port of the Service, and of its pods on OpenShift
+	return p.Port == nil || p.Port.Type == intstr.String || p.Port.IntVal == dns || p.Port.IntVal == openShift || p.EndPort != nil && p.Port.IntVal <= dns && dns <= *p.EndPort
 }
 
 // closed returns a policy of the direction that selects the pods of a workload, if none

@@ -74,6 +74,7 @@ const (
 // Paths judges every client.
 func (c *Cluster) Paths() []Path {
 	if c.paths == nil {
+		c.paths = []Path{}
 		for _, client := range c.Clients() {
 			c.paths = append(c.paths, c.Judge(client))
 		}
@@ -247,7 +248,7 @@ func (c *Cluster) byMesh(p *Path, s *corev1.Service, port corev1.ServicePort) {
 		p.find("mesh-protocol", s, opaque, "port %d: %s treats %s as TCP and chooses a pod once a connection; expected appProtocol: kubernetes.io/h2c", port.Port, mesh, opaque)
 		return
 	}
-	if http1 := http1To(p.Client.Mesh, port); http1 != "" {
+	if http1 := http1To(p.Client.Mesh, port); http1 != "" && !c.upgrades(s) {
 		p.Verdict, p.NewPods = Unreachable, ""
 		p.find("mesh-protocol", s, http1, "port %d: %s takes %s for HTTP/1.1, which gRPC does not use; expected appProtocol: kubernetes.io/h2c", port.Port, mesh, http1)
 		return

@@ -112,7 +112,9 @@ func (c *Cluster) Upstream(proxy manifest.Workload) (up Upstream, ok bool) {
 	local := false
 	for _, cluster := range c.carriers(envoy, proxy) {
 		if len(cluster.Addresses()) == 0 {
-			up.Verdict, up.Because = Undecided, "Envoy's cluster "+cluster.Name+" gets its servers from elsewhere"
+			if len(up.Findings) == 0 {
+				up.Verdict, up.Because = Undecided, "Envoy's cluster "+cluster.Name+" gets its servers from elsewhere"
+			}
 		}
 		for _, to := range cluster.Addresses() {
 			switch {
@@ -163,7 +165,7 @@ func besides(proxy manifest.Workload, to EnvoyAddress) bool {
 // judgeUpstream judges one address that Envoy calls.
 func (c *Cluster) judgeUpstream(up *Upstream, proxy manifest.Workload, configMap *corev1.ConfigMap, cluster EnvoyCluster, to EnvoyAddress) {
 	wrong := func(verdict Verdict, rule, format string, args ...any) {
-		up.Verdict = verdict
+		up.Verdict, up.Because = verdict, ""
 		seen := fmt.Sprintf("envoy.yaml: cluster %s at %v: %s", cluster.Name, to, fmt.Sprintf(format, args...))
 		up.Findings = append(up.Findings, newFinding(rule, configMap, "", "%s", seen))
 	}
@@ -181,7 +183,9 @@ func (c *Cluster) judgeUpstream(up *Upstream, proxy manifest.Workload, configMap
 	case end.problem != "":
 		wrong(Unreachable, "envoy-upstream", "%s", end.problem)
 	case end.service == nil || end.elsewhere != "":
-		up.Verdict, up.Because = Undecided, fmt.Sprintf("Envoy's cluster %s leads to %v, of which the objects show nothing", cluster.Name, to)
+		if len(up.Findings) == 0 {
+			up.Verdict, up.Because = Undecided, fmt.Sprintf("Envoy's cluster %s leads to %v, of which the objects show nothing", cluster.Name, to)
+		}
 		return
 	}
 	if one := cluster.OneAddress(); one != "" {

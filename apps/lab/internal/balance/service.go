@@ -79,11 +79,13 @@ func (c *Cluster) meshed(s *corev1.Service) bool {
 	return len(callers) > 0 && !slices.ContainsFunc(callers, func(p Path) bool { return p.Client.Mesh == NoMesh || p.Verdict != Balanced })
 }
 
-// onEveryNode says whether the Service's servers run on every node that their DaemonSets
-// choose.
+// onEveryNode says whether the Service's servers are DaemonSets that choose no nodes.
 func (c *Cluster) onEveryNode(s *corev1.Service) bool {
 	servers := c.Selected(s)
-	return len(servers) > 0 && !slices.ContainsFunc(servers, func(w manifest.Workload) bool { return !isDaemonSet(w) })
+	return len(servers) > 0 && !slices.ContainsFunc(servers, func(w manifest.Workload) bool {
+		chosen := len(w.Template.Spec.NodeSelector) > 0 || w.Template.Spec.Affinity != nil && w.Template.Spec.Affinity.NodeAffinity != nil
+		return !isDaemonSet(w) || chosen
+	})
 }
 
 // isDaemonSet goes by the kind: the live objects of this package's users can be of any type.

@@ -162,11 +162,16 @@ func run(ctx context.Context, o runOptions, stdout io.Writer) error {
 	}
 	result.Command = commandLine()
 	saved, saveErr := record.Save(c.dirs.Runs(), result)
-	if err = errors.Join(err, saveErr); o.output == "json" {
+	where := ", report: " + saved.Page
+	if saveErr != nil { // what was judged is judged in spite of it
+		where = ""
+		fmt.Fprintf(os.Stderr, "lab: no report: %v\n", saveErr)
+	}
+	if o.output == "json" {
 		err = errors.Join(err, writeJSON(stdout, result))
 	} else {
 		err = errors.Join(err, report.Table(stdout, result, report.Style{Color: colored(stdout), Verbose: o.verbose}))
-		fmt.Fprintf(stdout, "%s, report: %s\n", result.Summary(), saved.Page)
+		fmt.Fprintf(stdout, "%s%s\n", result.Summary(), where)
 	}
 	if err != nil {
 		return exitError{exitFindings, err}
@@ -191,7 +196,7 @@ func run(ctx context.Context, o runOptions, stdout io.Writer) error {
 func commandLine() string {
 	words := []string{"go run ./apps/lab"}
 	for _, arg := range os.Args[1:] {
-		if strings.ContainsAny(arg, " \t\n'\"$*?&|;<>(){}[]\\") {
+		if strings.ContainsAny(arg, " \t\n'\"$*?&|;<>(){}[]\\`#~!") || arg == "" {
 			arg = "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
 		}
 		words = append(words, arg)

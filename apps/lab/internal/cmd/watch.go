@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -99,26 +98,41 @@ func (o watchOptions) watch(ctx context.Context, stdout io.Writer) error {
 	fmt.Fprintf(stdout, "http://%s/%s/\n", listener.Addr(), server.Token)
 	printer.Print("lab: open the link above; end with its button or with Ctrl-C\n")
 
-	outcome, err := p.Run(ctx, running, plan.Execution{Disposable: on.Boots, Progress: printer, Live: server.Watch})
-	_ = page.Close() // the pages that are open say that the lab has ended
-	if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
-		err = errors.Join(err, serveErr)
+	watched, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		select {
+		case <-server.Done(): // the button also ends what has not begun
+			stop()
+		case <-watched.Done():
+		}
+	}()
+	outcome, runErr := p.Run(watched, running, plan.Execution{Disposable: on.Boots, Progress: printer, Live: server.Watch, Failed: server.Failed})
+	ended := watched.Err() != nil // by the button or by Ctrl-C
+	server.End()
+	time.Sleep(lastWords) //nolint:forbidigo // no event tells that a browser has read
+	errs := []error{page.Close()}
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		errs = append(errs, err)
 	}
 	if on.Boots {
-		if downErr := on.Down(context.WithoutCancel(ctx)); downErr != nil {
-			err = errors.Join(err, fmt.Errorf("taking the cluster down: %w", downErr))
+		if err := on.Down(context.WithoutCancel(ctx)); err != nil {
+			errs = append(errs, fmt.Errorf("taking the cluster down: %w", err))
 		}
 	}
-	for _, s := range outcome.Strategies {
-		if s.Reason != "" && ctx.Err() == nil {
-			fmt.Fprintf(os.Stderr, "lab: %s was not shown: %s\n", s.Name, s.Reason)
+	if !ended {
+		errs = append(errs, runErr)
+		for _, s := range outcome.Strategies {
+			if s.Reason != "" {
+				errs = append(errs, fmt.Errorf("%s was not shown: %s", s.Name, s.Reason))
+			}
 		}
 	}
-	if ctx.Err() != nil {
-		return nil // Ctrl-C is how it ends
-	}
-	if err != nil {
+	if err := errors.Join(errs...); err != nil {
 		return exitError{exitFindings, err}
 	}
 	return nil
 }
+
+// lastWords is how long the pages that are open have to read that the lab ends.
+const lastWords = 300 * time.Millisecond

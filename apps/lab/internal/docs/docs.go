@@ -107,11 +107,11 @@ func pictures(run report.Result) (map[string][]byte, error) {
 	all := map[string][]byte{}
 	of := map[string]lanes.Picture{}
 	for _, s := range run.Strategies {
-		i := slices.IndexFunc(run.Experiments, func(e report.Experiment) bool { return e.Strategy == s.Name && e.Name == experiment })
-		if i < 0 {
+		e, ok := last(run.Experiments, s.Name)
+		if !ok {
 			continue
 		}
-		p, ok := page.PictureOf(s, run.Experiments[i])
+		p, ok := page.PictureOf(s, e)
 		if !ok {
 			continue
 		}
@@ -170,25 +170,55 @@ func findings() string {
 func Reduced(r report.Result) report.Result {
 	const around = 15 * time.Second
 	r.Experiments = slices.DeleteFunc(slices.Clone(r.Experiments), func(e report.Experiment) bool { return e.Name != experiment })
+	for i := range r.Experiments {
+		r.Experiments[i].Journal = nil
+	}
 	r.Strategies = slices.Clone(r.Strategies)
 	for i := range r.Strategies {
 		s := &r.Strategies[i]
 		s.Journal = nil
-		at := slices.IndexFunc(r.Experiments, func(e report.Experiment) bool { return e.Strategy == s.Name && e.Status == report.Measured })
-		if s.Timeline == nil || at < 0 {
+		e, ok := last(r.Experiments, s.Name)
+		if s.Timeline == nil || !ok {
 			s.Timeline = nil
 			continue
 		}
-		e := &r.Experiments[at]
-		e.Journal = nil
 		part := s.Timeline.Between(e.Changed.Add(-around), e.End.Add(around))
 		s.Timeline = &part
 	}
 	return r
 }
 
-// Commit makes a run the one of the pages.
+// last returns the experiment of a strategy in the last attempt that measured it, which
+// is the one of the timeline.
+func last(experiments []report.Experiment, strategy string) (report.Experiment, bool) {
+	for _, e := range slices.Backward(experiments) {
+		if e.Strategy == strategy && e.Name == experiment && e.Status == report.Measured {
+			return e, true
+		}
+	}
+	return report.Experiment{}, false
+}
+
+// Commit makes a run the one of the pages. It refuses one that lacks a picture which the
+// pages have.
 func Commit(root string, r report.Result) error {
+	drawn, err := pictures(Reduced(r))
+	if err != nil {
+		return err
+	}
+	there, err := filepath.Glob(filepath.Join(root, "overlays", "*", pictureName))
+	if err != nil {
+		return err
+	}
+	for _, file := range there {
+		name, err := filepath.Rel(root, file)
+		if err != nil {
+			return err
+		}
+		if name = filepath.ToSlash(name); drawn[name] == nil {
+			return fmt.Errorf("the run has no %s for %s: measure all strategies with `lab run -o json`", experiment, name)
+		}
+	}
 	content, err := json.Marshal(Reduced(r))
 	if err != nil {
 		return err

@@ -279,6 +279,13 @@ func (s *Snapshot) addReferred(ctx context.Context, client kubernetes.Interface)
 			if v.ConfigMap != nil {
 				want(v.ConfigMap.Name)
 			}
+			if v.Projected != nil {
+				for _, source := range v.Projected.Sources {
+					if source.ConfigMap != nil {
+						want(source.ConfigMap.Name)
+					}
+				}
+			}
 		}
 		for _, c := range w.Template.Spec.Containers {
 			for _, from := range c.EnvFrom {

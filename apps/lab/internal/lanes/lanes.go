@@ -212,7 +212,7 @@ func (d drawing) lane(i int, l report.Lane, y int, colors map[string]int) lane {
 		from, to := d.x(l.Ready), float64(d.Right)
 		if !l.Left.IsZero() {
 			to = min(to, d.x(l.Left))
-			if to < float64(d.Right) {
+			if to >= float64(d.Left) && to < float64(d.Right) {
 				drawn.Gone = &span{X: to}
 			}
 		}

@@ -62,9 +62,10 @@ type Server struct {
 
 // stage is a strategy on the page.
 type stage struct {
-	env   *runner.Environment
-	marks []lanes.Mark
-	ended bool
+	env    *runner.Environment // nil if it cannot be shown
+	marks  []lanes.Mark
+	ended  bool
+	reason string // why it cannot be shown
 }
 
 // New returns a server for strategies, in this order. They begin one by one.
@@ -95,6 +96,17 @@ func (s *Server) Watch(ctx context.Context, env *runner.Environment) error {
 	case <-s.quit:
 		return nil
 	}
+}
+
+// Failed says on the page why a strategy cannot be shown.
+func (s *Server) Failed(name, reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st := s.stages[name]; st != nil {
+		st.ended = true
+		return
+	}
+	s.stages[name] = &stage{ended: true, reason: reason}
 }
 
 // Done is closed when somebody has asked to end.
@@ -143,9 +155,9 @@ type view struct {
 }
 
 type stageView struct {
-	Name, Balancer string
-	Running        bool
-	Picture        template.HTML
+	Name, Balancer, Reason string
+	Running                bool
+	Picture                template.HTML
 }
 
 func (s *Server) page(w http.ResponseWriter, _ *http.Request) {
@@ -191,20 +203,23 @@ func (s *Server) view() (view, error) {
 			v.Stages = append(v.Stages, stageView{Name: name})
 			continue
 		}
+		if st.env == nil {
+			v.Stages = append(v.Stages, stageView{Name: name, Reason: st.reason})
+			continue
+		}
 		picture, err := st.picture(name)
 		if err != nil {
 			return v, err
 		}
-		v.Stages = append(v.Stages, stageView{name, st.env.Strategy.Balancer, !st.ended, picture})
+		v.Stages = append(v.Stages, stageView{Name: name, Balancer: st.env.Strategy.Balancer, Running: !st.ended, Picture: picture})
 	}
 	return v, nil
 }
 
 // picture draws the last seconds of a strategy.
 func (st *stage) picture(name string) (template.HTML, error) {
-	now := time.Now()
 	var t *report.Timeline
-	st.env.Record.Look(func(f *observe.Facts) { t = timeline.Since(f, now.Add(-shown)) })
+	st.env.Record.Look(func(f *observe.Facts) { t = timeline.Last(f, shown) })
 	if t == nil {
 		return "", nil
 	}
@@ -294,27 +309,35 @@ func (s *Server) do(w http.ResponseWriter, r *http.Request) {
 	i := slices.IndexFunc(strategy.Actions, func(a strategy.Action) bool { return a.Name == r.PathValue("action") })
 	s.mu.Lock()
 	st := s.stages[name]
+	runs := st != nil && !st.ended
 	s.mu.Unlock()
-	if st == nil || i < 0 {
+	if !runs || i < 0 {
 		http.Error(w, fmt.Sprintf("%s does not run, or nobody knows %s", name, r.PathValue("action")), http.StatusNotFound)
 		return
 	}
 	action := strategy.Actions[i]
 	ctx, cancel := context.WithTimeoutCause(r.Context(), actionTime, errors.New("the cluster did not answer in "+actionTime.String()))
 	defer cancel()
-	s.mu.Lock()
-	st.marks = append(st.marks, lanes.Mark{At: time.Now(), Text: action.Text})
-	s.mu.Unlock()
+	asked := time.Now()
 	if err := action.Do(ctx, st.env); err != nil {
 		s.note("%s: %s: failed: %v", name, action.Text, err)
 		http.Error(w, err.Error(), http.StatusBadGateway)
 		return
 	}
+	s.mu.Lock()
+	st.marks = append(st.marks, lanes.Mark{At: asked, Text: action.Text})
+	s.mu.Unlock()
 	s.note("%s: %s", name, action.Text)
 	w.WriteHeader(http.StatusNoContent)
 }
 
 func (s *Server) end(w http.ResponseWriter, _ *http.Request) {
+	s.End()
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// End ends what is shown, as the button does.
+func (s *Server) End() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	select {
@@ -322,5 +345,4 @@ func (s *Server) end(w http.ResponseWriter, _ *http.Request) {
 	default:
 		close(s.quit)
 	}
-	w.WriteHeader(http.StatusNoContent)
 }

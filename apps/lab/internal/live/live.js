@@ -1,12 +1,20 @@
 const connection = document.getElementById("connection");
 const source = new EventSource("events");
 source.onopen = () => { connection.textContent = "connected"; };
-source.onerror = () => { connection.textContent = "The connection is lost. The page tries again."; };
+source.onerror = () => {
+  connection.textContent = source.readyState === EventSource.CLOSED ? "The lab has ended, or another one runs now." : "The connection is lost. The page tries again.";
+};
 source.addEventListener("draw", (event) => {
   const { id, html } = JSON.parse(event.data);
-  document.getElementById(id).innerHTML = html;
+  const element = document.getElementById(id);
+  const before = element.querySelector(".wide");
+  const [left, focused] = [before?.scrollLeft, before === document.activeElement];
+  element.innerHTML = html;
+  const after = element.querySelector(".wide");
+  if (after && before) after.scrollLeft = left;
+  if (after && focused) after.focus({ preventScroll: true });
 });
-source.addEventListener("end", () => { source.close(); connection.textContent = "The lab has ended."; });
+source.addEventListener("end", () => { source.close(); connection.textContent = "The lab has ended, and removes what it made."; });
 document.addEventListener("submit", async (event) => {
   event.preventDefault();
   const button = event.target.querySelector("button");

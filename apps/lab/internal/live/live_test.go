@@ -20,6 +20,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/browsertest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/live"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 )
 
@@ -44,6 +45,16 @@ func run(t *testing.T, s *live.Server, name, pod string) stage {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() { st.ended <- s.Watch(ctx, st.env) }()
+	if err := poll.Until(ctx, time.Millisecond, func(context.Context) (string, error) {
+		page := httptest.NewRecorder()
+		s.Handler().ServeHTTP(page, httptest.NewRequest(http.MethodGet, "/"+s.Token+"/report.html", nil))
+		if strings.Contains(page.Body.String(), name+" runs") {
+			return "", nil
+		}
+		return name + " does not run", nil
+	}); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		cancel()
 		if err := <-st.ended; err != nil && !errors.Is(err, context.Canceled) {
@@ -144,8 +155,30 @@ func TestSaved(t *testing.T) {
 	}
 }
 
-// Events send what changed and nothing else; a browser that does not read is given up and
-// does not hold up others.
+// A strategy that cannot be shown says why, and its buttons do nothing, as those of one that
+// has ended.
+func TestFailed(t *testing.T) {
+	s := live.New([]string{"l4", "linkerd"})
+	link := serve(t, s)
+	st := run(t, s, "l4", "pod-a")
+	s.Failed("linkerd", "the image cannot be had")
+	if _, html := status(t, "GET", link); !strings.Contains(html, "not shown: the image cannot be had") {
+		t.Errorf("the page does not say why linkerd is not shown:\n%.3000s", html)
+	}
+	s.End()
+	err := <-st.ended
+	st.ended <- err
+	if err != nil {
+		t.Errorf("the end of l4: %v", err)
+	}
+	for _, strategy := range []string{"l4", "linkerd"} {
+		if code, body := status(t, "POST", link+"do/"+strategy+"/scale-out"); code != 404 {
+			t.Errorf("a button of %s: %d %s, want 404", strategy, code, body)
+		}
+	}
+}
+
+// Events send what changed. A browser that does not read does not hold up others.
 func TestEvents(t *testing.T) {
 	s := live.New([]string{"l4"})
 	link := serve(t, s)

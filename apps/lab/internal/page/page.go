@@ -141,7 +141,7 @@ func sectionOf(r report.Result, s report.Strategy) (section, error) {
 const around = 3 * time.Second
 
 func experimentOf(s report.Strategy, e report.Experiment) (experiment, error) {
-	drawn := experiment{ID: id("e", s.Name+"-"+e.Name), Experiment: e}
+	drawn := experiment{ID: id("e", fmt.Sprintf("%s-%s-%d", s.Name, e.Name, e.Started.UnixMilli())), Experiment: e}
 	picture, ok := PictureOf(s, e)
 	if !ok {
 		return drawn, nil
@@ -175,7 +175,7 @@ func PictureOf(s report.Strategy, e report.Experiment) (lanes.Picture, bool) {
 		marks = append(marks, lanes.Mark{At: e.Changed, Text: e.Change})
 	}
 	return lanes.Picture{
-		ID: id("p", s.Name+"-"+e.Name), Title: s.Name + ": " + e.Name, Text: text.String(),
+		ID: id("p", fmt.Sprintf("%s-%s-%d", s.Name, e.Name, e.Started.UnixMilli())), Title: s.Name + ": " + e.Name, Text: text.String(),
 		Timeline: t, Marks: marks, Zero: e.Changed,
 	}, true
 }

@@ -41,6 +41,8 @@ type Execution struct {
 	Judged func([]report.Claim)
 	// Live, if it is set, gets the environments of the strategies, see [runner.Listener].
 	Live func(context.Context, *runner.Environment) error
+	// Failed gets why a strategy was not run; it may be nil.
+	Failed func(strategy, reason string)
 }
 
 // Measure runs the experiments with what Supply brought.
@@ -72,10 +74,13 @@ func (p *Plan) Measure(ctx context.Context, on cluster.Cluster, s *Supplies, e E
 		Options: runner.Options{Purpose: p.Purpose, Retries: p.Retries, Keep: p.Keep},
 		Place:   runner.Place{Cluster: on, DNS: dns, Disposable: e.Disposable, Shared: p.Registry != nil},
 		Istio:   s.istio, Judge: runner.Judge{Summarize: strategy.Summarize, Check: check.Objects},
-		Listener: runner.Listener{Progress: e.Progress, Judged: e.Judged, Live: e.Live},
+		Listener: runner.Listener{Progress: e.Progress, Judged: e.Judged, Live: e.Live, Failed: e.Failed},
 	}
 	if c.Shared {
-		c.StartTime, c.Parallel = pullTime, atOnce
+		c.StartTime = pullTime
+		if e.Live == nil { // those that are watched run until the end
+			c.Parallel = atOnce
+		}
 	}
 	if c.Overlays, err = runner.Render(p.repository, p.strategies, s.images); err != nil {
 		return result, err

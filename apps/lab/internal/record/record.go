@@ -45,14 +45,15 @@ func Save(dir string, r report.Result) (Saved, error) {
 	if err != nil {
 		return s, fmt.Errorf("keeping the result: %w", err)
 	}
+	if err := os.WriteFile(s.Result, content, 0o644); err != nil {
+		return s, fmt.Errorf("keeping the result: %w", err)
+	}
 	var html bytes.Buffer
 	if err := page.Write(&html, r, nil); err != nil {
 		return s, fmt.Errorf("writing the report: %w", err)
 	}
-	for name, content := range map[string][]byte{s.Result: content, s.Page: html.Bytes()} {
-		if err := os.WriteFile(name, content, 0o644); err != nil {
-			return s, fmt.Errorf("keeping the result: %w", err)
-		}
+	if err := os.WriteFile(s.Page, html.Bytes(), 0o644); err != nil {
+		return s, fmt.Errorf("writing the report: %w", err)
 	}
 	return s, prune(dir)
 }

@@ -27,7 +27,7 @@ const (
 // Against compares the result with an earlier one. It fails if they have no strategy in
 // common.
 func (r Result) Against(earlier Result) (*Moved, error) {
-	m := &Moved{Since: earlier.Started, Rule: fmt.Sprintf("A claim moved if its outcome changed, a number of servers if it changed, a time if it changed by more than a factor of %d and %d s, Jain's index if it changed by more than %.2f.", noiseFactor, noiseSeconds, noiseJain)}
+	m := &Moved{Since: earlier.Started, Rule: fmt.Sprintf("A claim moved if its outcome changed, a number of servers if it changed, the share of new pods that clients called if it changed, a time if it changed by more than a factor of %d and %d s, Jain's index if it changed by more than %.2f.", noiseFactor, noiseSeconds, noiseJain)}
 	common := false
 	for _, now := range r.Strategies {
 		for _, before := range earlier.Strategies {

@@ -89,8 +89,8 @@ func (t Timeline) End() time.Time { return t.Start.Add(time.Duration(t.Bins) * t
 // of servers that were not ready and not called in that time, and without the clients
 // that got no answer in it.
 func (t Timeline) Between(from, to time.Time) Timeline {
-	first, last := max(t.At(from), 0), min(t.At(to)+1, t.Bins)
-	last = max(first, last)
+	first := min(max(t.At(from), 0), t.Bins)
+	last := max(first, min(t.At(to.Add(-1))+1, t.Bins))
 	part := t
 	part.Start, part.Bins = t.Start.Add(time.Duration(first)*t.Step()), last-first
 	part.Failed, part.Closed = t.Failed[first:last], t.Closed[first:last]
@@ -134,9 +134,9 @@ func (t Timeline) Busiest() int64 {
 
 // Valid says whether all counts have as many bins as the timeline.
 func (t Timeline) Valid() error {
-	const longest = 24 * 60 * 60
-	if t.StepSeconds <= 0 || t.Bins < 0 || t.Bins > longest {
-		return fmt.Errorf("its timeline has %d bins of %g s, expected at most %d of a positive length", t.Bins, t.StepSeconds, longest)
+	const most, shortest, longest = 24 * 60 * 60, 0.001, 3600
+	if t.StepSeconds < shortest || t.StepSeconds > longest || t.Bins < 0 || t.Bins > most {
+		return fmt.Errorf("its timeline has %d bins of %g s, expected at most %d of %g to %d s", t.Bins, t.StepSeconds, most, shortest, longest)
 	}
 	counts := []Bins{t.Failed, t.Closed}
 	for _, l := range t.Lanes {

@@ -60,7 +60,12 @@ func (m *measurement) run(ctx context.Context, joined membership, client *kube.C
 		end = m.in.Progress.Step(step)
 		detail = func(text string) { m.in.Progress.Detail(step, text) }
 	}
-	defer func() { end(cmp.Or(err, m.err)) }()
+	defer func() {
+		if m.err != nil && m.in.Failed != nil {
+			m.in.Failed(m.Name, m.reason().Text)
+		}
+		end(cmp.Or(err, m.err))
+	}()
 	if m.preflights() {
 		m.checked, m.unchecked = m.preflight(ctx, client)
 	}

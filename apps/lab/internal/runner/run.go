@@ -78,6 +78,8 @@ type Listener struct {
 	// Live, if it is set, gets each strategy's environment instead of its experiments,
 	// from several goroutines. It returns when the strategy has been watched.
 	Live func(ctx context.Context, env *Environment) error
+	// Failed gets why a strategy was not run, as soon as that is known; it may be nil.
+	Failed func(strategy, reason string)
 }
 
 // Deployer brings overlays onto the cluster by other means than applying them.

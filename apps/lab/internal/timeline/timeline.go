@@ -23,12 +23,12 @@ const (
 
 // Of returns who answered the calls that the clients' logs tell of, and nil if they
 // tell of none.
-func Of(f *observe.Facts) *report.Timeline { return Since(f, time.Time{}) }
+func Of(f *observe.Facts) *report.Timeline { return Last(f, 0) }
 
-// Since returns the same from a moment on.
-func Since(f *observe.Facts, from time.Time) *report.Timeline {
+// Last returns the last part of the same, of that length; 0 is all.
+func Last(f *observe.Facts, length time.Duration) *report.Timeline {
 	start, end := span(f)
-	if start.Before(from) && from.Before(end) {
+	if from := end.Add(-length); length > 0 && start.Before(from) {
 		start = start.Add(from.Sub(start).Truncate(step)) // a bin keeps its windows as time goes on
 	}
 	if start.IsZero() {

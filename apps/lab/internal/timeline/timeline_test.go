@@ -20,7 +20,7 @@ func window(from, to float64, servers map[string]int64, failed, closed int64) ca
 	return calllog.Window{Start: at(from), End: at(to), Servers: servers, Failures: map[string]int64{"Unavailable": failed}, Closed: closed}
 }
 
-// Windows are counted in the bin of their middle, a lane lives from its first readiness to
+// The counts of a window are shared out to its bins by time, a lane lives from its first readiness to
 // the moment when the endpoints lose it for good, and pods that nothing says are ready are
 // there if clients name them.
 func TestOf(t *testing.T) {
@@ -55,6 +55,12 @@ func TestOf(t *testing.T) {
 	}
 	if err := got.Valid(); err != nil {
 		t.Error(err)
+	}
+	if last := timeline.Last(f, 1500*time.Millisecond); last.Bins != 3 || !last.Start.Equal(at(1)) || last.Lanes[1].Calls["early"][0] != 3 {
+		t.Errorf("the last 1.5 s: %+v, want the last three bins", last)
+	}
+	if part := got.Between(at(99), at(100)); part.Bins != 0 {
+		t.Errorf("what is not there: %+v, want no bin", part)
 	}
 	part := got.Between(at(2), at(2.5))
 	if part.Bins != 1 || !part.Start.Equal(at(2)) || len(part.Lanes) != 4 || part.Busiest() != 4 {
