@@ -58,7 +58,6 @@ func TestExistingCluster(t *testing.T) {
 	}
 
 	t.Run("inspect", func(t *testing.T) { checkInspect(t, f) })
-	t.Run("watch", func(t *testing.T) { checkWatch(t, f) })
 	t.Run("inspect of many", func(t *testing.T) { checkInspectOfMany(t, f) })
 	t.Run("immutable fields", func(t *testing.T) { checkImmutable(t, f.config) })
 	t.Run("without rights", func(t *testing.T) {
@@ -114,6 +113,7 @@ func TestExistingCluster(t *testing.T) {
 			}
 		}
 	})
+	t.Run("watch", func(t *testing.T) { checkWatch(t, f) })
 	t.Run("no free nodes", func(t *testing.T) {
 		f.cordon(t, true)
 		defer f.cordon(t, false)
