@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +14,8 @@ import (
 	"sigs.k8s.io/kustomize/api/konfig"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 	"sigs.k8s.io/yaml"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/input"
 )
 
 // MaxInput is the size of the largest manifests that Load reads, in bytes.
@@ -29,12 +30,12 @@ func Load(path string, in io.Reader) ([]byte, error) {
 	}
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fmt.Errorf("-f %s: %w: expected a file of manifests, a directory with a kustomization, or - for standard input", path, reason(err))
+		return nil, fmt.Errorf("-f %s: %w: expected a file of manifests, a directory with a kustomization, or - for standard input", path, input.Reason(err))
 	}
 	if !info.IsDir() {
 		f, err := os.Open(path)
 		if err != nil {
-			return nil, fmt.Errorf("-f %s: %w", path, reason(err))
+			return nil, fmt.Errorf("-f %s: %w", path, input.Reason(err))
 		}
 		defer f.Close()
 		return readInput(path, f)
@@ -53,22 +54,15 @@ func Load(path string, in io.Reader) ([]byte, error) {
 	return out, nil
 }
 
-func reason(err error) error {
-	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
-		return pathErr.Err
-	}
-	return err
-}
-
 func readInput(name string, in io.Reader) ([]byte, error) {
-	content, err := io.ReadAll(io.LimitReader(in, MaxInput+1))
+	content, err := input.Read(in, MaxInput)
 	switch {
-	case err != nil:
-		return nil, fmt.Errorf("-f: reading %s: %w", name, reason(err))
-	case len(content) > MaxInput:
+	case errors.Is(err, input.ErrTooLarge):
 		return nil, fmt.Errorf("-f: %s has more than %d MiB: give the part that has the Services and their clients", name, MaxInput>>20)
-	case len(bytes.TrimSpace(content)) == 0:
+	case errors.Is(err, input.ErrEmpty):
 		return nil, fmt.Errorf("-f: %s is empty: expected Kubernetes manifests", name)
+	case err != nil:
+		return nil, fmt.Errorf("-f: reading %s: %w", name, err)
 	}
 	// A text without a mapping is YAML too: say what it is instead of an object.
 	for i, document := range bytes.Split(content, []byte("\n---")) {

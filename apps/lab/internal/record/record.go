@@ -6,12 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/input"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/page"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )
@@ -91,17 +91,12 @@ func Newest(dir string) (string, error) {
 func Load(file string) (r report.Result, err error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return r, fmt.Errorf("%s: %w: expected a file that `lab run -o json` wrote", file, reason(err))
+		return r, fmt.Errorf("%s: %w: expected a file that `lab run -o json` wrote", file, input.Reason(err))
 	}
 	defer f.Close()
-	content, err := io.ReadAll(io.LimitReader(f, maxSize+1))
-	switch {
-	case err != nil:
-		return r, fmt.Errorf("%s: %w: expected a file that `lab run -o json` wrote", file, reason(err))
-	case len(content) > maxSize:
-		return r, fmt.Errorf("%s has more than %d MiB: expected a file that `lab run -o json` wrote", file, maxSize>>20)
-	case len(bytes.TrimSpace(content)) == 0:
-		return r, fmt.Errorf("%s is empty: expected a file that `lab run -o json` wrote", file)
+	content, err := input.Read(f, maxSize)
+	if err != nil {
+		return r, fmt.Errorf("%s: %w: expected a file that `lab run -o json` wrote", file, err)
 	}
 	if err := json.Unmarshal(content, &r); err != nil {
 		syntax, cut := errors.AsType[*json.SyntaxError](err)
@@ -130,11 +125,4 @@ func valid(r report.Result) error {
 		}
 	}
 	return nil
-}
-
-func reason(err error) error {
-	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
-		return pathErr.Err
-	}
-	return err
 }

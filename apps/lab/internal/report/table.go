@@ -79,8 +79,14 @@ func notes(rows []Strategy) string {
 		if s.FailedCalls != nil && s.P99Millis != nil {
 			b.WriteString(wrapped("", fmt.Sprintf("%s, measured alone on the machine: %d failed calls, p99 %.1f ms in the steady state.", s.Name, *s.FailedCalls, *s.P99Millis)))
 		}
-		if s.Note != "" {
-			b.WriteString(wrapped("", s.Name+": "+s.Note+"."))
+	}
+	of := map[string][]string{} // strategies by their note
+	for _, s := range rows {
+		of[s.Note] = append(of[s.Note], s.Name)
+	}
+	for _, s := range rows {
+		if names := of[s.Note]; s.Note != "" && names[0] == s.Name {
+			b.WriteString(wrapped("", strings.Join(names, ", ")+": "+s.Note+"."))
 		}
 	}
 	return b.String()

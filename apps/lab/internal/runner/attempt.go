@@ -64,15 +64,15 @@ func (a *attempt) measure(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("experiment: %w", err)
 	}
-	todo := slices.DeleteFunc(slices.Clone(a.measurements), func(m *measurement) bool { return m.NotRun != "" && !m.preflights() })
-	if err := eachOf(ctx, 0, todo, func(ctx context.Context, m *measurement) error {
+	possible := slices.DeleteFunc(slices.Clone(a.measurements), func(m *measurement) bool { return m.NotRun != "" && !m.preflights() })
+	if err := eachOf(ctx, 0, possible, func(ctx context.Context, m *measurement) error {
 		limited, cancel := context.WithTimeout(ctx, cleanupTimeout)
 		defer cancel()
 		return claimNamespace(limited, client.Typed, m.Namespace)
 	}); err != nil {
 		return fmt.Errorf("experiment: %w", err)
 	}
-	return eachOf(ctx, a.Parallel, todo, func(ctx context.Context, m *measurement) error {
+	return eachOf(ctx, a.Parallel, possible, func(ctx context.Context, m *measurement) error {
 		joined := a.shared.join(m.Experiments, a.Purpose)
 		defer joined.drop()
 		err := m.run(ctx, joined, client)
