@@ -14,6 +14,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/live"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/plan"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/stage"
 )
 
 type watchOptions struct {
@@ -91,7 +92,8 @@ func (o watchOptions) watch(ctx context.Context, stdout io.Writer) error {
 	if err != nil {
 		return exitError{exitNoCluster, err}
 	}
-	server := live.New(o.run.only)
+	shown := stage.New(o.run.only)
+	server := live.New(shown)
 	page := &http.Server{Handler: server.Handler(), ReadHeaderTimeout: 10 * time.Second}
 	served := make(chan error, 1)
 	go func() { served <- page.Serve(listener) }()
@@ -102,14 +104,14 @@ func (o watchOptions) watch(ctx context.Context, stdout io.Writer) error {
 	defer stop()
 	go func() {
 		select {
-		case <-server.Done(): // the button also ends what has not begun
+		case <-shown.Done(): // the button also ends what has not begun
 			stop()
 		case <-watched.Done():
 		}
 	}()
-	outcome, runErr := p.Run(watched, running, plan.Execution{Disposable: on.Boots, Progress: printer, Live: server.Watch, Failed: server.Failed})
+	outcome, runErr := p.Run(watched, running, plan.Execution{Disposable: on.Boots, Progress: printer, Live: shown.Watch, Failed: shown.Failed})
 	ended := watched.Err() != nil // by the button or by Ctrl-C
-	server.End()
+	shown.End()
 	time.Sleep(lastWords) //nolint:forbidigo // no event tells that a browser has read
 	errs := []error{page.Close()}
 	if err := <-served; !errors.Is(err, http.ErrServerClosed) {

@@ -22,34 +22,35 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/stage"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// stage is a strategy that runs on the server's page.
-type stage struct {
+// acting is a strategy that runs on the server's page.
+type acting struct {
 	env   *runner.Environment
 	ended chan error
 }
 
 // run lets a strategy begin with a server of that name, which answers a client.
-func run(t *testing.T, s *live.Server, name, pod string) stage {
+func run(t *testing.T, on *stage.Stage, name, pod string) acting {
 	t.Helper()
 	now := time.Now()
 	facts := observe.NewFacts(observe.Subject{Strategy: name})
 	facts.Ready[pod] = now.Add(-time.Minute)
 	facts.Clients["client"] = &observe.Client{Started: now.Add(-time.Minute), First: map[string]time.Time{pod: now.Add(-time.Minute)}}
-	st := stage{runner.NewEnvironment(runner.Strategy{Name: name, Balancer: "the client"}, nil, nil, facts), make(chan error, 1)}
+	st := acting{runner.NewEnvironment(runner.Strategy{Name: name, Balancer: "the client"}, nil, nil, facts), make(chan error, 1)}
 	for second := -30; second < 0; second++ {
 		st.answers(now.Add(time.Duration(second)*time.Second), pod)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	go func() { st.ended <- s.Watch(ctx, st.env) }()
+	go func() { st.ended <- on.Watch(ctx, st.env) }()
 	if err := poll.Until(ctx, time.Millisecond, func(context.Context) (string, error) {
-		page := httptest.NewRecorder()
-		s.Handler().ServeHTTP(page, httptest.NewRequest(http.MethodGet, "/"+s.Token+"/report.html", nil))
-		if strings.Contains(page.Body.String(), name+" runs") {
-			return "", nil
+		for _, seen := range on.View().Strategies {
+			if seen.Name == name && seen.Running {
+				return "", nil
+			}
 		}
 		return name + " does not run", nil
 	}); err != nil {
@@ -65,7 +66,7 @@ func run(t *testing.T, s *live.Server, name, pod string) stage {
 }
 
 // answers notes a window of a second in which the pods answered.
-func (st stage) answers(at time.Time, pods ...string) {
+func (st acting) answers(at time.Time, pods ...string) {
 	st.env.Record.Update(func(f *observe.Facts) {
 		w := calllog.Window{Start: at, End: at.Add(time.Second), Servers: map[string]int64{}}
 		for _, pod := range pods {
@@ -110,9 +111,10 @@ func status(t *testing.T, method, url string, header ...string) (int, string) {
 // Who does not know the token sees nothing, a page of others cannot press a button, and a
 // button that nobody knows says so.
 func TestRefuses(t *testing.T) {
-	s := live.New([]string{"l4"})
+	on := stage.New([]string{"l4"})
+	s := live.New(on)
 	link := serve(t, s)
-	run(t, s, "l4", "pod-a")
+	run(t, on, "l4", "pod-a")
 	root := strings.TrimSuffix(link, s.Token+"/")
 	for _, tt := range []struct {
 		name, method, url string
@@ -133,7 +135,7 @@ func TestRefuses(t *testing.T) {
 		}
 	}
 	select {
-	case <-s.Done():
+	case <-on.Done():
 		t.Error("a refused request ended the server")
 	default:
 	}
@@ -141,9 +143,10 @@ func TestRefuses(t *testing.T) {
 
 // A page that is saved has the pictures, no button and no script.
 func TestSaved(t *testing.T) {
-	s := live.New([]string{"l4", "later"})
+	on := stage.New([]string{"l4", "later"})
+	s := live.New(on)
 	link := serve(t, s)
-	run(t, s, "l4", "pod-<script>")
+	run(t, on, "l4", "pod-<script>")
 	_, html := status(t, "GET", link+"report.html")
 	for _, wrong := range []string{"<script", "<form", "<button"} {
 		if strings.Contains(html, wrong) {
@@ -158,14 +161,15 @@ func TestSaved(t *testing.T) {
 // A strategy that cannot be shown says why, and its buttons do nothing, as those of one that
 // has ended.
 func TestFailed(t *testing.T) {
-	s := live.New([]string{"l4", "linkerd"})
+	on := stage.New([]string{"l4", "linkerd"})
+	s := live.New(on)
 	link := serve(t, s)
-	st := run(t, s, "l4", "pod-a")
-	s.Failed("linkerd", "the image cannot be had")
+	st := run(t, on, "l4", "pod-a")
+	on.Failed("linkerd", "the image cannot be had")
 	if _, html := status(t, "GET", link); !strings.Contains(html, "not shown: the image cannot be had") {
 		t.Errorf("the page does not say why linkerd is not shown:\n%.3000s", html)
 	}
-	s.End()
+	on.End()
 	err := <-st.ended
 	st.ended <- err
 	if err != nil {
@@ -180,9 +184,10 @@ func TestFailed(t *testing.T) {
 
 // Events send what changed. A browser that does not read does not hold up others.
 func TestEvents(t *testing.T) {
-	s := live.New([]string{"l4"})
+	on := stage.New([]string{"l4"})
+	s := live.New(on)
 	link := serve(t, s)
-	st := run(t, s, "l4", "pod-a")
+	st := run(t, on, "l4", "pod-a")
 	sleepy, err := net.Dial("tcp", strings.Split(strings.TrimPrefix(link, "http://"), "/")[0])
 	if err != nil {
 		t.Fatal(err)
@@ -237,10 +242,11 @@ func TestEvents(t *testing.T) {
 // A browser shows lanes that grow, in two windows and after a reload, and takes the end.
 func TestInBrowser(t *testing.T) {
 	browser := browsertest.Open(t)
-	s := live.New([]string{"l4", "k8s-api"})
+	on := stage.New([]string{"l4", "k8s-api"})
+	s := live.New(on)
 	link := serve(t, s)
-	run(t, s, "l4", "pod-a")
-	balanced := run(t, s, "k8s-api", "pod-a")
+	run(t, on, "l4", "pod-a")
+	balanced := run(t, on, "k8s-api", "pod-a")
 	browser.Do("opening the page", chromedp.Navigate(link))
 	second := browsertest.Open(t)
 	second.Do("opening it again", chromedp.Navigate(link))
