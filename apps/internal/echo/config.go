@@ -27,10 +27,11 @@ type Config struct {
 	MaxConnectionAgeGrace time.Duration // how long calls on such a connection may take; 0 is unlimited
 
 	KeepaliveMinTime time.Duration // shortest ping period of a client that is admitted
-	// ORCA reports the server's load with each answer.
-	ORCA     bool
-	Faults   Faults // until they are changed at the admin server
-	LogLevel slog.Level
+	// ORCAPerCall reports the server's load with each answer too, and not only to those
+	// who subscribe to OpenRcaService.
+	ORCAPerCall bool
+	Faults      Faults // until they are changed at the admin server
+	LogLevel    slog.Level
 }
 
 // AddFlags defines a flag for each field of c, with the field's default.
@@ -48,7 +49,8 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 		"time that running calls get after --max-connection-age; 0 is unlimited")
 	fs.DurationVar(&c.KeepaliveMinTime, "keepalive-min-time", 5*time.Second,
 		"shortest interval of keepalive pings that the server accepts from a client")
-	fs.BoolVar(&c.ORCA, "orca", true, "report the server's load with each answer; clients with weighted_round_robin need it")
+	fs.BoolVar(&c.ORCAPerCall, "orca-per-call", false,
+		"report the server's load with each answer too, for clients whose weighted_round_robin has no enableOobLoadReport")
 	c.Faults.AddFlags(fs)
 	fs.Func("log-level", "level of the log: debug, info, warn or error (default info)", func(s string) error {
 		if err := c.LogLevel.UnmarshalText([]byte(s)); err != nil {

@@ -19,7 +19,7 @@ func TestDefaults(t *testing.T) {
 		Port: 8080, Admin: "127.0.0.1:9090",
 		DrainDelay: 5 * time.Second, DrainTimeout: 20 * time.Second,
 		MaxConnectionAge: 0, MaxConnectionAgeGrace: 10 * time.Second,
-		KeepaliveMinTime: 5 * time.Second, ORCA: true, LogLevel: slog.LevelInfo,
+		KeepaliveMinTime: 5 * time.Second, LogLevel: slog.LevelInfo,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("defaults (-want +got):\n%s", diff)

@@ -39,15 +39,15 @@ func (l *load) advance(now time.Time) {
 	l.busy = l.busy*keep + l.inProgress*loadMemory.Seconds()*(1-keep)
 }
 
-// begin counts a call that came in and returns what counts its end.
-func (l *load) begin() (end func(err error)) {
+// begin counts a call that came in.
+func (l *load) begin() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.advance(time.Now())
 	l.inProgress++
-	return l.end
 }
 
+// end counts the end of a call.
 func (l *load) end(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -19,8 +19,8 @@ import (
 // reportKey is where ORCA puts a report beside an answer, by gRFC A51.
 const reportKey = "endpoint-load-metrics-bin"
 
-// Each answer, failures included, reports calls and errors per second and how
-// many calls are in progress, over the last seconds.
+// With --orca-per-call each answer, failures included, reports calls and errors per
+// second and how many calls are in progress, over the last seconds.
 func TestLoadReport(t *testing.T) {
 	for _, tc := range []struct {
 		name                  string
@@ -38,7 +38,7 @@ func TestLoadReport(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				cfg := limits
-				cfg.ORCA, cfg.Faults = true, echo.Faults{HangRate: 1}
+				cfg.ORCAPerCall, cfg.Faults = true, echo.Faults{HangRate: 1}
 				h := serve(t, cfg)
 				client := echopb.NewEchoServiceClient(h.dial())
 				hangs, stop := context.WithCancel(t.Context())
@@ -81,7 +81,7 @@ func TestLoadReport(t *testing.T) {
 	}
 }
 
-// A server that is told not to reports nothing.
+// Without --orca-per-call no answer has a report.
 func TestNoLoadReport(t *testing.T) {
 	h := serve(t, limits)
 	var trailer metadata.MD

@@ -46,6 +46,12 @@ type harness struct {
 // serve starts a server that the test ends: by signals, else when it is over.
 func serve(t *testing.T, cfg echo.Config) *harness {
 	t.Helper()
+	return serveAt(t, cfg, slog.LevelInfo)
+}
+
+// serveAt is serve with a level of the log.
+func serveAt(t *testing.T, cfg echo.Config, level slog.Level) *harness {
+	t.Helper()
 	if cfg.KeepaliveMinTime == 0 {
 		cfg.KeepaliveMinTime = 5 * time.Second
 	}
@@ -58,7 +64,7 @@ func serve(t *testing.T, cfg echo.Config) *harness {
 	}
 	var ctx context.Context
 	ctx, h.cancel = context.WithCancelCause(t.Context())
-	h.server = echo.New(cfg, identity, slog.New(slog.NewJSONHandler(&h.log, nil)))
+	h.server = echo.New(cfg, identity, slog.New(slog.NewJSONHandler(&h.log, &slog.HandlerOptions{Level: level})))
 	go func() {
 		defer close(h.ended)
 		h.err = h.server.Serve(ctx, h.lis, h.signals)

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	orcapb "github.com/cncf/xds/go/xds/service/orca/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
@@ -30,6 +31,10 @@ const (
 	handshakeTimeout = 10 * time.Second
 	// cutTimeout bounds the wait for grpc-go's Stop, which waits for handshakes.
 	cutTimeout = time.Second
+	// streamWorkers is how many calls at a time do without a goroutine of their own.
+	streamWorkers = 64
+	// window is how many bytes of messages may be under way, on a connection and in a call.
+	window = 1 << 20
 )
 
 // Run listens where cfg says and serves until the drain that the first of
@@ -76,21 +81,29 @@ type Server struct {
 	grpc    *grpc.Server
 	health  *health.Server
 	service *service
+	// stopping is closed when streams that clients never end have to end.
+	stopping chan struct{}
 }
 
 // New returns a server whose health is SERVING as soon as it serves. The options
 // are applied last.
 func New(cfg Config, id Identity, log *slog.Logger, opts ...grpc.ServerOption) *Server {
 	s := &Server{
-		cfg:     cfg,
-		log:     log,
-		health:  health.NewServer(),
-		service: &service{id: id},
+		cfg:      cfg,
+		log:      log,
+		health:   health.NewServer(),
+		service:  &service{id: id, orcaPerCall: cfg.ORCAPerCall},
+		stopping: make(chan struct{}),
 	}
 	s.service.faults.Store(&cfg.Faults)
 	all := []grpc.ServerOption{
 		grpc.ConnectionTimeout(handshakeTimeout),
-		grpc.StatsHandler(&connections{log: log}),
+		grpc.Creds(newNumbered()),
+		// A goroutine of each call would grow its stack anew.
+		grpc.NumStreamWorkers(streamWorkers),
+		// An estimate of the bandwidth would cost a ping in each round trip.
+		grpc.StaticStreamWindowSize(window),
+		grpc.StaticConnWindowSize(window),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			MaxConnectionAge:      cfg.MaxConnectionAge,
 			MaxConnectionAgeGrace: cfg.MaxConnectionAgeGrace,
@@ -104,12 +117,16 @@ func New(cfg Config, id Identity, log *slog.Logger, opts ...grpc.ServerOption) *
 			PermitWithoutStream: true,
 		}),
 	}
-	if cfg.ORCA {
+	if log.Enabled(context.Background(), slog.LevelDebug) {
+		all = append(all, grpc.StatsHandler(connectionLog{log}))
+	}
+	if cfg.ORCAPerCall {
 		all = append(all, orca.CallMetricsServerOption(&s.service.load))
 	}
 	s.grpc = grpc.NewServer(append(all, opts...)...)
 	echopb.RegisterEchoServiceServer(s.grpc, s.service)
 	healthpb.RegisterHealthServer(s.grpc, s.health)
+	orcapb.RegisterOpenRcaServiceServer(s.grpc, &loadReports{load: &s.service.load, stopping: s.stopping})
 	reflection.Register(s.grpc)
 	s.health.SetServingStatus(echopb.EchoService_ServiceDesc.ServiceName, healthpb.HealthCheckResponse_SERVING)
 	return s
@@ -127,12 +144,15 @@ func (s *Server) Serve(ctx context.Context, lis net.Listener, signals <-chan os.
 		}
 	}()
 	drain := Drain{
-		Delay:        s.cfg.DrainDelay,
-		Timeout:      s.cfg.DrainTimeout,
-		NotServing:   s.health.Shutdown,
-		GracefulStop: s.grpc.GracefulStop,
-		Stop:         s.cut,
-		Log:          s.log,
+		Delay:      s.cfg.DrainDelay,
+		Timeout:    s.cfg.DrainTimeout,
+		NotServing: s.health.Shutdown,
+		GracefulStop: func() {
+			close(s.stopping)
+			s.grpc.GracefulStop()
+		},
+		Stop: s.cut,
+		Log:  s.log,
 	}
 	err := drain.Run(ctx, signals, failed)
 	s.log.Info("stopped", "calls", s.service.calls.Load(), "uptime", time.Since(begin).Round(time.Millisecond).String())

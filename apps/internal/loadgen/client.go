@@ -60,7 +60,7 @@ func New(cfg Config) (*Client, error) {
 // failed beside answered ones are a measurement, not an error. It may be called
 // once.
 func (c *Client) Run(ctx context.Context, printer Printer) error {
-	conn, err := dialCounted(&c.cfg, c.conns)
+	conn, err := c.cfg.dial(c.conns)
 	if err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func (c *Client) Run(ctx context.Context, printer Printer) error {
 	if err := errors.Join(callErr, <-printed); err != nil {
 		return err
 	}
-	if len(summary.Servers) == 0 && summary.Calls > 0 {
+	if _, results := c.tally.results(); results[codes.OK] == 0 && summary.Calls > 0 {
 		return fmt.Errorf("%d calls to %s: %w", summary.Calls, c.cfg.Target, ErrNoAnswer)
 	}
 	return nil
@@ -108,31 +108,47 @@ func (c *Client) callAll(ctx context.Context, conn *grpc.ClientConn, start time.
 	return nil
 }
 
-func dialCounted(cfg *Config, conns *connections) (*grpc.ClientConn, error) {
-	return cfg.dial(grpc.WithStatsHandler(conns))
-}
-
-// invokeOn returns a function that makes one call on conn. The call outlives
-// ctx: to stop means to issue no more, and its own timeout ends it.
+// invokeOn returns a function that makes one call on conn. To stop means to issue no
+// more calls: one that is under way ends by its own timeout.
 func invokeOn(conn *grpc.ClientConn, cfg *Config) invoke {
-	stub, health := echopb.NewEchoServiceClient(conn), healthgrpc.NewHealthClient(conn)
-	request := &echopb.EchoRequest{Message: cfg.Message}
-	return func(ctx context.Context) answer {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.Timeout)
+	call := echo(conn, cfg)
+	if cfg.Method == MethodHealth {
+		call = health(conn)
+	}
+	return func() answer {
+		ctx, cancel := context.WithTimeout(context.Background(), cfg.Timeout)
 		defer cancel()
-		var from peer.Peer
-		var reply *echopb.EchoResponse
-		var err error
-		if options := []grpc.CallOption{grpc.Peer(&from), grpc.WaitForReady(cfg.WaitForReady)}; cfg.Method == MethodHealth {
-			if _, err = health.Check(ctx, &healthgrpc.HealthCheckRequest{}, options...); from.Addr != nil && (status.Code(err) == codes.Unimplemented || status.Code(err) == codes.NotFound) {
-				err = nil // a server answered
-			}
-		} else {
-			reply, err = stub.Echo(ctx, request, options...)
+		if cfg.Unattributed {
+			_, err := call(ctx)
+			return answer{err: err}
 		}
+		var from peer.Peer
+		reply, err := call(ctx, grpc.Peer(&from))
 		if err != nil {
 			return answer{err: err}
 		}
 		return answer{server: serverName(reply, &from), reply: reply}
+	}
+}
+
+// method calls one method. The reply is that of EchoService, else nil.
+type method func(ctx context.Context, options ...grpc.CallOption) (*echopb.EchoResponse, error)
+
+func echo(conn *grpc.ClientConn, cfg *Config) method {
+	stub, request := echopb.NewEchoServiceClient(conn), &echopb.EchoRequest{Message: cfg.Message}
+	return func(ctx context.Context, options ...grpc.CallOption) (*echopb.EchoResponse, error) {
+		return stub.Echo(ctx, request, options...)
+	}
+}
+
+func health(conn *grpc.ClientConn) method {
+	stub := healthgrpc.NewHealthClient(conn)
+	return func(ctx context.Context, options ...grpc.CallOption) (*echopb.EchoResponse, error) {
+		var from peer.Peer
+		_, err := stub.Check(ctx, &healthgrpc.HealthCheckRequest{}, append(options, grpc.Peer(&from))...)
+		if code := status.Code(err); from.Addr != nil && (code == codes.Unimplemented || code == codes.NotFound) {
+			err = nil // a server answered
+		}
+		return nil, err
 	}
 }

@@ -9,7 +9,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/balancer"
-	"google.golang.org/grpc/credentials/insecure"
 	_ "google.golang.org/grpc/health" // so that a service config's healthCheckConfig works
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/resolver"
@@ -22,6 +21,8 @@ const (
 	minKeepalive = 10 * time.Second
 	maxRate      = 1e6
 	maxParallel  = 100_000
+	// window is how many bytes of messages may be under way, on a connection and in a call.
+	window = 1 << 20
 )
 
 // The methods that a client can call.
@@ -54,6 +55,8 @@ type Config struct {
 	KeepaliveTime    time.Duration // 0: off
 	KeepaliveTimeout time.Duration
 	Message          string
+	// Unattributed counts calls without regard to who answered. It shows what that costs.
+	Unattributed bool
 
 	Pod, Node, Version string // who calls, for the start line
 
@@ -93,7 +96,7 @@ func (c *Config) Validate() error {
 	}
 	if len(errs) == 0 {
 		// gRPC refuses other errors here, such as a bad service config.
-		conn, err := c.dial()
+		conn, err := c.dial(new(connections))
 		if err != nil {
 			return err
 		}
@@ -144,17 +147,22 @@ func (c *Config) serviceConfig() string {
 	return policy.ServiceConfig(c.policyName(), "")
 }
 
-// dial returns a new channel to the target. It does not connect yet.
-func (c *Config) dial(opts ...grpc.DialOption) (*grpc.ClientConn, error) {
-	opts = append(opts,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+// dial returns a new channel to the target, whose connections conns counts. It does not
+// connect yet.
+func (c *Config) dial(conns *connections) (*grpc.ClientConn, error) {
+	opts := []grpc.DialOption{
+		grpc.WithTransportCredentials(conns.credentials()),
 		grpc.WithDefaultServiceConfig(c.serviceConfig()),
 		grpc.WithResolvers(c.Resolvers...),
 		// A proxy of the environment leads out of the cluster, where no target of this
 		// client is: it cannot reach a pod, and for dns:/// gRPC would leave the look-up to
 		// it and have one connection with every policy.
 		grpc.WithNoProxy(),
-	)
+		grpc.WithDefaultCallOptions(grpc.WaitForReady(c.WaitForReady)),
+		// An estimate of the bandwidth would cost a ping in each round trip.
+		grpc.WithStaticStreamWindowSize(window),
+		grpc.WithStaticConnWindowSize(window),
+	}
 	if c.Authority != "" {
 		opts = append(opts, grpc.WithAuthority(c.Authority))
 	}

@@ -32,7 +32,7 @@ func runOpenLoop(ctx context.Context, cfg *Config, p *pace, start time.Time, cal
 	events := make(chan event, eventBacklog)
 	t := newTally(new(connections), events)
 	t.restart()
-	openLoop(ctx, cfg, p, t, start, func(ctx context.Context) answer {
+	openLoop(ctx, cfg, p, t, start, func() answer {
 		if err := call(ctx); err != nil {
 			return answer{err: err}
 		}

@@ -18,7 +18,7 @@ const failurePause = 10 * time.Millisecond
 var errBacklogFull = status.Error(codes.ResourceExhausted, "not sent: too many calls in flight, the servers are slower than --rate for longer than --timeout")
 
 // invoke makes one call.
-type invoke func(ctx context.Context) answer
+type invoke func() answer
 
 // openLoop issues calls at the pace, even if calls are slow. It skips none: if it
 // wakes up late, it issues all due calls at once. It returns when all calls
@@ -55,7 +55,7 @@ func openLoop(ctx context.Context, cfg *Config, p *pace, t *tally, start time.Ti
 			t.complete(id, due, answer{err: errBacklogFull, refused: true})
 			continue
 		}
-		calls.Go(func() { t.complete(id, due, call(ctx)) })
+		calls.Go(func() { t.complete(id, due, call()) })
 	}
 }
 
@@ -70,7 +70,7 @@ func closedLoop(ctx context.Context, cfg *Config, t *tally, call invoke) {
 	inParallel(loopCtx, cfg.Concurrency, cfg.Count, func() {
 		id, _ := t.issue()
 		due := time.Now()
-		got := call(ctx)
+		got := call()
 		t.complete(id, due, got)
 		if got.err != nil {
 			pause(loopCtx, failurePause)
@@ -84,7 +84,7 @@ func freshConnections(ctx context.Context, cfg *Config, t *tally, c *connections
 	var mu sync.Mutex
 	var errs error
 	inParallel(ctx, cfg.Concurrency, cfg.FreshConnections, func() {
-		conn, err := dialCounted(cfg, c)
+		conn, err := cfg.dial(c)
 		if err != nil {
 			mu.Lock()
 			defer mu.Unlock()
@@ -94,7 +94,7 @@ func freshConnections(ctx context.Context, cfg *Config, t *tally, c *connections
 		defer conn.Close()
 		id, _ := t.issue()
 		due := time.Now()
-		t.complete(id, due, invokeOn(conn, cfg)(ctx))
+		t.complete(id, due, invokeOn(conn, cfg)())
 	})
 	return errs
 }

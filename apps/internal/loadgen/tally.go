@@ -16,7 +16,7 @@ import (
 
 // answer is the outcome of one call.
 type answer struct {
-	server  string               // the name of who answered; "" when err is set
+	server  string               // the name of who answered; "" when err is set, or when nobody asks
 	reply   *echopb.EchoResponse // nil when err is set
 	err     error
 	refused bool // not sent, because too many calls were in flight
@@ -49,9 +49,10 @@ func (c *counters) complete(a answer, took time.Duration) {
 	c.calls++
 	c.latency.Record(took)
 	c.results[status.Code(a.err)]++
-	if a.err != nil {
+	switch {
+	case a.err != nil:
 		c.failures[a.code()]++
-	} else {
+	case a.server != "":
 		c.servers[a.server]++
 	}
 }
@@ -123,7 +124,7 @@ func (t *tally) complete(id int64, due time.Time, a answer) {
 	switch {
 	case a.err != nil && t.window.failures[a.code()] == 1:
 		t.events <- event{line: &calllog.Failure{Header: at(now), Code: a.code(), Error: status.Convert(a.err).Message()}}
-	case a.err == nil && !t.seen[a.server]:
+	case a.server != "" && !t.seen[a.server]:
 		t.seen[a.server] = true
 		t.events <- event{line: &calllog.FirstAnswer{Header: at(now), Server: a.server, Reply: a.reply}}
 	}

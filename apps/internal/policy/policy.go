@@ -4,6 +4,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -13,12 +14,15 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/peakewma"
 )
 
-// Policy is a balancer that works without a configuration of its own.
+// Policy is a balancer, and how the programs configure it.
 type Policy struct {
 	// Name is the name in gRPC's registry and the value of --lb-policy.
 	Name string
-	// SlowConfig is the JSON of the configuration with which `lab slow` measures
-	// the policy. It is empty if that is the default configuration.
+	// Config is the JSON of the configuration that --lb-policy selects. It is empty if
+	// that is gRPC's default.
+	Config string
+	// SlowConfig is the configuration with which `lab slow` measures the policy. It is
+	// empty if that is Config.
 	SlowConfig string
 	// WarmUp is how long a client calls before `lab slow` counts its calls.
 	WarmUp time.Duration
@@ -32,8 +36,10 @@ var All = []Policy{
 	{Name: "pick_first", SlowConfig: `{"shuffleAddressList":true}`, WarmUp: warmUp},
 	{Name: "round_robin", WarmUp: warmUp},
 	{Name: "least_request_experimental", WarmUp: warmUp},
-	// It calls servers in turn until it has known their weights for 10 s.
-	{Name: "weighted_round_robin", WarmUp: 13 * time.Second},
+	// A report with each answer, gRPC's default, would cost every call what one a second
+	// tells as well: the policy computes its weights anew each second. It calls servers in
+	// turn until it has known their weights for 10 s.
+	{Name: "weighted_round_robin", Config: `{"enableOobLoadReport":true,"oobReportingPeriod":"1s"}`, WarmUp: 13 * time.Second},
 	{Name: peakewma.Name, WarmUp: warmUp},
 }
 
@@ -47,10 +53,12 @@ func Names() []string {
 }
 
 // ServiceConfig returns a gRPC service config, in JSON, that selects the named
-// policy. An empty config, in JSON too, stands for the default one.
+// policy. An empty config, in JSON too, stands for that of All, else for gRPC's default.
 func ServiceConfig(name, config string) string {
-	if config == "" {
-		config = "{}"
+	for _, p := range All {
+		if p.Name == name {
+			config = cmp.Or(config, p.Config)
+		}
 	}
-	return fmt.Sprintf(`{"loadBalancingConfig":[{%q:%s}]}`, name, config)
+	return fmt.Sprintf(`{"loadBalancingConfig":[{%q:%s}]}`, name, cmp.Or(config, "{}"))
 }

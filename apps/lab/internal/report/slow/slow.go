@@ -117,7 +117,7 @@ func startServers(ctx context.Context, group *errgroup.Group, cfg *Config) (stat
 		if name == slowServer {
 			faults.Delay = cfg.SlowDelay
 		}
-		s := echo.New(echo.Config{KeepaliveMinTime: time.Second, ORCA: true, Faults: faults}, echo.Identity{Pod: name, Host: name}, log)
+		s := echo.New(echo.Config{KeepaliveMinTime: time.Second, Faults: faults}, echo.Identity{Pod: name, Host: name}, log)
 		group.Go(func() error { return s.Serve(ctx, lis, nil) })
 		state.Endpoints = append(state.Endpoints, resolver.Endpoint{Addresses: []resolver.Address{{Addr: lis.Addr().String()}}})
 	}
