@@ -39,6 +39,17 @@ type Cluster interface {
 	// could heed, and the kubelet sees it only afterwards. It returns an error that
 	// wraps errors.ErrUnsupported where processes are out of reach.
 	Kill(ctx context.Context, pod types.UID, container string) error
+	// CanKill says without doing anything why Kill is unsupported; nil if it is not.
+	CanKill() error
+	// Break brings about a fault and returns when it is in force. It lasts until mend
+	// is called or this program ends, however it ends. Mend returns when the network is
+	// whole again, and can be called more than once. Its error says that the fault
+	// ended before. The error of Break wraps errors.ErrUnsupported where the nodes are
+	// out of reach, and is of another kind for a node that is no worker.
+	Break(ctx context.Context, f Fault) (mend func(context.Context) error, err error)
+	// CanBreak says without doing anything why such faults are unsupported; nil if
+	// they are not.
+	CanBreak(kind FaultKind) error
 	// Versions names what the cluster is made of, program to version.
 	Versions() map[string]string
 	// Architectures lists those of the nodes, such as arm64, sorted, and whether they
@@ -68,6 +79,8 @@ type NodeStatus struct {
 	Name      string `json:"name"`
 	Pid       int    `json:"pid,omitempty"`
 	Container string `json:"container,omitempty"`
+	// ControlPlane says that the node carries the control plane.
+	ControlPlane bool `json:"controlPlane,omitempty"`
 }
 
 // DNS holds what decides how far a cluster's DNS trails its endpoints.

@@ -59,6 +59,7 @@ func TestExistingCluster(t *testing.T) {
 
 	t.Run("inspect", func(t *testing.T) { checkInspect(t, f) })
 	t.Run("inspect of many", func(t *testing.T) { checkInspectOfMany(t, f) })
+	t.Run("faults", func(t *testing.T) { checkFaults(t, f) })
 	t.Run("immutable fields", func(t *testing.T) { checkImmutable(t, f.config) })
 	t.Run("without rights", func(t *testing.T) {
 		args("nobody", "--yes").wantFailure(t, 3, "create, delete, get, patch namespaces grpc-lb-k8s-api, grpc-lb-l4",
@@ -224,7 +225,17 @@ func (f *foreign) serveRegistry(t *testing.T, pids []int) {
 }
 
 // listenIn listens in the network namespace of a process.
-func listenIn(t *testing.T, pid int, address string) net.Listener {
+func listenIn(t *testing.T, pid int, address string) (on net.Listener) {
+	t.Helper()
+	inNetworkOf(t, pid, func() (err error) {
+		on, err = net.Listen("tcp4", address)
+		return err
+	})
+	return on
+}
+
+// inNetworkOf runs do in the network namespace of a process.
+func inNetworkOf(t *testing.T, pid int, do func() error) {
 	t.Helper()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -241,14 +252,13 @@ func listenIn(t *testing.T, pid int, address string) net.Listener {
 	if err := netns.Set(other); err != nil {
 		t.Fatal(err)
 	}
-	on, listenErr := net.Listen("tcp4", address)
+	done := do()
 	if err := netns.Set(own); err != nil {
 		t.Fatal(err)
 	}
-	if listenErr != nil {
-		t.Fatal(listenErr)
+	if done != nil {
+		t.Fatal(done)
 	}
-	return on
 }
 
 // account makes a service account and returns its token.

@@ -111,8 +111,8 @@ func (c *Cluster) Nodes() []node.Node { return c.state.Nodes }
 // Status implements cluster.Cluster. Each process of each node has a log of its own.
 func (c *Cluster) Status() cluster.Status {
 	s := cluster.Status{Kind: c.Kind(), API: c.state.API, Kubeconfig: c.Kubeconfig(), Logs: c.dirs.logs(""), Versions: c.Versions()}
-	for _, n := range c.state.Nodes {
-		s.Nodes = append(s.Nodes, cluster.NodeStatus{Name: n.Name, Pid: n.Pid})
+	for i, n := range c.state.Nodes {
+		s.Nodes = append(s.Nodes, cluster.NodeStatus{Name: n.Name, Pid: n.Pid, ControlPlane: i == 0})
 	}
 	return s
 }

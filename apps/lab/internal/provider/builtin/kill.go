@@ -14,6 +14,9 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
+// CanKill implements cluster.Cluster.
+func (c *Cluster) CanKill() error { return nil }
+
 // Kill implements cluster.Cluster. The nodes' processes are the host's, too.
 func (c *Cluster) Kill(_ context.Context, pod types.UID, container string) error {
 	k, err := findCounters(cgroupRoot)

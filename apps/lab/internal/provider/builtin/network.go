@@ -12,6 +12,7 @@ import (
 
 const (
 	bridgeName = "lab0"
+	uplink     = "eth0" // of every node but the first, which has the bridge
 	nodeNet    = "172.30.0.0/24"
 	serviceNet = "10.96.0.0/16"
 	dnsIP      = "10.96.0.10"
@@ -47,7 +48,7 @@ func connect(pids []int) error {
 	for i := 1; i < len(pids); i++ {
 		veth := &netlink.Veth{
 			LinkAttrs: netlink.LinkAttrs{Name: nodeName(i), MasterIndex: bridge.Index},
-			PeerName:  "eth0", PeerNamespace: netlink.NsPid(pids[i]),
+			PeerName:  uplink, PeerNamespace: netlink.NsPid(pids[i]),
 		}
 		if err := handles[0].LinkAdd(veth); err != nil {
 			return fmt.Errorf("builtin: adding the link to %s: %w", nodeName(i), err)
@@ -57,7 +58,7 @@ func connect(pids []int) error {
 		}
 	}
 	for i, h := range handles {
-		link := "eth0"
+		link := uplink
 		if i == 0 {
 			link = bridgeName
 		}

@@ -250,8 +250,21 @@ func (c *Cluster) Usage(context.Context, ...types.UID) (map[string]cluster.Usage
 }
 
 // Kill implements cluster.Cluster.
-func (c *Cluster) Kill(context.Context, types.UID, string) error {
+func (c *Cluster) Kill(context.Context, types.UID, string) error { return c.CanKill() }
+
+// CanKill implements cluster.Cluster.
+func (c *Cluster) CanKill() error {
 	return fmt.Errorf("the processes on this cluster's nodes are out of reach: %w", errors.ErrUnsupported)
+}
+
+// Break implements cluster.Cluster.
+func (c *Cluster) Break(_ context.Context, f cluster.Fault) (func(context.Context) error, error) {
+	return nil, c.CanBreak(f.Kind)
+}
+
+// CanBreak implements cluster.Cluster.
+func (c *Cluster) CanBreak(cluster.FaultKind) error {
+	return fmt.Errorf("the lab breaks the network only of clusters that it boots, and this one is somebody else's: %w", errors.ErrUnsupported)
 }
 
 // Client returns a client of the cluster.

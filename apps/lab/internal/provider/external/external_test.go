@@ -23,6 +23,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/clientcmd/api"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider/external"
@@ -96,6 +97,9 @@ func TestConnect(t *testing.T) {
 		"AuditLog":   func() error { _, err := c.AuditLog(t.Context()); return err }(),
 		"Usage":      func() error { _, err := c.Usage(t.Context()); return err }(),
 		"Kill":       c.Kill(t.Context(), "", ""),
+		"CanKill":    c.CanKill(),
+		"Break":      func() error { _, err := c.Break(t.Context(), cluster.Fault{Kind: cluster.DNSAway}); return err }(),
+		"CanBreak":   c.CanBreak(cluster.LinkDown),
 		"LoadImages": c.LoadImages(t.Context()),
 	} {
 		if !errors.Is(err, errors.ErrUnsupported) {

@@ -43,9 +43,14 @@ func (c *Cluster) Status() cluster.Status {
 	s := c.Cluster.Status()
 	s.Kind, s.Kubeconfig = c.Kind(), c.Kubeconfig()
 	for _, name := range c.nodes {
-		s.Nodes = append(s.Nodes, cluster.NodeStatus{Name: name, Container: name})
+		s.Nodes = append(s.Nodes, cluster.NodeStatus{Name: name, Container: name, ControlPlane: name == c.controlPlane()})
 	}
 	return s
+}
+
+// controlPlane is the name that kind gives the node of the control plane.
+func (c *Cluster) controlPlane() string {
+	return c.options.Name + "-" + constants.ControlPlaneNodeRoleValue
 }
 
 // LoadImages implements cluster.Cluster.
@@ -99,8 +104,7 @@ func (c *Cluster) AuditLog(ctx context.Context) (io.ReadCloser, error) {
 	if !c.audited {
 		return nil, fmt.Errorf("kind: cluster %s keeps no audit log, since its Docker daemon is on another machine: %w", c.options.Name, errors.ErrUnsupported)
 	}
-	controlPlane := c.options.Name + "-" + constants.ControlPlaneNodeRoleValue
-	cmd := exec.CommandContext(ctx, "docker", "exec", controlPlane, "cat", auditLog)
+	cmd := exec.CommandContext(ctx, "docker", "exec", c.controlPlane(), "cat", auditLog)
 	cmd.WaitDelay = stopTime
 	o := &output{cmd: cmd}
 	cmd.Stderr = &o.stderr

@@ -25,6 +25,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/coredns"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider/kind"
@@ -138,6 +139,7 @@ func TestKind(t *testing.T) {
 			}
 		}
 	})
+	t.Run("faults", func(t *testing.T) { checkFaults(t, c) })
 	t.Run("loading_interrupted", func(t *testing.T) {
 		endless := filepath.Join(t.TempDir(), "endless.tar")
 		if err := syscall.Mkfifo(endless, 0o600); err != nil {
@@ -176,6 +178,69 @@ func TestKind(t *testing.T) {
 	}
 	if files, _ := filepath.Glob(o.Kubeconfig + "*"); len(files) > 0 {
 		t.Errorf("files %q after Down, want none", files)
+	}
+}
+
+// checkFaults breaks what nodes let through: it asks from the one of the control plane,
+// and looks at the rules of both.
+func checkFaults(t *testing.T, c *kind.Cluster) {
+	t.Helper()
+	nodes := nodesOf(c)
+	in := func(node string, command ...string) (string, error) {
+		out, err := exec.Command("docker", append([]string{"exec", node}, command...)...).CombinedOutput()
+		return string(out), err
+	}
+	rules := func(node string) string {
+		out, err := in(node, "nft", "list", "tables")
+		if err != nil {
+			t.Fatalf("the tables of %s: %v: %s", node, err, out)
+		}
+		return out
+	}
+	kubelet := func() error {
+		_, err := in(nodes[0], "curl", "--silent", "--insecure", "--max-time", "3", "https://"+nodes[1]+":10250/")
+		return err
+	}
+	for _, test := range []struct {
+		fault cluster.Fault
+		on    []string
+		cut   bool
+	}{
+		{cluster.Fault{Kind: cluster.APIAway}, nodes, false},
+		{cluster.Fault{Kind: cluster.DNSAway}, nodes, false},
+		{cluster.Fault{Kind: cluster.LinkDown, Node: nodes[1]}, nodes[1:], true},
+	} {
+		if err := kubelet(); err != nil {
+			t.Fatalf("the worker's kubelet before %s: %v", test.fault.Kind, err)
+		}
+		mend, err := c.Break(t.Context(), test.fault)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, node := range nodes {
+			if got, want := strings.Contains(rules(node), "lab-fault"), slices.Contains(test.on, node); got != want {
+				t.Errorf("%s: %s has rules: %t, want %t", test.fault.Kind, node, got, want)
+			}
+		}
+		if err := kubelet(); (err != nil) != test.cut {
+			t.Errorf("%s: asking the worker's kubelet: %v, want cut off: %t", test.fault.Kind, err, test.cut)
+		}
+		for range 2 {
+			if err := mend(t.Context()); err != nil {
+				t.Errorf("%s: mend: %v", test.fault.Kind, err)
+			}
+		}
+		for _, node := range nodes {
+			if strings.Contains(rules(node), "lab-fault") {
+				t.Errorf("%s: rules are left on %s", test.fault.Kind, node)
+			}
+		}
+	}
+	if err := kubelet(); err != nil {
+		t.Errorf("the worker's kubelet after all: %v", err)
+	}
+	if _, err := c.Break(t.Context(), cluster.Fault{Kind: cluster.LinkDown, Node: nodes[0]}); err == nil || !strings.Contains(err.Error(), nodes[1]) {
+		t.Errorf("cutting off the control plane: %v, want an error that names the worker", err)
 	}
 }
 

@@ -65,3 +65,6 @@ func Killed(ctx context.Context, f Fake, o Options) {
 	}
 	_ = e.library(log.NoopLogger{}).Create(o.Name)
 }
+
+// NetworkOf is what faults need to know of the network.
+var NetworkOf = networkOf

@@ -1,0 +1,4 @@
+package fault
+
+// Rules are the commands for nft.
+var Rules = rules
