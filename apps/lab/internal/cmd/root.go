@@ -37,11 +37,11 @@ claim about them by measurement. Without a command it does "lab run".
 		SilenceUsage:  true,
 	}
 	root.Flags().AddFlagSet(run.Flags())
-	for _, name := range []string{"only", "require", "deploy", "output", "cluster"} {
+	for _, name := range []string{"only", "require", "experiment", "deploy", "output", "cluster"} {
 		complete, _ := run.GetFlagCompletionFunc(name)
 		_ = root.RegisterFlagCompletionFunc(name, complete)
 	}
-	root.AddCommand(run, newCosts(), newUp(), newDown(), newStatus(), newKubectl(), newArgoCD(), newRender(), newCheck(), newInspect(), newDiff(), newComponents(), newRelease(), newFork(), newSlow(), newReport(), newDocs(), newWatch())
+	root.AddCommand(run, newCosts(), newUp(), newDown(), newStatus(), newKubectl(), newArgoCD(), newRender(), newCheck(), newInspect(), newDiff(), newComponents(), newRelease(), newFork(), newSlow(), newReport(), newDocs(), newWatch(), newExperiments())
 	return root
 }
 

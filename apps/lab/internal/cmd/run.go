@@ -18,6 +18,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/record"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/strategy"
 )
 
 // mostRetries bounds a run that something keeps from succeeding.
@@ -25,6 +26,7 @@ const mostRetries = 9
 
 type runOptions struct {
 	only, require []string
+	experiments   []string
 	output        string
 	verbose       bool
 	keep          bool
@@ -52,6 +54,7 @@ does not have the name of a strategy, run finds its strategy in its manifests.`,
   go run ./apps/lab run --only dns,k8s-api   # two strategies
   go run ./apps/lab run -o json >result.json # for a program
   go run ./apps/lab run --deploy argocd      # synced by Argo CD, which is judged too
+  go run ./apps/lab run --experiment stream  # one that is made on request
   go run ./apps/lab run --image docker.io/buoyantio/linkerd:1.7.5=linkerd.tar
   go run ./apps/lab run --context staging --registry ghcr.io/me/lab --push
   go run ./apps/lab up && go run ./apps/lab run --keep && go run ./apps/lab kubectl get pods -A`,
@@ -60,6 +63,7 @@ does not have the name of a strategy, run finds its strategy in its manifests.`,
 	}
 	f := cmd.Flags()
 	f.StringSliceVar(&o.only, "only", nil, "run only these `overlays` (default all)")
+	f.StringSliceVar(&o.experiments, "experiment", nil, "make these `experiments` instead of the usual ones, with the overlays that they concern; `lab experiments` lists them")
 	f.StringSliceVar(&o.require, "require", nil, "fail unless every claim about these `overlays` is proven; all means every overlay whose images the lab builds, packs or gets by --image (default: every overlay that this machine can run, and the claims that this cluster can show; none with --keep, because servers report their counts only when they stop)")
 	f.StringVarP(&o.output, "output", "o", "table", "output `format`: table or json")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print for each claim what was measured, its limit and earlier attempts")
@@ -74,6 +78,7 @@ does not have the name of a strategy, run finds its strategy in its manifests.`,
 	for _, name := range []string{"only", "require"} {
 		_ = cmd.RegisterFlagCompletionFunc(name, completeOverlays)
 	}
+	_ = cmd.RegisterFlagCompletionFunc("experiment", completeExperiments)
 	_ = cmd.RegisterFlagCompletionFunc("deploy", cobra.FixedCompletions([]string{"apply", argocd.Name}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -91,6 +96,9 @@ func run(ctx context.Context, o runOptions, stdout io.Writer) error {
 	}
 	if o.deploy != "apply" && o.deploy != argocd.Name {
 		return exitError{exitUsage, fmt.Errorf("--deploy %q: expected apply or argocd", o.deploy)}
+	}
+	if o.deploy != "apply" && len(o.experiments) > 0 {
+		return exitError{exitUsage, fmt.Errorf("--experiment %s with --deploy %s: expected one of the two: Argo CD would undo what an experiment changes", strings.Join(o.experiments, ","), o.deploy)}
 	}
 	if err := o.up.check(); err != nil {
 		return exitError{exitUsage, err}
@@ -211,7 +219,7 @@ func (c checkout) plan(o runOptions, on target, purpose runner.Purpose) (*plan.P
 		return nil, err
 	}
 	return plan.New(c.repository, b, plan.Options{
-		Overlays: o.only, Purpose: purpose, Given: o.given, NoInstall: o.noInstall, GitOps: o.deploy == argocd.Name, Keep: o.keep, Retries: o.retries,
+		Overlays: o.only, Purpose: purpose, Experiments: o.experiments, Given: o.given, NoInstall: o.noInstall, GitOps: o.deploy == argocd.Name, Keep: o.keep, Retries: o.retries,
 	}, plan.Target{Nodes: on.nodes(), Registry: o.context.at})
 }
 
@@ -251,8 +259,19 @@ func (c checkout) choose(o *runOptions) error {
 			}
 		}
 	}
-	if len(o.only) == 0 {
+	all := len(o.only) == 0
+	if all {
 		o.only = known
+	}
+	if len(o.experiments) > 0 {
+		concerned, err := c.concerned(o.only, o.experiments)
+		if err != nil {
+			return err
+		}
+		if other := runner.Without(o.only, concerned); !all && len(other) > 0 {
+			return fmt.Errorf("--experiment %s does not concern %s: `lab experiments` says which overlays it concerns", strings.Join(o.experiments, ","), strings.Join(other, " and "))
+		}
+		o.only = concerned
 	}
 	for _, n := range required {
 		if n != argocd.Name && !slices.Contains(o.only, n) {
@@ -266,4 +285,17 @@ func (c checkout) choose(o *runOptions) error {
 		}
 	}
 	return nil
+}
+
+// concerned returns those of the overlays that one of the experiments concerns.
+func (c checkout) concerned(overlays, experiments []string) (names []string, err error) {
+	strategies, err := strategy.Named(c.repository, overlays)
+	if err != nil {
+		return nil, err
+	}
+	some, _, err := strategy.Asking(strategies, experiments)
+	for _, s := range some {
+		names = append(names, s.Name)
+	}
+	return names, err
 }

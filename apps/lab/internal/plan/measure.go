@@ -82,6 +82,9 @@ func (p *Plan) Measure(ctx context.Context, on cluster.Cluster, s *Supplies, e E
 			c.Parallel = atOnce
 		}
 	}
+	if p.oneByOne {
+		c.Parallel = 1
+	}
 	if c.Overlays, err = runner.Render(p.repository, p.strategies, s.images); err != nil {
 		return result, err
 	}

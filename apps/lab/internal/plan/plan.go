@@ -25,6 +25,8 @@ type Options struct {
 	// Overlays are those to measure.
 	Overlays []string
 	Purpose  runner.Purpose
+	// Experiments are those that are made instead of the usual ones.
+	Experiments []string
 	// Given are images that the user has as files.
 	Given []image.Given
 	// NoInstall installs nothing beside the overlays.
@@ -71,6 +73,8 @@ type Plan struct {
 	builder    component.Builder
 	// strategies are those to measure, synced those that Argo CD deploys.
 	strategies, synced []runner.Strategy
+	// oneByOne says that the strategies are measured one after the other.
+	oneByOne bool
 	// mesh says that Istio is part of it.
 	mesh bool
 	// released are the images of this repository's programs, as base names them.
@@ -111,6 +115,11 @@ func New(repository *manifest.Repository, b component.Builder, o Options, t Targ
 	}
 	if p.strategies, err = strategy.Named(repository, o.Overlays); err != nil {
 		return nil, err
+	}
+	if len(o.Experiments) > 0 {
+		if p.strategies, p.oneByOne, err = strategy.Asking(p.strategies, o.Experiments); err != nil {
+			return nil, err
+		}
 	}
 	deployed := o.Overlays
 	if o.GitOps { // whose root brings an Application for each overlay

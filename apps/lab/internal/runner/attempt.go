@@ -30,7 +30,9 @@ func newAttempt(cfg Config, overlays []Overlay) *attempt {
 }
 
 // alone says whether a strategy has the machine to itself while it is measured.
-func (a *attempt) alone() bool { return len(a.measurements) == 1 && a.Deployer == nil }
+func (a *attempt) alone() bool {
+	return (len(a.measurements) == 1 || a.Parallel == 1) && a.Deployer == nil
+}
 
 // run measures, and gathers what came out.
 func (a *attempt) run(ctx context.Context) (report.Result, []outcome, error) {

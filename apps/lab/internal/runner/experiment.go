@@ -21,7 +21,8 @@ type Experiment struct {
 	Act, Observe func(context.Context, *Environment, *observe.Phase) error
 	// Assert says what came out. It is pure and runs when all logs are read.
 	Assert func(*observe.Facts, *observe.Phase) []report.Finding
-	// Undo is called after success and after an error.
+	// Undo is called after success and after an error, and after an interruption if the
+	// experiment is made alone.
 	Undo func(context.Context, *Environment) error
 	// AtRest says that strategies that run side by side make it together, so that
 	// none disturbs another: they wait for each other after Hold, which is then

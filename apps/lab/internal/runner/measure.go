@@ -120,13 +120,13 @@ func (env *Environment) Alone(ctx context.Context, do func() error) error {
 }
 
 // undo takes the change back, with time of its own. A run that was interrupted
-// deletes the namespace, which undoes everything.
+// deletes the namespace, which undoes everything in it.
 func (env *Environment) undo(ctx context.Context, e Experiment) {
-	if ctx.Err() != nil {
+	if ctx.Err() != nil && !e.Alone {
 		env.Note("undone with the namespace: %v", context.Cause(ctx))
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, undoTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 	defer cancel()
 	env.Note("undo %s", e.Name)
 	if err := e.Undo(ctx, env); err != nil {

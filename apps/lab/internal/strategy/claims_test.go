@@ -29,6 +29,13 @@ func claim(t *testing.T, id int) runner.Claim {
 			}
 		}
 	}
+	for _, a := range strategy.OnRequest() {
+		for _, c := range a.Claims {
+			if c.ID == id {
+				return c.Claim
+			}
+		}
+	}
 	t.Fatalf("there is no claim %d", id)
 	return runner.Claim{}
 }
@@ -473,6 +480,18 @@ func TestClaimsOfNothing(t *testing.T) {
 			}
 		}
 	}
+	for _, a := range strategy.OnRequest() {
+		for _, c := range a.Claims {
+			f := newFacts(c.Strategies[0], "grpc-lb-"+c.Strategies[0])
+			if got := c.Evaluate(f); got.Status != report.NotRun {
+				t.Errorf("claim %d of nothing is %s, want %s", c.ID, got.Status, report.NotRun)
+			}
+			f.Phases[a.Name] = &observe.Phase{}
+			if got := c.Evaluate(f); got.Status == report.Proven {
+				t.Errorf("claim %d of an experiment that saw nothing is proven: %s", c.ID, got.Measured)
+			}
+		}
+	}
 }
 
 // Every name is given once, and a number to one sentence only. Every strategy has
@@ -511,6 +530,63 @@ func TestAll(t *testing.T) {
 	}
 }
 
+// An experiment on request has a name and numbers of its own, asks a question, and is made
+// with strategies that exist.
+func TestOnRequest(t *testing.T) {
+	taken := map[int]bool{}
+	names, known := map[string]bool{}, map[string]bool{}
+	for _, s := range strategy.All() {
+		known[s.Name] = true
+		for _, c := range s.Claims {
+			taken[c.ID] = true
+		}
+		for _, e := range s.Experiments {
+			names[e.Name] = true
+		}
+	}
+	for _, a := range strategy.OnRequest() {
+		if names[a.Name] {
+			t.Errorf("experiment %s is declared twice", a.Name)
+		}
+		names[a.Name] = true
+		if !strings.HasSuffix(a.Question, "?") || len(a.Claims) == 0 {
+			t.Errorf("experiment %s asks %q and has %d claims: expected a question and a claim", a.Name, a.Question, len(a.Claims))
+		}
+		for _, c := range a.Claims {
+			if taken[c.ID] {
+				t.Errorf("claim %d of %s has a number that is taken", c.ID, a.Name)
+			}
+			taken[c.ID] = true
+			for _, name := range c.Strategies {
+				if !known[name] {
+					t.Errorf("claim %d is about %q, which is no strategy", c.ID, name)
+				}
+			}
+		}
+	}
+}
+
+// A run that is asked for an experiment makes no other, and judges its claims alone.
+func TestAsking(t *testing.T) {
+	some, oneByOne, err := strategy.Asking(strategy.All(), []string{strategy.ScaleZero})
+	if err != nil || oneByOne {
+		t.Fatalf("one by one %t, error %v: expected neither", oneByOne, err)
+	}
+	var names []string
+	for _, s := range some {
+		names = append(names, s.Name)
+		if len(s.Experiments) != 1 || s.Experiments[0].Name != strategy.ScaleZero || len(s.Claims) != 1 || s.Preflight != nil {
+			t.Errorf("%s makes %d experiments and judges %d claims: expected %s and one claim", s.Name, len(s.Experiments), len(s.Claims), strategy.ScaleZero)
+		}
+	}
+	if want := []string{"l4", "dns", "k8s-api", "envoy", "istio", "xds"}; !slices.Equal(slices.Sorted(slices.Values(names)), slices.Sorted(slices.Values(want))) {
+		t.Errorf("it is made with %v, expected %v", names, want)
+	}
+	if _, _, err := strategy.Asking(strategy.All(), []string{"nope"}); err == nil || !strings.Contains(err.Error(), `experiment "nope" is not known: expected one of `) {
+		t.Errorf("error %v: expected one that names the experiments", err)
+	}
+}
+
 // What is claimed is printed as it stands in testdata, for a cluster whose DNS
 // trails by 5 s and 2 s.
 func TestSentences(t *testing.T) {
@@ -523,6 +599,13 @@ func TestSentences(t *testing.T) {
 			if got.Goal != "" {
 				fmt.Fprintf(&b, "     goal: %s\n", got.Goal)
 			}
+		}
+	}
+	for _, a := range strategy.OnRequest() {
+		fmt.Fprintf(&b, "on request: %s\n", a.Name)
+		for _, c := range a.Claims {
+			got := c.Judge(observe.NewFacts(observe.Subject{DNS: observe.DNS{TTL: 5 * time.Second, Cache: 2 * time.Second}}), observe.Reason{Text: "not here"})
+			fmt.Fprintf(&b, "  %d %s\n     limit: %s\n     about: %s\n", got.ID, got.Text, got.Limit, strings.Join(c.Strategies, ", "))
 		}
 	}
 	const golden = "testdata/claims.golden"

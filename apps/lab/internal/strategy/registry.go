@@ -15,6 +15,7 @@ var registry struct {
 	strategies  []runner.Strategy
 	experiments []runner.Experiment // that are made with every strategy
 	claims      []runner.Claim      // that are made about every strategy
+	asked       []Asked
 }
 
 // add declares a strategy.
