@@ -153,6 +153,8 @@ func rank(o *unstructured.Unstructured) int {
 		return 2
 	case group == "admissionregistration.k8s.io":
 		return 3 // it would refuse what it judges until its server runs
+	case group == "apiregistration.k8s.io":
+		return 3 // no namespace can be deleted while an API has no server
 	default:
 		return 1
 	}

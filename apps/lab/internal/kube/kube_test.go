@@ -9,12 +9,12 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 )
 
-// What others need comes first, what makes pods late, and webhooks, which would
-// refuse it before their server runs, last; else the order stays.
+// What others need comes first, what makes pods late, and last what fails before its
+// server runs: webhooks and APIs of others; else the order stays.
 func TestOrdered(t *testing.T) {
 	var objects []*unstructured.Unstructured
 	for _, o := range [][2]string{
-		{"admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration"}, {"apps/v1", "Deployment"}, {"v1", "Service"}, {"batch/v1", "Job"},
+		{"admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration"}, {"apiregistration.k8s.io/v1", "APIService"}, {"apps/v1", "Deployment"}, {"v1", "Service"}, {"batch/v1", "Job"},
 		{"v1", "ConfigMap"}, {"apiextensions.k8s.io/v1", "CustomResourceDefinition"}, {"v1", "Namespace"},
 	} {
 		objects = append(objects, &unstructured.Unstructured{Object: map[string]any{"apiVersion": o[0], "kind": o[1]}})
@@ -23,7 +23,7 @@ func TestOrdered(t *testing.T) {
 	for _, o := range kube.Ordered(objects) {
 		got = append(got, o.GetKind())
 	}
-	want := []string{"CustomResourceDefinition", "Namespace", "Service", "ConfigMap", "Deployment", "Job", "MutatingWebhookConfiguration"}
+	want := []string{"CustomResourceDefinition", "Namespace", "Service", "ConfigMap", "Deployment", "Job", "MutatingWebhookConfiguration", "APIService"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("order (-want +got):\n%s", diff)
 	}

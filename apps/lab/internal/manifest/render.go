@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/api/types"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
@@ -174,6 +175,21 @@ func Build(files filesys.FileSystem, dir string) ([]byte, error) {
 		return nil, err
 	}
 	return resources.AsYaml()
+}
+
+// BuildFiles renders files of one directory, by name, which hold a kustomization.
+func BuildFiles(files map[string][]byte) ([]*unstructured.Unstructured, error) {
+	memory := filesys.MakeFsInMemory()
+	for name, content := range files {
+		if err := memory.WriteFile(path.Join("/", name), content); err != nil {
+			return nil, fmt.Errorf("writing %s: %w", name, err)
+		}
+	}
+	rendered, err := Build(memory, "/")
+	if err != nil {
+		return nil, err
+	}
+	return Unstructured(rendered)
 }
 
 // replaced reports the images that are in plain and not replaced in out.

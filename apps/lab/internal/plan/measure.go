@@ -73,7 +73,7 @@ func (p *Plan) Measure(ctx context.Context, on cluster.Cluster, s *Supplies, e E
 	c := runner.Config{
 		Options: runner.Options{Purpose: p.Purpose, Retries: p.Retries, Keep: p.Keep},
 		Place:   runner.Place{Cluster: on, DNS: dns, Disposable: e.Disposable, Shared: p.Registry != nil},
-		Istio:   s.istio, Judge: runner.Judge{Summarize: strategy.Summarize, Check: check.Objects},
+		Istio:   s.istio, Metrics: s.metrics, Judge: runner.Judge{Summarize: strategy.Summarize, Check: check.Objects},
 		Listener: runner.Listener{Progress: e.Progress, Judged: e.Judged, Live: e.Live, Failed: e.Failed},
 	}
 	if c.Shared {
@@ -160,7 +160,7 @@ func (p *Plan) measureSynced(ctx context.Context, client *kube.Client, s *Suppli
 // installIstio puts Istio onto a cluster that lacks it, before Argo CD syncs what
 // needs it, and says what it installed.
 func installIstio(ctx context.Context, client *kube.Client, i *istio.Istio, r progress.Reporter) (installed string, err error) {
-	there, err := istio.Installed(ctx, client)
+	there, err := i.Installed(ctx, client)
 	if err != nil || there {
 		return "", err
 	}

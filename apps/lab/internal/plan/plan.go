@@ -77,6 +77,8 @@ type Plan struct {
 	oneByOne bool
 	// mesh says that Istio is part of it.
 	mesh bool
+	// metrics says that metrics-server is.
+	metrics bool
 	// released are the images of this repository's programs, as base names them.
 	released []types.Image
 	// named holds, by strategy, the images that this repository does not release.
@@ -133,6 +135,7 @@ func New(repository *manifest.Repository, b component.Builder, o Options, t Targ
 	if err := p.planMesh(); err != nil {
 		return nil, err
 	}
+	p.metrics = !p.NoInstall && p.Registry == nil && slices.ContainsFunc(p.strategies, p.readsMetrics)
 	for _, name := range deployed {
 		rendered, err := repository.Render(name)
 		if err != nil {
@@ -171,6 +174,9 @@ func (p *Plan) planMesh() error {
 	return nil
 }
 
+// readsMetrics tells whether what is made with a strategy reads metrics.k8s.io.
+func (p *Plan) readsMetrics(s runner.Strategy) bool { return s.NeedsMetrics(p.Purpose) }
+
 // leaveToNodes leaves what the user does not give to a cluster that is not the
 // lab's, and notes what that means.
 func (p *Plan) leaveToNodes() {
@@ -202,6 +208,9 @@ func (p *Plan) Components() []component.Component {
 	}
 	if p.GitOps {
 		all = append(all, component.GitOps...)
+	}
+	if p.metrics {
+		all = append(all, component.Metrics...)
 	}
 	return all
 }
@@ -259,6 +268,9 @@ func (p *Plan) Steps() int {
 		n += 2 + argocd.Steps
 	}
 	if p.GitOps && p.mesh {
+		n++
+	}
+	if p.metrics {
 		n++
 	}
 	return n

@@ -15,8 +15,10 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/argocd"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/istio"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/metricsserver"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/thirdparty"
 )
 
@@ -34,6 +36,7 @@ type Supplies struct {
 	images   map[string]string
 	istio    *istio.Istio
 	argocd   *argocd.ArgoCD
+	metrics  runner.Addon
 	versions map[string]string
 }
 
@@ -65,7 +68,7 @@ func (p *Plan) Supply(ctx context.Context, on cluster.Cluster, had *Supplies, r 
 	} else {
 		s.images, s.versions = maps.Clone(had.images), maps.Clone(had.versions)
 	}
-	for _, get := range []func(context.Context) error{s.getThirdParty, s.getMesh, s.getGitOps} {
+	for _, get := range []func(context.Context) error{s.getThirdParty, s.getMesh, s.getGitOps, s.getMetrics} {
 		if err := get(ctx); err != nil {
 			return nil, err
 		}
@@ -203,6 +206,32 @@ func (s *supplier) getGitOps(ctx context.Context) error {
 	}
 	s.argocd = &argocd.ArgoCD{Programs: programs, Versions: versions}
 	return s.pack(ctx, "Argo CD", s.argocd.Archive)
+}
+
+// getMetrics builds metrics-server and packs its image. Without it the strategies
+// whose experiments read what it serves are not run.
+func (s *supplier) getMetrics(ctx context.Context) error {
+	if !s.Plan.metrics {
+		return nil
+	}
+	programs, versions, err := s.builder.BuildAll(ctx, component.Metrics, s.step)
+	if err == nil {
+		maps.Copy(s.versions, versions)
+		name := component.MetricsServer.Name
+		built := &metricsserver.MetricsServer{Dir: programs[name], Version: versions[name], Arch: s.builder.NodeArch}
+		if err = s.pack(ctx, "metrics-server", built.Archive); err == nil {
+			s.Supplies.metrics = built
+		}
+	}
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	for _, st := range s.strategies {
+		if s.readsMetrics(st) {
+			s.unavailable[st.Name] = err.Error()
+		}
+	}
+	return nil
 }
 
 // buildFor installs the Debian packages that something needs, and builds its components.

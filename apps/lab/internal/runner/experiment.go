@@ -36,6 +36,8 @@ type Experiment struct {
 	Edits bool
 	// Alone experiments take away what other strategies need too.
 	Alone bool
+	// Metrics says that it reads metrics.k8s.io, as an HPA does.
+	Metrics bool
 	// Rights returns the access that it takes beyond what every run does; nil means
 	// none.
 	Rights func(Strategy) []Access

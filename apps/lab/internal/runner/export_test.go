@@ -44,6 +44,23 @@ func CleanUp(ctx context.Context, cfg Config, client *kube.Client) {
 	m.cleanUp(ctx, client)
 }
 
+// MakeReadingMetrics makes an experiment of l4 that reads metrics.k8s.io, and returns why
+// it was left out.
+func MakeReadingMetrics(ctx context.Context, cfg Config, client *kube.Client, make func()) observe.Reason {
+	e := Experiment{
+		Name: "reads-metrics", Metrics: true,
+		Steady:  State{Hold: func(context.Context, *Environment) error { return nil }},
+		Observe: func(context.Context, *Environment, *observe.Phase) error { make(); return nil },
+	}
+	o := Overlay{Strategy: Strategy{Name: "l4", Experiments: []Experiment{e}}}
+	m := newAttempt(cfg, []Overlay{o}).measurements[0]
+	m.env = NewEnvironment(o.Strategy, nil, client, observe.NewFacts(observe.Subject{Strategy: o.Name}))
+	if err := m.experiment(ctx, client, e); err != nil {
+		return observe.Reason{Text: err.Error()}
+	}
+	return m.env.facts.Phases[e.Name].NotMeasured
+}
+
 // Together gives tests what strategies share that make an experiment at rest.
 type Together struct {
 	*shared
@@ -52,7 +69,7 @@ type Together struct {
 
 func NewTogether() Together {
 	rest := []Experiment{{Name: "first", AtRest: true}, {Name: "second", AtRest: true}}
-	return Together{newShared(nil), rest}
+	return Together{newShared(nil, nil), rest}
 }
 
 func (t Together) Join() Member {

@@ -84,15 +84,15 @@ func (env *Environment) measure(ctx context.Context, e Experiment) error {
 	return nil
 }
 
-// leaveOut writes down why an experiment is not made on this cluster.
-func (env *Environment) leaveOut(e Experiment, why string) {
+// leaveOut writes down why an experiment is not made.
+func (env *Environment) leaveOut(e Experiment, why observe.Reason) {
 	now := time.Now()
 	env.experiments = append(env.experiments, &report.Experiment{
-		Name: e.Name, Strategy: env.Strategy.Name, Status: report.NotMeasured, Reason: why,
+		Name: e.Name, Strategy: env.Strategy.Name, Status: report.NotMeasured, Reason: why.Text,
 		Steady: e.Steady.Text, Change: e.Change, Started: now, Finished: now,
 	})
 	env.Record.Update(func(f *observe.Facts) {
-		f.Phases[e.Name] = &observe.Phase{NotMeasured: observe.Reason{Kind: observe.OutOfReach, Text: why}}
+		f.Phases[e.Name] = &observe.Phase{NotMeasured: why}
 	})
 }
 

@@ -25,7 +25,7 @@ type measurement struct {
 	env       *Environment       // nil if it did not come so far
 	checked   *observe.Preflight // nil if there was no preflight
 	unchecked error              // why there was no preflight
-	installed string             // what this run put beside the overlay
+	installed []string           // what this run put beside the overlay
 	err       error              // why the strategy did not run
 }
 
@@ -110,7 +110,7 @@ func (m *measurement) run(ctx context.Context, joined membership, client *kube.C
 		return env.injected(ctx)
 	}()
 	if m.err == nil {
-		m.err = m.experiments(ctx)
+		m.err = m.experiments(ctx, client)
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -141,14 +141,14 @@ func (m *measurement) environment(client *kube.Client, joined membership) (*Envi
 }
 
 // experiments makes all of them and gathers what only the end can tell.
-func (m *measurement) experiments(ctx context.Context) error {
+func (m *measurement) experiments(ctx context.Context, client *kube.Client) error {
 	env := m.env
 	if m.in.Live != nil {
 		return m.in.Live(ctx, env)
 	}
 	for _, e := range m.Experiments {
 		if e.servesFor(m.in.Purpose) {
-			if err := m.experiment(ctx, e); err != nil {
+			if err := m.experiment(ctx, client, e); err != nil {
 				return err
 			}
 		}
@@ -179,10 +179,17 @@ func (m *measurement) experiments(ctx context.Context) error {
 
 // experiment makes one while what it needs stays, or while no other needs what
 // it takes away.
-func (m *measurement) experiment(ctx context.Context, e Experiment) error {
+func (m *measurement) experiment(ctx context.Context, client *kube.Client, e Experiment) error {
 	if m.in.Shared && e.Alone {
-		m.env.leaveOut(e, "it would take from others what they use of this cluster")
+		m.env.leaveOut(e, observe.Reason{Kind: observe.OutOfReach, Text: "it would take from others what they use of this cluster"})
 		return nil
+	}
+	if e.Metrics {
+		if why := m.serveMetrics(ctx, client); why != (observe.Reason{}) {
+			m.env.leaveOut(e, why)
+			return nil
+		}
+		defer m.leaveMetrics(ctx, client)
 	}
 	if m.NeedsMesh() {
 		done, err := m.in.shared.mesh.use(ctx, e.Alone)
@@ -218,11 +225,12 @@ func (m *measurement) deploy(ctx context.Context, client *kube.Client) error {
 
 // prepare installs what the strategy needs beside its overlay and the cluster
 // does not have.
-func (m *measurement) prepare(ctx context.Context, client *kube.Client) (err error) {
+func (m *measurement) prepare(ctx context.Context, client *kube.Client) error {
 	if !m.NeedsMesh() {
 		return nil
 	}
-	m.installed, err = m.in.shared.mesh.join(ctx, client, m.env.Note)
+	installed, err := m.in.shared.mesh.join(ctx, client, m.env.Note)
+	m.installed = append(m.installed, installed)
 	return err
 }
 

@@ -2,71 +2,29 @@ package runner
 
 import (
 	"context"
-	"sync"
-	"time"
 
 	"golang.org/x/sync/semaphore"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/istio"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 )
 
-// mesh is the control plane that strategies share: the first that needs it
-// installs it, the last that used it removes it, and who takes it away for an
+// mesh is the control plane that strategies share. Who takes it away for an
 // experiment does so while no other measures.
 type mesh struct {
-	istio *istio.Istio // nil installs nothing
+	addon
 	inUse *semaphore.Weighted
-
-	mu        sync.Mutex
-	users     int
-	installed string // what was installed, "" where the cluster had it
-	failed    error  // why that was not all of it
 }
 
 // everyone is the weight of all strategies that can use a mesh at once.
 const everyone = 1 << 10
 
-func newMesh(i *istio.Istio) *mesh { return &mesh{istio: i, inUse: semaphore.NewWeighted(everyone)} }
-
-// join installs the control plane unless it is there, and says what it
-// installed. Who joined leaves, even after an error.
-func (m *mesh) join(ctx context.Context, client *kube.Client, note func(string, ...any)) (installed string, err error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.users++
-	if m.istio == nil || m.installed != "" {
-		return m.installed, m.failed
+// newMesh returns the mesh of an Istio; nil installs nothing.
+func newMesh(i *istio.Istio) *mesh {
+	m := &mesh{inUse: semaphore.NewWeighted(everyone)}
+	if i != nil {
+		m.what = i
 	}
-	there, err := istio.Installed(ctx, client)
-	if err != nil || there {
-		return "", err
-	}
-	what, err := m.istio.Describe()
-	if err != nil {
-		return "", err
-	}
-	m.installed = what
-	note("install %s", what)
-	begin := time.Now()
-	if m.failed = m.istio.Install(ctx, client); m.failed == nil {
-		note("istiod was ready after %s", Seconds(time.Since(begin).Round(10*time.Millisecond)))
-	}
-	return m.installed, m.failed
-}
-
-// leave removes what was installed when nobody uses it any more.
-func (m *mesh) leave(ctx context.Context, client *kube.Client, note func(string, ...any)) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.users--; m.users > 0 || m.installed == "" {
-		return
-	}
-	note("remove Istio")
-	if err := m.istio.Remove(ctx, client); err != nil {
-		note("%v", err)
-	}
-	m.installed, m.failed = "", nil
+	return m
 }
 
 // use keeps the control plane from being taken away until done is called;

@@ -70,7 +70,7 @@ func (m *measurement) notes() []string {
 	if m.Follows != "" {
 		follows = "it follows " + m.Follows
 	}
-	return nonEmpty(slices.Concat([]string{follows}, m.Origins, []string{m.installed})...)
+	return nonEmpty(slices.Concat([]string{follows}, m.Origins, m.installed)...)
 }
 
 func nonEmpty(texts ...string) []string {

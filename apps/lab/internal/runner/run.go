@@ -23,6 +23,9 @@ type Config struct {
 	// Istio is installed if a strategy needs it and the cluster has none; nil installs
 	// nothing.
 	Istio *istio.Istio
+	// Metrics is installed for an experiment that reads metrics.k8s.io, if the cluster
+	// does not serve that; nil installs nothing.
+	Metrics Addon
 	// Deployer deploys the overlays; nil applies them as kubectl does.
 	Deployer Deployer
 	Judge

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"slices"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/balance"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
@@ -59,6 +60,12 @@ type Sidecar struct {
 
 // NeedsMesh tells whether the strategy needs a mesh that injects a sidecar.
 func (s Strategy) NeedsMesh() bool { return s.Sidecar.Container != "" }
+
+// NeedsMetrics tells whether an experiment of a run for that purpose reads
+// metrics.k8s.io.
+func (s Strategy) NeedsMetrics(purpose Purpose) bool {
+	return slices.ContainsFunc(s.Experiments, func(e Experiment) bool { return e.Metrics && e.servesFor(purpose) })
+}
 
 // Preflighter checks all of an overlay up to the running pod.
 type Preflighter struct {

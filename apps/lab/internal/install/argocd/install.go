@@ -14,7 +14,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"sigs.k8s.io/kustomize/kyaml/filesys"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
@@ -131,7 +130,6 @@ func (a *ArgoCD) manifests() ([]*unstructured.Unstructured, error) {
 	if err != nil {
 		return nil, fmt.Errorf("argocd: %w", err)
 	}
-	memory := filesys.MakeFsInMemory()
 	content := map[string][]byte{
 		"install.yaml":   install,
 		"namespace.yaml": []byte("apiVersion: v1\nkind: Namespace\nmetadata: {name: " + Namespace + ", annotations: {" + kube.MadeByLab + ": argocd}}\n"),
@@ -145,16 +143,11 @@ func (a *ArgoCD) manifests() ([]*unstructured.Unstructured, error) {
 		line := "newName: " + repository + "/" + image + "\n"
 		content["kustomization.yaml"] = bytes.Replace(content["kustomization.yaml"], []byte(line), []byte(line+"    newTag: "+a.tag()+"\n"), 1)
 	}
-	for name, c := range content {
-		if err := memory.WriteFile("/"+name, c); err != nil {
-			return nil, fmt.Errorf("argocd: %w", err)
-		}
-	}
-	rendered, err := manifest.Build(memory, "/")
+	objects, err := manifest.BuildFiles(content)
 	if err != nil {
 		return nil, fmt.Errorf("argocd: rendering its manifests: %w", err)
 	}
-	return manifest.Unstructured(rendered)
+	return objects, nil
 }
 
 // password is the Secret that Redis's first start would make: with it there

@@ -110,8 +110,10 @@ func (i *Istio) Describe() (string, error) {
 		i.Versions[component.Istio.Name], i.Versions[component.Envoy.Name], strings.Join(switches, ", ")), nil
 }
 
+func (*Istio) String() string { return "Istio" }
+
 // Installed tells whether the cluster injects sidecars.
-func Installed(ctx context.Context, k *kube.Client) (bool, error) {
+func (*Istio) Installed(ctx context.Context, k *kube.Client) (bool, error) {
 	_, err := k.Typed.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, injector, metav1.GetOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return false, fmt.Errorf("istio: looking for the injector: %w", err)
