@@ -179,9 +179,11 @@ const file_echo_proto_rawDesc = "" +
 	"\x04node\x18\x04 \x01(\tR\x04node\x12\x12\n" +
 	"\x04zone\x18\x05 \x01(\tR\x04zone\x12\x18\n" +
 	"\aversion\x18\x06 \x01(\tR\aversion\x12#\n" +
-	"\rconnection_id\x18\a \x01(\x04R\fconnectionId2T\n" +
+	"\rconnection_id\x18\a \x01(\x04R\fconnectionId2\xa5\x01\n" +
 	"\vEchoService\x12E\n" +
-	"\x04echo\x12\x1d.com.example.grpc.EchoRequest\x1a\x1e.com.example.grpc.EchoResponseB=\n" +
+	"\x04echo\x12\x1d.com.example.grpc.EchoRequest\x1a\x1e.com.example.grpc.EchoResponse\x12O\n" +
+	"\n" +
+	"echoStream\x12\x1d.com.example.grpc.EchoRequest\x1a\x1e.com.example.grpc.EchoResponse(\x010\x01B=\n" +
 	"\x10com.example.grpcP\x01Z'github.com/grpc-lb/grpc-lb/proto/echopbb\x06proto3"
 
 var (
@@ -203,9 +205,11 @@ var file_echo_proto_goTypes = []any{
 }
 var file_echo_proto_depIdxs = []int32{
 	0, // 0: com.example.grpc.EchoService.echo:input_type -> com.example.grpc.EchoRequest
-	1, // 1: com.example.grpc.EchoService.echo:output_type -> com.example.grpc.EchoResponse
-	1, // [1:2] is the sub-list for method output_type
-	0, // [0:1] is the sub-list for method input_type
+	0, // 1: com.example.grpc.EchoService.echoStream:input_type -> com.example.grpc.EchoRequest
+	1, // 2: com.example.grpc.EchoService.echo:output_type -> com.example.grpc.EchoResponse
+	1, // 3: com.example.grpc.EchoService.echoStream:output_type -> com.example.grpc.EchoResponse
+	2, // [2:4] is the sub-list for method output_type
+	0, // [0:2] is the sub-list for method input_type
 	0, // [0:0] is the sub-list for extension type_name
 	0, // [0:0] is the sub-list for extension extendee
 	0, // [0:0] is the sub-list for field type_name

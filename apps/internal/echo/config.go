@@ -46,7 +46,7 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.DurationVar(&c.MaxConnectionAge, "max-connection-age", 0,
 		"age at which the server closes a connection gracefully, so that the client resolves its target again; 0 disables it")
 	fs.DurationVar(&c.MaxConnectionAgeGrace, "max-connection-age-grace", 10*time.Second,
-		"time that running calls get after --max-connection-age; 0 is unlimited")
+		"time that running calls get after --max-connection-age; 0 is unlimited, and leaves a long stream on its server")
 	fs.DurationVar(&c.KeepaliveMinTime, "keepalive-min-time", 5*time.Second,
 		"shortest interval of keepalive pings that the server accepts from a client")
 	fs.BoolVar(&c.ORCAPerCall, "orca-per-call", false,

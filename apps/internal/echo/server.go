@@ -88,12 +88,13 @@ type Server struct {
 // New returns a server whose health is SERVING as soon as it serves. The options
 // are applied last.
 func New(cfg Config, id Identity, log *slog.Logger, opts ...grpc.ServerOption) *Server {
+	stopping := make(chan struct{})
 	s := &Server{
 		cfg:      cfg,
 		log:      log,
 		health:   health.NewServer(),
-		service:  &service{id: id, orcaPerCall: cfg.ORCAPerCall},
-		stopping: make(chan struct{}),
+		service:  &service{id: id, orcaPerCall: cfg.ORCAPerCall, stopping: stopping},
+		stopping: stopping,
 	}
 	s.service.faults.Store(&cfg.Faults)
 	all := []grpc.ServerOption{
