@@ -46,6 +46,8 @@ func Decode(b []byte) (Line, error) {
 		line = new(Failure)
 	case MsgWindow:
 		line = new(Window)
+	case MsgStreamEnd:
+		line = new(StreamEnd)
 	case MsgSummary:
 		line = new(Summary)
 	case MsgResolved:

@@ -25,6 +25,7 @@ func TestLinesSurviveEncodingAndDecoding(t *testing.T) {
 			Failures: map[string]int64{"Unavailable": 1}, Servers: map[string]int64{"a": 2},
 			Connections: 1, Barrier: true, Latency: calllog.Latency{P50: .5}, LatencyHDR: "HIST",
 		},
+		&calllog.StreamEnd{Header: head, Server: "a", Opened: at, Calls: 7, Code: "Unavailable", Error: "EOF"},
 		&calllog.Summary{Header: head, Calls: 3, Issued: 3, Servers: map[string]int64{"a": 3}, Share: map[string]float64{"a": 1}, Jain: 1},
 		&calllog.Resolved{Header: head, Target: "dns:///x:1", Addresses: []string{"10.0.0.1:1"}},
 	}

@@ -8,6 +8,7 @@ const (
 	MsgFirstAnswer = "first answer"
 	MsgFailure     = "failure"
 	MsgWindow      = "window"
+	MsgStreamEnd   = "stream end"
 	MsgSummary     = "summary"
 	MsgResolved    = "resolved"
 )
@@ -26,8 +27,8 @@ type Header struct {
 // Head gives access to the header of a line of any kind.
 func (h *Header) Head() *Header { return h }
 
-// Line is one of *Start, *FirstAnswer, *Failure, *Window, *Summary, *Resolved,
-// or *Other.
+// Line is one of *Start, *FirstAnswer, *Failure, *Window, *StreamEnd, *Summary,
+// *Resolved, or *Other.
 type Line interface {
 	Head() *Header
 	// kind is the line's msg.
@@ -80,6 +81,17 @@ type Window struct {
 	LatencyHDR string  `json:"latency_hdr"` // base64 HdrHistogram V2, microseconds
 }
 
+// StreamEnd is the end of a stream on which a server answered. The messages that had no
+// answer by then are failures of the window.
+type StreamEnd struct {
+	Header
+	Server string    `json:"server"`
+	Opened time.Time `json:"opened"`
+	Calls  int64     `json:"calls"` // answered messages
+	Code   string    `json:"code"`  // OK after the client's last message
+	Error  string    `json:"error,omitempty"`
+}
+
 // Summary counts the whole run.
 type Summary struct {
 	Header
@@ -119,6 +131,7 @@ func (*Start) kind() string       { return MsgStart }
 func (*FirstAnswer) kind() string { return MsgFirstAnswer }
 func (*Failure) kind() string     { return MsgFailure }
 func (*Window) kind() string      { return MsgWindow }
+func (*StreamEnd) kind() string   { return MsgStreamEnd }
 func (*Summary) kind() string     { return MsgSummary }
 func (*Resolved) kind() string    { return MsgResolved }
 func (o *Other) kind() string     { return o.Msg }

@@ -164,7 +164,7 @@ func (o *options) addCallFlags(fs *pflag.FlagSet, targets string) {
 	fs.StringVar(&o.Policy, "lb-policy", "", "load-balancing policy: "+strings.Join(policy.Names(), ", ")+" (default pick_first)")
 	fs.StringVar(&o.ServiceConfig, "service-config", "", "gRPC service config in JSON; it replaces --lb-policy")
 	fs.BoolVar(&o.NoServiceConfigLookup, "no-service-config-lookup", true, "ignore service configs that the resolver finds, and make no TXT look-ups")
-	fs.StringVar(&o.Method, "method", loadgen.MethodEcho, "method to call: echo, or health, which is Check of gRPC's health service: servers of others have it too, and the client counts them by address")
+	fs.StringVar(&o.Method, "method", loadgen.MethodEcho, "method to call: echo; stream, which makes all calls as messages of one stream, and opens it again when it ends; or health, which is Check of gRPC's health service: servers of others have it too, and the client counts them by address")
 	fs.StringVar(&o.Authority, "authority", "", ":authority header of the calls (default: derived from the target)")
 	fs.Float64Var(&o.Rate, "rate", defaultRate, "open loop: calls per second; the client starts each call on time, even if earlier calls are slow; the environment variable RATE sets the default")
 	fs.IntVar(&o.Concurrency, "concurrency", 0, "closed loop: number of callers, each of which makes one call at a time; it replaces --rate")

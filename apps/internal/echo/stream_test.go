@@ -32,8 +32,8 @@ func (h *harness) open(conn *grpc.ClientConn) echoStream {
 }
 
 // say sends a message and returns its answer, or how the stream ended.
-func say(stream echoStream, message string) (*echopb.EchoResponse, error) {
-	if err := stream.Send(&echopb.EchoRequest{Message: message}); err != nil && !errors.Is(err, io.EOF) {
+func say(stream echoStream) (*echopb.EchoResponse, error) {
+	if err := stream.Send(&echopb.EchoRequest{Message: "hello"}); err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	return stream.Recv()
@@ -81,11 +81,11 @@ func TestStreamOfFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := serve(t, limits)
 		stream := h.open(h.dial())
-		if _, err := say(stream, "hello"); err != nil {
+		if _, err := say(stream); err != nil {
 			t.Fatal(err)
 		}
 		h.setFaults(echo.Faults{ErrorRate: 1})
-		if _, err := say(stream, "hello"); status.Code(err) != codes.Unavailable || status.Convert(err).Message() == "" {
+		if _, err := say(stream); status.Code(err) != codes.Unavailable || status.Convert(err).Message() == "" {
 			t.Errorf("error %v, want that of the fault", err)
 		}
 	})
@@ -97,12 +97,12 @@ func TestStreamEndsWhenServerStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := serve(t, limits)
 		stream := h.open(h.dial())
-		if _, err := say(stream, "hello"); err != nil {
+		if _, err := say(stream); err != nil {
 			t.Fatal(err)
 		}
 		h.term()
 		pass(limits.DrainDelay - time.Millisecond)
-		if _, err := say(stream, "hello"); err != nil {
+		if _, err := say(stream); err != nil {
 			t.Errorf("while the server drains: %v", err)
 		}
 		pass(2 * time.Millisecond)
@@ -137,7 +137,7 @@ func TestStreamAndConnectionAge(t *testing.T) {
 				var lived time.Duration
 				for begin := time.Now(); err == nil && lived < time.Hour; lived = time.Since(begin) {
 					var reply *echopb.EchoResponse
-					if reply, err = say(stream, "hello"); err == nil && reply.GetConnectionId() != 1 {
+					if reply, err = say(stream); err == nil && reply.GetConnectionId() != 1 {
 						t.Fatalf("the stream is on connection %d, want the first", reply.GetConnectionId())
 					}
 					pass(time.Second)

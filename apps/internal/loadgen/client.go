@@ -97,13 +97,19 @@ func (c *Client) Run(ctx context.Context, printer Printer) error {
 // callAll returns when all calls are complete. Fresh connections leave conn
 // alone: a channel that is not used never connects.
 func (c *Client) callAll(ctx context.Context, conn *grpc.ClientConn, start time.Time) error {
+	call := invokeOn(conn, &c.cfg)
+	if c.cfg.Method == MethodStream {
+		s := newStreamer(conn, &c.cfg, c.tally)
+		defer s.close()
+		call = s.call
+	}
 	switch {
 	case c.cfg.FreshConnections > 0:
 		return freshConnections(ctx, &c.cfg, c.tally, c.conns)
 	case c.pace != nil:
-		openLoop(ctx, &c.cfg, c.pace, c.tally, start, invokeOn(conn, &c.cfg))
+		openLoop(ctx, &c.cfg, c.pace, c.tally, start, call)
 	default:
-		closedLoop(ctx, &c.cfg, c.tally, invokeOn(conn, &c.cfg))
+		closedLoop(ctx, &c.cfg, c.tally, call)
 	}
 	return nil
 }

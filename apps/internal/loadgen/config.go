@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,14 +32,18 @@ const (
 	// MethodHealth is Check of gRPC's health service. An answer counts with any status of
 	// the service, and even if the server does not know the method.
 	MethodHealth = "health"
+	// MethodStream is echoStream: each call is a message of one stream.
+	MethodStream = "stream"
 )
+
+var methods = []string{MethodEcho, MethodHealth, MethodStream}
 
 // Config says whom to call, and how. Its fields are the flags of echo-client.
 type Config struct {
 	Target        string
 	Policy        string // name of a balancer; pick_first when it and ServiceConfig are empty
 	ServiceConfig string // JSON; excludes Policy
-	Method        string // MethodEcho, which is also the default, or MethodHealth
+	Method        string // MethodEcho, which is also the default, MethodHealth or MethodStream
 	Authority     string
 	// NoServiceConfigLookup ignores the service configs that a resolver finds,
 	// and so saves dns its TXT look-ups. It has no effect on xds targets.
@@ -73,7 +78,8 @@ func (c *Config) Validate() error {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
-	reject(c.Method != "" && c.Method != MethodEcho && c.Method != MethodHealth, "--method %q: expected %s or %s", c.Method, MethodEcho, MethodHealth)
+	reject(c.Method != "" && !slices.Contains(methods, c.Method), "--method %q: expected one of %s", c.Method, strings.Join(methods, ", "))
+	reject(c.Method == MethodStream && c.FreshConnections > 0, "--method %s excludes --fresh-connections: all its calls are made on one stream", MethodStream)
 	reject(badRate(c.Rate), "--rate %v: expected 0 < calls per second <= %v", c.Rate, maxRate)
 	reject(c.Concurrency < 0 || c.Concurrency > maxParallel, "--concurrency %d: expected 1 to %d callers", c.Concurrency, maxParallel)
 	reject(c.FreshConnections < 0, "--fresh-connections %d: expected a positive number", c.FreshConnections)

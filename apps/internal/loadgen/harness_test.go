@@ -29,9 +29,13 @@ type server struct {
 	reply *echopb.EchoResponse
 	delay time.Duration // before the answer
 	err   error         // instead of the answer
+	// perStream, if set, is how many messages of a stream are answered before ends.
+	perStream int
+	ends      error
 
-	mu    sync.Mutex
-	peers map[string]int // calls by the address they came from
+	mu      sync.Mutex
+	peers   map[string]int // calls by the address they came from
+	streams int            // opened
 }
 
 func (s *server) Echo(ctx context.Context, _ *echopb.EchoRequest) (*echopb.EchoResponse, error) {

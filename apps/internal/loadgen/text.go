@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
 	"github.com/grpc-lb/grpc-lb/apps/internal/distribution"
@@ -35,6 +36,8 @@ func text(line calllog.Line) string {
 	case *calllog.Window:
 		return fmt.Sprintf("%d calls  %s%s  p50 %.1f  p99 %.1f ms  %s", l.Calls, perServer(l.Servers), failures(l.Failures),
 			l.Latency.P50, l.Latency.P99, plural(l.Connections, "connection"))
+	case *calllog.StreamEnd:
+		return strings.TrimSuffix(fmt.Sprintf("stream to %s ended after %s and %s: %s: %s", l.Server, l.Time.Sub(l.Opened).Round(time.Millisecond), plural(l.Calls, "call"), l.Code, l.Error), ": ")
 	case *calllog.Summary:
 		return summary(l)
 	case *calllog.Resolved:
