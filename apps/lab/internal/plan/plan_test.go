@@ -7,8 +7,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/argocd"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/strategy"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/thirdparty"
 )
 
@@ -90,5 +93,37 @@ func TestProvided(t *testing.T) {
 	p.GitOps = true
 	if got := p.Provided(); !slices.Contains(got, argocd.Name) {
 		t.Errorf("with Argo CD, %q are provided, want argocd among them", got)
+	}
+}
+
+// metrics-server is built for a run that is asked for an experiment which reads
+// metrics.k8s.io, and where the lab may install it; no other run builds it.
+func TestPlanMetrics(t *testing.T) {
+	registry, err := image.ParseRegistry("localhost:5000/lab")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name    string
+		options Options
+		on      Target
+		want    bool
+	}{
+		{name: "asked", options: Options{Experiments: []string{strategy.HPA}}, on: thisMachine, want: true},
+		{name: "the_usual_run", on: thisMachine},
+		{name: "another_experiment", options: Options{Experiments: []string{strategy.ScaleIn}}, on: thisMachine},
+		{name: "no_install", options: Options{Experiments: []string{strategy.HPA}, NoInstall: true}, on: thisMachine},
+		{name: "cluster_of_others", options: Options{Experiments: []string{strategy.HPA}}, on: Target{Nodes: thisMachine.Nodes, Registry: &registry}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			test.options.Overlays = []string{"l4", "k8s-api"}
+			p, err := newPlan(t, test.options, test.on)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if needs := namesOf(p.Components()); slices.Contains(needs, component.MetricsServer.Name) != test.want {
+				t.Errorf("builds %q, want metrics-server among them: %t", needs, test.want)
+			}
+		})
 	}
 }

@@ -36,8 +36,8 @@ type Environment struct {
 	observe.Subject
 	facts  *observe.Facts // guarded by record
 	Record *observe.Record
-	// servers and clients are the overlay's Deployments as rendered.
-	servers, Clients *appsv1.Deployment
+	// Servers and Clients are the overlay's Deployments as rendered.
+	Servers, Clients *appsv1.Deployment
 	Proxies          *appsv1.Deployment // nil without any
 
 	experiments []*report.Experiment

@@ -9,7 +9,7 @@ import (
 
 // Of gives an environment the Deployments of its overlay.
 func (env *Environment) Of(servers, clients *appsv1.Deployment) *Environment {
-	env.servers, env.Clients = servers, clients
+	env.Servers, env.Clients = servers, clients
 	return env
 }
 

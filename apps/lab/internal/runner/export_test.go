@@ -46,11 +46,11 @@ func CleanUp(ctx context.Context, cfg Config, client *kube.Client) {
 
 // MakeReadingMetrics makes an experiment of l4 that reads metrics.k8s.io, and returns why
 // it was left out.
-func MakeReadingMetrics(ctx context.Context, cfg Config, client *kube.Client, make func()) observe.Reason {
+func MakeReadingMetrics(ctx context.Context, cfg Config, client *kube.Client, act func()) observe.Reason {
 	e := Experiment{
 		Name: "reads-metrics", Metrics: true,
 		Steady:  State{Hold: func(context.Context, *Environment) error { return nil }},
-		Observe: func(context.Context, *Environment, *observe.Phase) error { make(); return nil },
+		Observe: func(context.Context, *Environment, *observe.Phase) error { act(); return nil },
 	}
 	o := Overlay{Strategy: Strategy{Name: "l4", Experiments: []Experiment{e}}}
 	m := newAttempt(cfg, []Overlay{o}).measurements[0]

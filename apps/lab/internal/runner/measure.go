@@ -145,7 +145,7 @@ func (env *Environment) finish(all []Experiment) {
 }
 
 // Replicas is the number of servers that the overlay has.
-func (env *Environment) Replicas() int { return int(*env.servers.Spec.Replicas) }
+func (env *Environment) Replicas() int { return int(*env.Servers.Spec.Replicas) }
 
 // started waits until all servers of the overlay are ready for the first time:
 // longer than ever after where their nodes may still pull images.

@@ -135,7 +135,7 @@ func (m *measurement) environment(client *kube.Client, joined membership) (*Envi
 		subject.ConnectionAge, err = connectionAge(servers)
 	}
 	env := NewEnvironment(m.Strategy, m.in.Cluster, client, observe.NewFacts(subject))
-	env.shared, env.barriers, env.servers, env.Clients = m.in.shared, joined, servers, clients
+	env.shared, env.barriers, env.Servers, env.Clients = m.in.shared, joined, servers, clients
 	env.Proxies, _ = deployment(m.Objects, m.Proxy) // a DaemonSet's is none
 	return env, err
 }

@@ -6,6 +6,9 @@ import "github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 // on the API server's version.
 var executing = runner.Access{Resources: []string{"pods/exec"}, Verbs: []string{"create", "get"}}
 
+// forwarding reaches a port of a pod, by the same verbs.
+var forwarding = runner.Access{Resources: []string{"pods/portforward"}, Verbs: []string{"create", "get"}}
+
 // nodesListed looks at all nodes.
 var nodesListed = runner.Access{Resources: []string{"nodes"}, Verbs: []string{"list"}, Everywhere: true}
 
