@@ -18,6 +18,8 @@ const (
 	// tolerated is by how much the average may miss the target before an HPA acts
 	// (kube-controller-manager --horizontal-pod-autoscaler-tolerance).
 	tolerated = 0.1
+	// answered is the least share of calls that servers with room for more must answer.
+	answered = 0.95
 	// settleTime is longer than it takes until an HPA acts: a window of metrics-server's,
 	// 10 s, and two of the HPA's intervals, 15 s each.
 	settleTime = 45 * time.Second
@@ -115,19 +117,28 @@ func mean(of map[string]float64) float64 {
 	return sum / float64(max(len(of), 1))
 }
 
-// most returns the largest share of the limit that a server used.
-func (l *load) most() float64 {
-	most := 0.0
-	for _, v := range l.share {
-		most = max(most, v)
+// busiest returns the server that used the largest share of its limit.
+func (l *load) busiest() (busiest string) {
+	for _, name := range observe.Keys(l.share) {
+		if busiest == "" || l.share[name] > l.share[busiest] {
+			busiest = name
+		}
 	}
-	return most
+	return busiest
+}
+
+// starved says why the load tells nothing: calls failed though the server had not used up
+// what it may use. Then others took the machine's CPU.
+func (l *load) starved(server string) (why runner.Verdict, starved bool) {
+	if all := l.calls.Total() + l.failed; float64(l.failed) > (1-answered)*float64(all) && l.share[server] < atTheLimit {
+		return runner.NotRun("the machine gave the servers less CPU than they may use: %d of %d calls failed, and %s used %.0f %% of its limit", l.failed, all, server, 100*l.share[server]), true
+	}
+	return why, false
 }
 
 func (l *load) String() string {
-	answered := l.calls.Total()
 	return fmt.Sprintf("%d servers after %s, %.0f %% of the limit on average, %.0f %% at most; %d of %d calls failed", l.servers, runner.Seconds(l.settled.Round(time.Second)),
-		100*l.average, 100*l.most(), l.failed, answered+l.failed)
+		100*l.average, 100*l.share[l.busiest()], l.failed, l.calls.Total()+l.failed)
 }
 
 // unsettled says what was seen of an HPA that did not come to rest.
@@ -148,25 +159,21 @@ func stalls(f *observe.Facts, p *observe.Phase, _ exactly) runner.Verdict {
 		return unsettled(p)
 	}
 	idle := l.calls.Idle()
-	held, called := 0, 0
-	for name, n := range l.calls {
-		switch {
-		case n == 0:
-		case l.share[name] < atTheLimit:
-			return runner.Decided(false, "%s is called and uses %.0f %% of its limit: %s", name, 100*l.share[name], l)
-		default:
-			held++
+	called := runner.Without(l.calls.Servers(), idle)
+	for _, name := range called {
+		if why, starved := l.starved(name); starved {
+			return why
 		}
-		if n > 0 {
-			called++
+		if l.share[name] < atTheLimit {
+			return runner.Decided(false, "%s is called and uses %.0f %% of its limit: %s", name, 100*l.share[name], l)
 		}
 	}
 	if reached := runner.Without(p.Added, idle); len(reached) > 0 {
 		return runner.Decided(false, "new servers are called: %s: %s", strings.Join(reached, ", "), l)
 	}
 	content := l.average <= (1+tolerated)*hpaTarget/100
-	return runner.Decided(held > 0 && held == called && len(idle) > 0 && content, "%d of %d servers at their limit, %d without a call, %d of these new: %s", held, l.servers, len(idle), len(p.Added), l).
-		With("%d of %d at the limit, %d idle", held, l.servers, len(idle))
+	return runner.Decided(len(called) > 0 && len(idle) > 0 && content, "%d of %d servers at their limit, %d without a call, %d of these new: %s", len(called), l.servers, len(idle), len(p.Added), l).
+		With("%d of %d at the limit, %d idle", len(called), l.servers, len(idle))
 }
 
 // settles wants that the HPA's servers share the load.
@@ -178,7 +185,10 @@ func settles(f *observe.Facts, p *observe.Phase, _ exactly) runner.Verdict {
 	if idle := l.calls.Idle(); len(idle) > 0 {
 		return runner.Decided(false, "%s got no call: %s", strings.Join(idle, ", "), l)
 	}
+	if why, starved := l.starved(l.busiest()); starved {
+		return why
+	}
 	content := l.average <= (1+tolerated)*hpaTarget/100
-	return runner.Decided(len(p.Added) > 0 && content && l.most() < atTheLimit, "%d servers became %s", len(p.Servers), l).
+	return runner.Decided(len(p.Added) > 0 && content && l.share[l.busiest()] < atTheLimit, "%d servers became %s", len(p.Servers), l).
 		With("%d servers at %.0f %%", l.servers, 100*l.average)
 }

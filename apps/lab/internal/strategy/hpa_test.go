@@ -17,6 +17,7 @@ type hpaScene struct {
 	called []string           // by every client
 	use    map[string]float64 // millicores of a limit of 100
 	wanted int
+	failed int64                     // calls of each client a second, beside one
 	looks  func(*strategy.Look, int) // changes a look, at a second
 }
 
@@ -40,7 +41,7 @@ func (h hpaScene) facts() *observe.Facts {
 	for _, name := range clients {
 		c := &observe.Client{}
 		for s := range 90 {
-			w := calllog.Window{Start: at(float64(s)), End: at(float64(s + 1)), Calls: 50, Servers: map[string]int64{}, Failures: map[string]int64{"DeadlineExceeded": 1}}
+			w := calllog.Window{Start: at(float64(s)), End: at(float64(s + 1)), Calls: 50, Servers: map[string]int64{}, Failures: map[string]int64{"DeadlineExceeded": 1 + h.failed}}
 			for _, server := range h.called {
 				w.Servers[server] = 50
 			}
@@ -84,6 +85,9 @@ func TestHPAClaims(t *testing.T) {
 		{name: "a_called_server_has_room", scene: hpaScene{called: six[:2], use: uses(99, 60, 3, 3), wanted: 4}, stall: report.Refuted, settled: report.Refuted},
 		{name: "no_server_is_idle", scene: hpaScene{called: six[:3], use: uses(99, 99, 99), wanted: 3}, stall: report.Refuted, settled: report.Refuted},
 		{name: "no_call_at_all", scene: hpaScene{use: uses(3, 3, 3), wanted: 3}, stall: report.Refuted, settled: report.Refuted},
+		{name: "the_machine_is_busy", scene: hpaScene{called: six[:2], use: uses(70, 72, 3, 3), wanted: 4, failed: 60}, stall: report.NotRun, settled: report.Refuted},
+		{name: "the_machine_is_busy_for_all", scene: hpaScene{called: six, use: uses(30, 30, 30, 30, 30, 30), wanted: 6, failed: 60}, stall: report.NotRun, settled: report.NotRun},
+		{name: "calls_fail_at_the_limit", scene: hpaScene{called: six[:2], use: uses(99, 99, 3, 3), wanted: 4, failed: 60}, stall: report.Proven, settled: report.Refuted},
 		{name: "far_from_the_target", scene: hpaScene{called: six, use: uses(70, 70, 70, 70, 70, 70), wanted: 6}, stall: report.Refuted, settled: report.Refuted},
 		{name: "a_server_at_its_limit", scene: hpaScene{called: six, use: uses(95, 40, 40, 40, 40, 40), wanted: 6}, stall: report.Refuted, settled: report.Refuted},
 		{name: "it_wants_another_number", scene: hpaScene{called: six, use: even, wanted: 6, looks: restless}, stall: report.Refuted, settled: report.Refuted},
