@@ -43,8 +43,8 @@ type Cluster interface {
 	CanKill() error
 	// Break brings about a fault and returns when it is in force. It lasts until mend
 	// is called or this program ends, however it ends. Mend returns when the network is
-	// whole again, and can be called more than once. Its error says that the fault
-	// ended before. The error of Break wraps errors.ErrUnsupported where the nodes are
+	// whole again, and can be called more than once. Its error wraps ErrEnded where the
+	// fault had ended before. The error of Break wraps errors.ErrUnsupported where the nodes are
 	// out of reach, and is of another kind for a node that is no worker.
 	Break(ctx context.Context, f Fault) (mend func(context.Context) error, err error)
 	// CanBreak says without doing anything why such faults are unsupported; nil if

@@ -1,5 +1,11 @@
 package cluster
 
+import "errors"
+
+// ErrEnded says that a fault had ended before it was mended: what was measured since
+// then was measured without it.
+var ErrEnded = errors.New("the fault ended before it was mended")
+
 // Fault is what the lab can take away of a cluster's network. What is taken away is
 // dropped without an answer, on connections that are open, too.
 type Fault struct {

@@ -28,9 +28,11 @@ func newWatch() *cobra.Command {
 		Use:   "watch",
 		Short: "Run strategies side by side and change them from a page",
 		Long: `watch deploys overlays and serves a page on the loopback address. The page shows who
-answers each client's calls, second by second. Its buttons scale, delete, kill and
-restart servers. The page can be reloaded, opened twice, and saved. The command ends by
-its button or by Ctrl-C, and then deletes what it made.
+answers each client's calls, second by second. Its buttons scale, delete, kill, restart
+and slow servers, take the API server away from pods, and cut a node off. A button that
+your rights or the cluster do not allow is off and says why. The page can be reloaded,
+opened twice, and saved. The command ends by its button or by Ctrl-C, takes back what its
+buttons broke, and deletes what it made.
 
 If this checkout's cluster is up, watch uses it; if not, watch boots one. With --context
 it uses your own cluster.`,
@@ -113,7 +115,7 @@ func (o watchOptions) watch(ctx context.Context, stdout io.Writer) error {
 	ended := watched.Err() != nil // by the button or by Ctrl-C
 	shown.End()
 	time.Sleep(lastWords) //nolint:forbidigo // no event tells that a browser has read
-	errs := []error{page.Close()}
+	errs := []error{page.Close(), shown.Undone()}
 	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 		errs = append(errs, err)
 	}

@@ -142,10 +142,7 @@ func hold(ctx context.Context, n Node, name, text string) (*holder, error) {
 		select {
 		case <-asked:
 		default:
-			h.early = fmt.Errorf("fault: its process on %s ended before it was mended (%w)", n.Name, err)
-			if err == nil {
-				h.early = fmt.Errorf("fault: its process on %s ended before it was mended", n.Name)
-			}
+			h.early = fmt.Errorf("fault: nft on %s: %w (%v)", n.Name, cluster.ErrEnded, err)
 		}
 	}()
 	// Its answer to the last command tells that it has heeded all.

@@ -5,6 +5,7 @@ package fault_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -322,7 +323,7 @@ func TestBroken(t *testing.T) {
 	if !answers(s.dial(s.pod, "tcp", 53, patience), patience) { // it sends again what is lost
 		t.Error("DNS does not answer after nft was killed")
 	}
-	if err := mend(t.Context()); err == nil || !strings.Contains(err.Error(), "worker ended before it was mended") {
+	if err := mend(t.Context()); !errors.Is(err, cluster.ErrEnded) || !strings.Contains(err.Error(), "worker") {
 		t.Errorf("mend: %v, want that it ended before", err)
 	}
 	for _, test := range []struct{ name, script, want string }{

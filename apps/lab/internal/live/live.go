@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/lanes"
@@ -84,6 +85,48 @@ type view struct {
 type stageView struct {
 	stage.Strategy
 	Picture template.HTML
+	// Whys are the reasons for which changes are off, each once, by change.
+	Whys []why
+}
+
+// why is a reason for which changes are off.
+type why struct {
+	ID, Reason string
+	Changes    []string
+}
+
+// whys gathers the changes that one reason keeps off; they are not named where that is
+// all of them.
+func whys(st stage.Strategy) (all []why) {
+	for _, o := range st.Actions {
+		if o.Off == "" {
+			continue
+		}
+		i := slices.IndexFunc(all, func(w why) bool { return w.Reason == o.Off })
+		if i < 0 {
+			i, all = len(all), append(all, why{ID: fmt.Sprintf("why-%s-%d", st.Name, len(all)), Reason: o.Off})
+		}
+		all[i].Changes = append(all[i].Changes, o.Text)
+	}
+	if len(all) == 1 && len(all[0].Changes) == len(st.Actions) {
+		all[0].Changes = nil
+	}
+	return all
+}
+
+// button is an offer on the page. Why is the id of the element that says why it is off.
+type button struct {
+	stage.Offer
+	Of, Why string
+}
+
+// Button returns the button of an offer.
+func (v stageView) Button(o stage.Offer) button {
+	b := button{Offer: o, Of: v.Name}
+	if i := slices.IndexFunc(v.Whys, func(w why) bool { return w.Reason == o.Off }); i >= 0 {
+		b.Why = v.Whys[i].ID
+	}
+	return b
 }
 
 func (s *Server) page(w http.ResponseWriter, _ *http.Request) {
@@ -126,7 +169,7 @@ func (s *Server) view() (view, error) {
 		if err != nil {
 			return v, err
 		}
-		v.Stages = append(v.Stages, stageView{st, picture})
+		v.Stages = append(v.Stages, stageView{st, picture, whys(st)})
 	}
 	return v, nil
 }
@@ -203,6 +246,10 @@ func (v view) updates() (all []update) {
 		if err := tmpl.ExecuteTemplate(&b, "stage", st); err == nil {
 			all = append(all, update{"stage-" + st.Name, b.String()})
 		}
+		var buttons bytes.Buffer
+		if err := tmpl.ExecuteTemplate(&buttons, "actions", st); err == nil {
+			all = append(all, update{"actions-" + st.Name, buttons.String()})
+		}
 	}
 	var b bytes.Buffer
 	if err := tmpl.ExecuteTemplate(&b, "journal", v.Journal); err == nil {
@@ -217,6 +264,8 @@ func (s *Server) do(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case errors.Is(err, stage.ErrUnknown):
 		http.Error(w, err.Error(), http.StatusNotFound)
+	case errors.Is(err, stage.ErrOff):
+		http.Error(w, err.Error(), http.StatusForbidden)
 	case err != nil:
 		http.Error(w, err.Error(), http.StatusBadGateway)
 	default:

@@ -9,10 +9,12 @@ source.addEventListener("draw", (event) => {
   const element = document.getElementById(id);
   const before = element.querySelector(".wide");
   const [left, focused] = [before?.scrollLeft, before === document.activeElement];
+  const pressed = [...element.querySelectorAll("button")].indexOf(document.activeElement);
   element.innerHTML = html;
   const after = element.querySelector(".wide");
   if (after && before) after.scrollLeft = left;
   if (after && focused) after.focus({ preventScroll: true });
+  if (pressed >= 0) element.querySelectorAll("button")[pressed]?.focus({ preventScroll: true });
 });
 source.addEventListener("end", () => { source.close(); connection.textContent = "The lab has ended, and removes what it made."; });
 document.addEventListener("submit", async (event) => {

@@ -23,6 +23,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/stage"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/stage/stagetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -36,11 +37,17 @@ type acting struct {
 // run lets a strategy begin with a server of that name, which answers a client.
 func run(t *testing.T, on *stage.Stage, name, pod string) acting {
 	t.Helper()
+	return runOn(t, &stagetest.Cluster{}, on, name, pod)
+}
+
+// runOn lets it begin on a cluster.
+func runOn(t *testing.T, cluster *stagetest.Cluster, on *stage.Stage, name, pod string) acting {
+	t.Helper()
 	now := time.Now()
 	facts := observe.NewFacts(observe.Subject{Strategy: name})
 	facts.Ready[pod] = now.Add(-time.Minute)
 	facts.Clients["client"] = &observe.Client{Started: now.Add(-time.Minute), First: map[string]time.Time{pod: now.Add(-time.Minute)}}
-	st := acting{runner.NewEnvironment(runner.Strategy{Name: name, Balancer: "the client"}, nil, nil, facts), make(chan error, 1)}
+	st := acting{cluster.Environment(runner.Strategy{Name: name, Balancer: "the client"}, facts), make(chan error, 1)}
 	for second := -30; second < 0; second++ {
 		st.answers(now.Add(time.Duration(second)*time.Second), pod)
 	}

@@ -27,6 +27,7 @@ type measurement struct {
 	unchecked error              // why there was no preflight
 	installed []string           // what this run put beside the overlay
 	err       error              // why the strategy did not run
+	watched   bool               // it was shown
 }
 
 // preflights tells whether there is something to judge where the strategy cannot
@@ -56,6 +57,9 @@ func (m *measurement) preflight(ctx context.Context, client *kube.Client) (*obse
 // It returns an error only when the whole run is over.
 func (m *measurement) run(ctx context.Context, joined membership, client *kube.Client) (err error) {
 	step, detail, end := "measuring "+m.String(), func(string) {}, func(error) {}
+	if m.in.Live != nil {
+		step = "showing " + m.String()
+	}
 	if m.in.Progress != nil {
 		end = m.in.Progress.Step(step)
 		detail = func(text string) { m.in.Progress.Detail(step, text) }
@@ -63,6 +67,10 @@ func (m *measurement) run(ctx context.Context, joined membership, client *kube.C
 	defer func() {
 		if m.err != nil && m.in.Failed != nil {
 			m.in.Failed(m.Name, m.reason().Text)
+		}
+		if m.watched { // it ends when somebody wants it to
+			end(nil)
+			return
 		}
 		end(cmp.Or(err, m.err))
 	}()
@@ -144,6 +152,7 @@ func (m *measurement) environment(client *kube.Client, joined membership) (*Envi
 func (m *measurement) experiments(ctx context.Context, client *kube.Client) error {
 	env := m.env
 	if m.in.Live != nil {
+		m.watched = true
 		return m.in.Live(ctx, env)
 	}
 	for _, e := range m.Experiments {

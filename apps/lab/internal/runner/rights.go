@@ -19,6 +19,19 @@ type Access struct {
 	Everywhere       bool
 }
 
+// In returns the rights that the access is made of for a strategy in that namespace.
+func (a Access) In(namespace string) (rights []kube.Right) {
+	if a.Everywhere {
+		namespace = ""
+	}
+	for _, resource := range a.Resources {
+		for _, verb := range a.Verbs {
+			rights = append(rights, kube.Right{Verb: verb, Group: a.Group, Resource: resource, Namespace: namespace})
+		}
+	}
+	return rights
+}
+
 // measuring is the access that every run takes in a strategy's namespace, with any
 // overlay and any experiment.
 var measuring = []Access{
@@ -39,16 +52,10 @@ func Rights(s Strategy, objects []*unstructured.Unstructured) ([]kube.Right, err
 	var all []kube.Right
 	add := func(object string, rules ...Access) {
 		for _, r := range rules {
-			in := namespace
-			if r.Everywhere {
-				in = ""
-			}
-			for _, resource := range r.Resources {
-				for _, verb := range r.Verbs {
-					right := kube.Right{Verb: verb, Group: r.Group, Resource: resource, Namespace: in, Name: object}
-					if !slices.Contains(all, right) {
-						all = append(all, right)
-					}
+			for _, right := range r.In(namespace) {
+				right.Name = object
+				if !slices.Contains(all, right) {
+					all = append(all, right)
 				}
 			}
 		}

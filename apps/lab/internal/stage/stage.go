@@ -14,7 +14,6 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/strategy"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/timeline"
 )
 
@@ -30,8 +29,12 @@ const (
 	marked     = 4
 )
 
-// ErrUnknown says that a strategy does not run, or that no action has that name.
-var ErrUnknown = errors.New("it does not run, or no action has that name")
+var (
+	// ErrUnknown says that a strategy does not run, or that no action has that name.
+	ErrUnknown = errors.New("it does not run, or no action has that name")
+	// ErrOff says that the rights or the cluster do not allow an action.
+	ErrOff = errors.New("it is off")
+)
 
 // Stage shows strategies and takes requests to change them.
 type Stage struct {
@@ -40,6 +43,11 @@ type Stage struct {
 	actors  map[string]*actor
 	journal []report.Entry
 	done    chan struct{}
+	lasting map[string]*lasting // the changes in force
+	over    bool                // no change is made any more
+
+	changing sync.Mutex // held while what lasts begins or ends
+	undone   error      // what could not be undone at the end, guarded by changing
 }
 
 // actor is a strategy that has begun, or that cannot be shown.
@@ -47,18 +55,23 @@ type actor struct {
 	env    *runner.Environment // nil if it cannot be shown
 	marks  []report.Entry
 	ended  bool
-	reason string // why it cannot be shown
+	reason string            // why it cannot be shown
+	off    map[string]string // by action, why it cannot be made
 }
 
 // New returns a stage for strategies, in this order. They begin one by one.
 func New(strategies []string) *Stage {
-	return &Stage{order: slices.Clone(strategies), actors: map[string]*actor{}, done: make(chan struct{})}
+	return &Stage{order: slices.Clone(strategies), actors: map[string]*actor{}, lasting: map[string]*lasting{}, done: make(chan struct{})}
 }
 
-// Watch shows a strategy until the context ends or somebody ends it all. It is a
-// [runner.Listener]'s Live.
+// Watch shows a strategy until the context ends or somebody ends it all, and then undoes
+// what lasts. It is a [runner.Listener]'s Live.
 func (s *Stage) Watch(ctx context.Context, env *runner.Environment) error {
-	a := &actor{env: env}
+	off, err := offOf(ctx, env)
+	if err != nil {
+		s.note("%s: it is not known which changes the rights allow: %v", env.Strategy.Name, err)
+	}
+	a := &actor{env: env, off: off}
 	s.mu.Lock()
 	s.actors[env.Strategy.Name] = a
 	s.mu.Unlock()
@@ -67,6 +80,7 @@ func (s *Stage) Watch(ctx context.Context, env *runner.Environment) error {
 		s.mu.Lock()
 		a.ended = true
 		s.mu.Unlock()
+		s.undoAll(context.WithoutCancel(ctx))
 	}()
 	select {
 	case <-ctx.Done():
@@ -85,31 +99,6 @@ func (s *Stage) Failed(name, reason string) {
 		return
 	}
 	s.actors[name] = &actor{ended: true, reason: reason}
-}
-
-// Do makes a change to a strategy; action is the name of one. What it came to is in the
-// journal. The error is ErrUnknown, or says why the cluster did not make the change.
-func (s *Stage) Do(ctx context.Context, name, action string) error {
-	i := slices.IndexFunc(strategy.Actions, func(a strategy.Action) bool { return a.Name == action })
-	s.mu.Lock()
-	a := s.actors[name]
-	runs := a != nil && !a.ended
-	s.mu.Unlock()
-	if !runs || i < 0 {
-		return fmt.Errorf("%s: %s: %w", name, action, ErrUnknown)
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, actionTime, errors.New("the cluster did not answer in "+actionTime.String()))
-	defer cancel()
-	asked, text := time.Now(), strategy.Actions[i].Text
-	if err := strategy.Actions[i].Do(ctx, a.env); err != nil {
-		s.note("%s: %s: failed: %v", name, text, err)
-		return err
-	}
-	s.mu.Lock()
-	a.marks = append(a.marks, report.Entry{Time: asked, Text: text})
-	s.mu.Unlock()
-	s.note("%s: %s", name, text)
-	return nil
 }
 
 func (s *Stage) note(format string, args ...any) {
@@ -152,23 +141,28 @@ type Strategy struct {
 	// Marks are the changes in that time, the oldest first.
 	Marks []report.Entry
 	// Actions can be asked for while it runs.
-	Actions []strategy.Action
+	Actions []Offer
+	// InForce says what lasts, of this strategy or of the whole cluster.
+	InForce []string
 }
 
 // View returns what is seen now.
 func (s *Stage) View() View {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.dropOver()
 	v := View{Journal: slices.Clone(s.journal[max(0, len(s.journal)-journalled):])}
 	slices.Reverse(v.Journal)
 	for _, name := range s.order {
-		v.Strategies = append(v.Strategies, s.actors[name].view(name))
+		seen := s.actors[name].view(name)
+		seen.Actions, seen.InForce = s.offers(name)
+		v.Strategies = append(v.Strategies, seen)
 	}
 	return v
 }
 
 func (a *actor) view(name string) Strategy {
-	v := Strategy{Name: name, Actions: strategy.Actions}
+	v := Strategy{Name: name}
 	if a == nil {
 		return v
 	}

@@ -4,12 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"strconv"
 	"time"
-
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
@@ -30,10 +25,9 @@ var _ = makeWithEvery(runner.Experiment{
 })
 
 const (
-	clientAdmin = 9091 // the client's default, on the pod's loopback
-	turnSettle  = 1500 * time.Millisecond
-	turnTime    = 5 * time.Second
-	turnRounds  = 2
+	turnSettle = 1500 * time.Millisecond
+	turnTime   = 5 * time.Second
+	turnRounds = 2
 	// turnRate is each client's calls a second in its strategy's turn: what a
 	// machine of two cores holds for every strategy.
 	turnRate = 100
@@ -187,19 +181,12 @@ func rates(ctx context.Context, env *runner.Environment, clients []string) (all 
 		}
 	}
 	for _, name := range clients {
-		port, stop, err := env.Kube.Forward(ctx, env.Namespace, name, clientAdmin)
+		conn, closeConn, err := adminConn(ctx, env, name, clientAdmin)
 		if err != nil {
 			closeAll()
 			return nil, nil, err
 		}
-		closers = append(closers, stop)
-		conn, err := grpc.NewClient("passthrough:///"+net.JoinHostPort("127.0.0.1", strconv.Itoa(port)),
-			grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithNoProxy())
-		if err != nil {
-			closeAll()
-			return nil, nil, err
-		}
-		closers = append([]func(){func() { _ = conn.Close() }}, closers...)
+		closers = append(closers, closeConn)
 		all = append(all, echopb.NewClientControlServiceClient(conn))
 	}
 	return all, closeAll, nil

@@ -1,0 +1,108 @@
+package strategy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
+	"github.com/grpc-lb/grpc-lb/proto/echopb"
+)
+
+// slowness is by how much a slow server's answers are late: far above what an answer
+// takes, and far below the deadline of a call.
+const slowness = 200 * time.Millisecond
+
+func canBreak(kind cluster.FaultKind) func(cluster.Cluster) error {
+	return func(on cluster.Cluster) error { return on.CanBreak(kind) }
+}
+
+// slowBusiest delays the answers of the server with the most calls, until it is undone or
+// its container ends.
+func slowBusiest(ctx context.Context, env *runner.Environment) (Done, error) {
+	var pod, container string
+	p := now(env)
+	env.Record.Look(func(f *observe.Facts) {
+		pod = busiest(f, p, p.Servers)
+		container = containerID(f.Pods[pod], env.Server)
+	})
+	if container == "" {
+		return Done{}, errors.New("no server is ready")
+	}
+	if err := setFaults(ctx, env, pod, &echopb.Faults{Delay: durationpb.New(slowness)}); err != nil {
+		return Done{}, err
+	}
+	over := func(f *observe.Facts) bool { return containerID(f.Pods[pod], env.Server) != container }
+	return Done{
+		Text: fmt.Sprintf("pod %s answers %d ms late", pod, slowness.Milliseconds()),
+		Over: over,
+		Undo: func(ctx context.Context) error {
+			err := setFaults(ctx, env, pod, &echopb.Faults{})
+			if err != nil {
+				if now, getErr := env.Kube.Typed.CoreV1().Pods(env.Namespace).Get(ctx, pod, metav1.GetOptions{}); apierrors.IsNotFound(getErr) || getErr == nil && containerID(now, env.Server) != container {
+					return nil // its slowness ended with it
+				}
+			}
+			return err
+		},
+	}, nil
+}
+
+// containerID returns that of a pod's container that runs, "" without one.
+func containerID(pod *corev1.Pod, name string) string {
+	if pod != nil {
+		for _, s := range pod.Status.ContainerStatuses {
+			if s.Name == name && s.State.Terminated == nil {
+				return s.ContainerID
+			}
+		}
+	}
+	return ""
+}
+
+func setFaults(ctx context.Context, env *runner.Environment, pod string, faults *echopb.Faults) error {
+	conn, closeConn, err := adminConn(ctx, env, pod, serverAdmin)
+	if err != nil {
+		return err
+	}
+	defer closeConn()
+	if _, err := echopb.NewServerControlServiceClient(conn).SetFaults(ctx, &echopb.SetFaultsRequest{Faults: faults}); err != nil {
+		return fmt.Errorf("setting the delay of the server in pod %s: %w", pod, err)
+	}
+	return nil
+}
+
+func apiAway(ctx context.Context, env *runner.Environment) (Done, error) {
+	mend, err := env.Cluster.Break(ctx, cluster.Fault{Kind: cluster.APIAway})
+	return Done{Text: "no pod reaches it; what runs on the nodes does", Undo: mend}, err
+}
+
+// linkDown cuts the worker off that carries the most servers of the strategy.
+func linkDown(ctx context.Context, env *runner.Environment) (Done, error) {
+	servers := map[string]int{}
+	p := now(env)
+	env.Record.Look(func(f *observe.Facts) {
+		for _, pod := range p.Servers {
+			servers[f.Nodes[pod]]++
+		}
+	})
+	workers, chosen := env.Cluster.Status().Workers(), ""
+	for _, name := range workers {
+		if servers[name] > servers[chosen] {
+			chosen = name
+		}
+	}
+	if chosen == "" {
+		return Done{}, fmt.Errorf("none of the %d servers is on a worker, which are %q: scale out first", len(p.Servers), workers)
+	}
+	mend, err := env.Cluster.Break(ctx, cluster.Fault{Kind: cluster.LinkDown, Node: chosen})
+	return Done{Text: fmt.Sprintf("%s, with %d of %d servers of %s, is a black hole", chosen, servers[chosen], len(p.Servers), env.Strategy.Name), Undo: mend}, err
+}
