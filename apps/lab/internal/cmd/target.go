@@ -202,19 +202,25 @@ func (c checkout) rights(overlays []string) ([]kube.Right, error) {
 	return all, nil
 }
 
-// printRBAC prints the least role of a run.
-func (c checkout) printRBAC(w io.Writer, overlays []string) error {
+// printRBAC prints the least role of a run. What it may do beside is access in the
+// overlays' namespaces.
+func (c checkout) printRBAC(w io.Writer, command string, overlays []string, beside ...runner.Access) error {
 	rights, err := c.rights(overlays)
 	if err != nil {
 		return exitError{exitUsage, err}
+	}
+	for _, name := range overlays {
+		for _, a := range beside {
+			rights = append(rights, a.In(manifest.Namespace(name))...)
+		}
 	}
 	role, err := yaml.Marshal(kube.ClusterRole(roleName, rights...))
 	if err != nil {
 		return exitError{exitFindings, err}
 	}
-	_, err = fmt.Fprintf(w, `# The least rights of lab run --context NAME --only %s.
+	_, err = fmt.Fprintf(w, `# The least rights of lab %s --context NAME --only %s.
 # It is a ClusterRole because its namespaces are not there before the run. Bind it:
-#   kubectl create clusterrolebinding %s --clusterrole=%[2]s --user=USER
-%s`, strings.Join(overlays, ","), roleName, role)
+#   kubectl create clusterrolebinding %s --clusterrole=%[3]s --user=USER
+%s`, command, strings.Join(overlays, ","), roleName, role)
 	return err
 }

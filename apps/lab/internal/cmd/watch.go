@@ -15,6 +15,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/plan"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/stage"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/strategy"
 )
 
 type watchOptions struct {
@@ -69,7 +70,11 @@ func (o watchOptions) watch(ctx context.Context, stdout io.Writer) error {
 		return exitError{exitUsage, err}
 	}
 	if o.run.context.printRBAC {
-		return c.printRBAC(stdout, o.run.only)
+		var changes []runner.Access
+		for _, a := range strategy.Actions {
+			changes = append(changes, a.Rights...)
+		}
+		return c.printRBAC(stdout, "watch", o.run.only, changes...)
 	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", o.port))
 	if err != nil {

@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"bufio"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -46,7 +47,8 @@ func checkWatch(t *testing.T, f *foreign) {
 	if !lines.Scan() {
 		t.Fatalf("no link: %v: %v", lines.Err(), cmd.Wait())
 	}
-	browser.Do("opening "+lines.Text(), chromedp.Navigate(lines.Text()))
+	link := lines.Text()
+	browser.Do("opening "+link, chromedp.Navigate(link))
 	called := func(strategy, n string) string {
 		return `document.querySelectorAll("#stage-` + strategy + ` .lanes g > .name").length === ` + n +
 			` && [...document.querySelectorAll("#stage-` + strategy + ` .lanes g")].filter(lane => lane.querySelector(":scope > path:not(.gone)")).length`
@@ -54,6 +56,21 @@ func checkWatch(t *testing.T, f *foreign) {
 	for strategy := range strings.SplitSeq(e2e, ",") {
 		browser.Await(strategy+" to be called", called(strategy, "3")+" > 0")
 		browser.Do("scaling out "+strategy, chromedp.Click(`form[action="do/`+strategy+`/scale-out"] button`))
+	}
+	off := func(action string) string {
+		return `document.querySelector('form[action="do/l4/` + action + `"] button:disabled[title][aria-describedby]')?.title ?? ""`
+	}
+	for action, why := range map[string]string{"kill": "out of reach", "slow": "you may not create, get pods/portforward", "api-away": "somebody else's", "link-down": "somebody else's"} {
+		if got := browsertest.Value[string](browser, off(action)); !strings.Contains(got, why) {
+			t.Errorf("%s is off for %q, want %q", action, got, why)
+		}
+		answer, err := http.Post(link+"do/l4/"+action, "", nil) //nolint:noctx // the page's own request is like it
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := answer.Body.Close(); err != nil || answer.StatusCode != http.StatusForbidden {
+			t.Errorf("%s: %s (%v), want that it is refused", action, answer.Status, err)
+		}
 	}
 	pressed := time.Now()
 	browser.Await("all six pods of k8s-api to be called", called("k8s-api", "6")+" === 6")

@@ -142,17 +142,16 @@ func hold(ctx context.Context, n Node, name, text string) (*holder, error) {
 		select {
 		case <-asked:
 		default:
-			h.early = fmt.Errorf("fault: nft on %s: %w (%v)", n.Name, cluster.ErrEnded, err)
+			h.early = fmt.Errorf("fault: nft on %s: %w", n.Name, errors.Join(cluster.ErrEnded, err))
 		}
 	}()
-	// Its answer to the last command tells that it has heeded all.
-	_, err = io.WriteString(stdin, text+"list chain inet "+name+" in\n")
-	if err == nil {
-		select {
-		case err = <-said:
-		case <-ctx.Done():
-			err = context.Cause(ctx)
-		}
+	// Its answer to the last command tells that it has heeded all. Where it does not read,
+	// it says why.
+	_, _ = io.WriteString(stdin, text+"list chain inet "+name+" in\n")
+	select {
+	case err = <-said:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
 	}
 	if err != nil {
 		h.let()

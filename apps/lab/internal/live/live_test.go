@@ -165,6 +165,42 @@ func TestSaved(t *testing.T) {
 	}
 }
 
+// A change that the rights or the cluster do not allow has a button that is off and says
+// why, also to who cannot see it, and is refused. What is in force has a button that takes
+// it back, and is told.
+func TestButtons(t *testing.T) {
+	s := stage.New([]string{"l4", "k8s-api"})
+	link := serve(t, live.New(s))
+	runOn(t, &stagetest.Cluster{Denied: []string{"pods/portforward"}}, s, "l4", "pod-a")
+	runOn(t, &stagetest.Cluster{Lacks: "the nodes are <out of reach>"}, s, "k8s-api", "pod-a")
+	_, html := status(t, "GET", link)
+	for _, want := range []string{
+		`action="do/l4/scale-out"><button>scale out</button>`,
+		`action="do/l4/slow"><button disabled title="you may not create, get pods/portforward" aria-describedby="why-l4-0">`,
+		`id="why-l4-0">off: make the busiest server slow: you may not`,
+		`action="do/k8s-api/api-away"><button disabled title="the nodes are &lt;out of reach&gt;" aria-describedby="why-k8s-api-0">`,
+		`id="why-k8s-api-0">off: kill -9 the busiest pod, take the API server away, take a node&#39;s link down: the nodes are &lt;out of reach&gt;`,
+	} {
+		if !strings.Contains(html, want) {
+			t.Errorf("no %s on the page:\n%.6000s", want, html)
+		}
+	}
+	for button, want := range map[string]int{"l4/slow": 403, "k8s-api/kill": 403, "l4/api-back": 204, "k8s-api/link-down": 403, "l4/api-away": 204} {
+		if code, body := status(t, "POST", link+"do/"+button); code != want {
+			t.Errorf("%s: %d %s, want %d", button, code, body, want)
+		}
+	}
+	_, html = status(t, "GET", link)
+	for _, strategy := range []string{"l4", "k8s-api"} {
+		if want := `action="do/` + strategy + `/api-back"><button class="on">give the API server back</button>`; !strings.Contains(html, want) {
+			t.Errorf("no %s on the page:\n%.6000s", want, html)
+		}
+	}
+	if _, saved := status(t, "GET", link+"report.html"); strings.Count(saved, "in force: no pod reaches the API server") != 2 {
+		t.Errorf("the saved page does not tell both strategies what is in force:\n%.6000s", saved)
+	}
+}
+
 // A strategy that cannot be shown says why, and its buttons do nothing, as those of one that
 // has ended.
 func TestFailed(t *testing.T) {

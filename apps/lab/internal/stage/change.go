@@ -95,7 +95,7 @@ func (s *Stage) offers(name string) (offers []Offer, inForce []string) {
 		}
 		if l != nil {
 			o.Name, o.Text, o.On = a.Back.Name, a.Back.Text, true
-			inForce = append(inForce, l.text())
+			inForce = append(inForce, l.done.Text)
 		}
 		offers = append(offers, o)
 	}

@@ -82,7 +82,7 @@ func setFaults(ctx context.Context, env *runner.Environment, pod string, faults 
 
 func apiAway(ctx context.Context, env *runner.Environment) (Done, error) {
 	mend, err := env.Cluster.Break(ctx, cluster.Fault{Kind: cluster.APIAway})
-	return Done{Text: "no pod reaches it; what runs on the nodes does", Undo: mend}, err
+	return Done{Text: "no pod reaches the API server; what runs on the nodes does", Undo: mend}, err
 }
 
 // linkDown cuts the worker off that carries the most servers of the strategy.

@@ -31,7 +31,7 @@ type Back struct{ Name, Text string }
 
 // Done is what an action did.
 type Done struct {
-	// Text says to whom, if that is to be said.
+	// Text says what is so now. What lasts has one.
 	Text string
 	// Undo takes back what lasts; it can be called more than once.
 	Undo func(context.Context) error
