@@ -65,7 +65,7 @@ var Actions = []Action{
 	{Name: "restart", Text: "restart all servers", Rights: restarting, Do: once(rollingRestart)},
 	{
 		Name: "slow", Text: "make the busiest server slow", Back: Back{"fast", "make the slow server fast again"},
-		Rights: forwarding, Do: slowBusiest,
+		Rights: []runner.Access{forwarding}, Do: slowBusiest,
 	},
 	{
 		Name: "api-away", Text: "take the API server away", Back: Back{"api-back", "give the API server back"}, Whole: true,

@@ -17,10 +17,6 @@ const (
 	serverAdmin = 9090
 )
 
-// forwarding reaches an admin port. Which of the verbs it needs depends on the version of
-// the API server.
-var forwarding = []runner.Access{{Resources: []string{"pods/portforward"}, Verbs: []string{"create", "get"}}}
-
 // adminConn opens a pod's admin port until the returned function is called.
 func adminConn(ctx context.Context, env *runner.Environment, pod string, port int) (*grpc.ClientConn, func(), error) {
 	local, stop, err := env.Kube.Forward(ctx, env.Namespace, pod, port)
