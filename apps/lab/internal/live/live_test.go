@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 	"go.uber.org/goleak"
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
@@ -305,6 +306,12 @@ func TestInBrowser(t *testing.T) {
 			t.Errorf("l4 has %.0f lanes, want 1", n)
 		}
 	}
+	browser.Do("taking the API server away by the keyboard", chromedp.Focus(`form[action="do/l4/api-away"] button`), chromedp.KeyEvent(kb.Enter))
+	for _, p := range []*browsertest.Page{browser, second} {
+		p.Await("the button that gives it back, in both strategies", `document.querySelectorAll('form[action$="/api-back"] button.on').length === 2`)
+		p.Await("what is in force", `document.querySelector("#stage-k8s-api .force")?.textContent.includes("no pod reaches the API server")`)
+	}
+	browser.Await("the focus on the button that gives it back", `document.activeElement.textContent === "give the API server back"`)
 	browser.Check("live")
 	browser.Do("ending it", chromedp.Click(`form[action="quit"] button`))
 	for _, p := range []*browsertest.Page{browser, second} {
