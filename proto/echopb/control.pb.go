@@ -201,8 +201,10 @@ func (x *Faults) GetHangRate() float64 {
 }
 
 type SetFaultsRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Faults        *Faults                `protobuf:"bytes,1,opt,name=faults,proto3" json:"faults,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Faults *Faults                `protobuf:"bytes,1,opt,name=faults,proto3" json:"faults,omitempty"`
+	// How long they last; then there are none. Not set: until the next request.
+	Lasting       *durationpb.Duration `protobuf:"bytes,2,opt,name=lasting,proto3" json:"lasting,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -240,6 +242,13 @@ func (*SetFaultsRequest) Descriptor() ([]byte, []int) {
 func (x *SetFaultsRequest) GetFaults() *Faults {
 	if x != nil {
 		return x.Faults
+	}
+	return nil
+}
+
+func (x *SetFaultsRequest) GetLasting() *durationpb.Duration {
+	if x != nil {
+		return x.Lasting
 	}
 	return nil
 }
@@ -305,9 +314,10 @@ const file_control_proto_rawDesc = "" +
 	"error_rate\x18\x03 \x01(\x01R\terrorRate\x12\x1d\n" +
 	"\n" +
 	"error_code\x18\x04 \x01(\tR\terrorCode\x12\x1b\n" +
-	"\thang_rate\x18\x05 \x01(\x01R\bhangRate\"D\n" +
+	"\thang_rate\x18\x05 \x01(\x01R\bhangRate\"y\n" +
 	"\x10SetFaultsRequest\x120\n" +
-	"\x06faults\x18\x01 \x01(\v2\x18.com.example.grpc.FaultsR\x06faults\"E\n" +
+	"\x06faults\x18\x01 \x01(\v2\x18.com.example.grpc.FaultsR\x06faults\x123\n" +
+	"\alasting\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\alasting\"E\n" +
 	"\x11SetFaultsResponse\x120\n" +
 	"\x06faults\x18\x01 \x01(\v2\x18.com.example.grpc.FaultsR\x06faults2f\n" +
 	"\x14ClientControlService\x12N\n" +
@@ -341,16 +351,17 @@ var file_control_proto_depIdxs = []int32{
 	5, // 0: com.example.grpc.Faults.delay:type_name -> google.protobuf.Duration
 	5, // 1: com.example.grpc.Faults.delay_jitter:type_name -> google.protobuf.Duration
 	2, // 2: com.example.grpc.SetFaultsRequest.faults:type_name -> com.example.grpc.Faults
-	2, // 3: com.example.grpc.SetFaultsResponse.faults:type_name -> com.example.grpc.Faults
-	0, // 4: com.example.grpc.ClientControlService.SetRate:input_type -> com.example.grpc.SetRateRequest
-	3, // 5: com.example.grpc.ServerControlService.SetFaults:input_type -> com.example.grpc.SetFaultsRequest
-	1, // 6: com.example.grpc.ClientControlService.SetRate:output_type -> com.example.grpc.SetRateResponse
-	4, // 7: com.example.grpc.ServerControlService.SetFaults:output_type -> com.example.grpc.SetFaultsResponse
-	6, // [6:8] is the sub-list for method output_type
-	4, // [4:6] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	5, // 3: com.example.grpc.SetFaultsRequest.lasting:type_name -> google.protobuf.Duration
+	2, // 4: com.example.grpc.SetFaultsResponse.faults:type_name -> com.example.grpc.Faults
+	0, // 5: com.example.grpc.ClientControlService.SetRate:input_type -> com.example.grpc.SetRateRequest
+	3, // 6: com.example.grpc.ServerControlService.SetFaults:input_type -> com.example.grpc.SetFaultsRequest
+	1, // 7: com.example.grpc.ClientControlService.SetRate:output_type -> com.example.grpc.SetRateResponse
+	4, // 8: com.example.grpc.ServerControlService.SetFaults:output_type -> com.example.grpc.SetFaultsResponse
+	7, // [7:9] is the sub-list for method output_type
+	5, // [5:7] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_control_proto_init() }

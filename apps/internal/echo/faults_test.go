@@ -144,6 +144,51 @@ func TestSetFaults(t *testing.T) {
 	})
 }
 
+// Faults that last for a while are over then, unless a request has come since: whoever asks
+// for them again and again may die without leaving any.
+func TestSetFaultsLasting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := serve(t, limits)
+		client, control := echopb.NewEchoServiceClient(h.dial()), h.server.Control()
+		set := func(lasting time.Duration) {
+			t.Helper()
+			req := &echopb.SetFaultsRequest{Faults: &echopb.Faults{Delay: durationpb.New(time.Second)}}
+			if lasting > 0 {
+				req.Lasting = durationpb.New(lasting)
+			}
+			if _, err := control.SetFaults(t.Context(), req); err != nil {
+				t.Fatal(err)
+			}
+		}
+		wantDelay := func(want time.Duration) {
+			t.Helper()
+			begin := time.Now()
+			if _, err := client.Echo(t.Context(), &echopb.EchoRequest{}); err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(begin); took != want {
+				t.Errorf("a call took %v, want %v", took, want)
+			}
+		}
+		set(10 * time.Second)
+		pass(8 * time.Second)
+		set(10 * time.Second) // after which the first is not heeded
+		pass(8 * time.Second)
+		wantDelay(time.Second)
+		pass(2 * time.Second)
+		wantDelay(0)
+		set(10 * time.Second)
+		set(0)
+		pass(time.Minute)
+		wantDelay(time.Second)
+		for _, wrong := range []*durationpb.Duration{durationpb.New(0), durationpb.New(-1), {Seconds: 1, Nanos: -1}} {
+			if _, err := control.SetFaults(t.Context(), &echopb.SetFaultsRequest{Lasting: wrong}); status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), "lasting") {
+				t.Errorf("lasting %v: %v, want that it is refused", wrong, err)
+			}
+		}
+	})
+}
+
 // What cannot be is refused by the name of its field, and changes nothing.
 func TestSetFaultsRefuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

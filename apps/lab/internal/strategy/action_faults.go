@@ -13,6 +13,7 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 	"github.com/grpc-lb/grpc-lb/proto/echopb"
 )
@@ -20,6 +21,13 @@ import (
 // slowness is by how much a slow server's answers are late: far above what an answer
 // takes, and far below the deadline of a call.
 const slowness = 200 * time.Millisecond
+
+// A server is slow for slowTime, which is asked for again and again: if the lab is killed,
+// the server is soon fast again.
+const (
+	slowTime  = 10 * time.Second
+	slowAgain = 3 * time.Second
+)
 
 func canBreak(kind cluster.FaultKind) func(cluster.Cluster) error {
 	return func(on cluster.Cluster) error { return on.CanBreak(kind) }
@@ -37,15 +45,27 @@ func slowBusiest(ctx context.Context, env *runner.Environment) (Done, error) {
 	if container == "" {
 		return Done{}, errors.New("no server is ready")
 	}
-	if err := setFaults(ctx, env, pod, &echopb.Faults{Delay: durationpb.New(slowness)}); err != nil {
+	slow := &echopb.SetFaultsRequest{Faults: &echopb.Faults{Delay: durationpb.New(slowness)}, Lasting: durationpb.New(slowTime)}
+	if err := setFaults(ctx, env, pod, slow); err != nil {
 		return Done{}, err
 	}
 	over := func(f *observe.Facts) bool { return containerID(f.Pods[pod], env.Server) != container }
+	holding, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for gone := false; !gone && poll.Sleep(holding, slowAgain) == nil; {
+			_ = setFaults(holding, env, pod, slow) // the next may be answered
+			env.Record.Look(func(f *observe.Facts) { gone = over(f) })
+		}
+	}()
 	return Done{
 		Text: fmt.Sprintf("pod %s answers %d ms late", pod, slowness.Milliseconds()),
 		Over: over,
 		Undo: func(ctx context.Context) error {
-			err := setFaults(ctx, env, pod, &echopb.Faults{})
+			stop()
+			<-ended
+			err := setFaults(ctx, env, pod, &echopb.SetFaultsRequest{})
 			if err != nil {
 				if now, getErr := env.Kube.Typed.CoreV1().Pods(env.Namespace).Get(ctx, pod, metav1.GetOptions{}); apierrors.IsNotFound(getErr) || getErr == nil && containerID(now, env.Server) != container {
 					return nil // its slowness ended with it
@@ -68,13 +88,13 @@ func containerID(pod *corev1.Pod, name string) string {
 	return ""
 }
 
-func setFaults(ctx context.Context, env *runner.Environment, pod string, faults *echopb.Faults) error {
+func setFaults(ctx context.Context, env *runner.Environment, pod string, faults *echopb.SetFaultsRequest) error {
 	conn, closeConn, err := adminConn(ctx, env, pod, serverAdmin)
 	if err != nil {
 		return err
 	}
 	defer closeConn()
-	if _, err := echopb.NewServerControlServiceClient(conn).SetFaults(ctx, &echopb.SetFaultsRequest{Faults: faults}); err != nil {
+	if _, err := echopb.NewServerControlServiceClient(conn).SetFaults(ctx, faults); err != nil {
 		return fmt.Errorf("setting the delay of the server in pod %s: %w", pod, err)
 	}
 	return nil
