@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/echo"
+	"github.com/grpc-lb/grpc-lb/apps/internal/gc"
 )
 
 const (
@@ -27,6 +28,7 @@ const (
 )
 
 func main() {
+	gc.Rare()
 	// Two, so that a second signal is not lost while the first is handled.
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)

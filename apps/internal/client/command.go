@@ -19,6 +19,7 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/admin"
 	"github.com/grpc-lb/grpc-lb/apps/internal/echo"
+	"github.com/grpc-lb/grpc-lb/apps/internal/gc"
 	"github.com/grpc-lb/grpc-lb/apps/internal/loadgen"
 	"github.com/grpc-lb/grpc-lb/apps/internal/metrics"
 	"github.com/grpc-lb/grpc-lb/proto/echopb"
@@ -46,6 +47,7 @@ type Program struct {
 // Main runs the program on the process's arguments, output and signals, and
 // returns its exit code.
 func Main(p Program) int {
+	gc.Rare()
 	// Two, so that a second signal is not lost while the first is handled.
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -121,38 +122,52 @@ func invokeOn(conn *grpc.ClientConn, cfg *Config) invoke {
 	if cfg.Method == MethodHealth {
 		call = health(conn)
 	}
+	all := sync.Pool{New: func() any { return newSource(!cfg.Unattributed) }}
 	return func() answer {
 		ctx, cancel := context.WithTimeout(context.Background(), cfg.Timeout)
 		defer cancel()
-		if cfg.Unattributed {
-			_, err := call(ctx)
+		from := all.Get().(*source)
+		defer all.Put(from)
+		from.peer = peer.Peer{}
+		reply, err := call(ctx, from)
+		if err != nil || cfg.Unattributed {
 			return answer{err: err}
 		}
-		var from peer.Peer
-		reply, err := call(ctx, grpc.Peer(&from))
-		if err != nil {
-			return answer{err: err}
-		}
-		return answer{server: serverName(reply, &from), reply: reply}
+		return answer{server: serverName(reply, &from.peer), reply: reply}
 	}
 }
 
+// source is where an answer came from, with the options of the call that find it out.
+// They are used again, because calls would make three objects each for them.
+type source struct {
+	peer    peer.Peer
+	options []grpc.CallOption
+}
+
+func newSource(ask bool) *source {
+	s := &source{options: []grpc.CallOption{grpc.StaticMethod()}}
+	if ask {
+		s.options = append(s.options, grpc.Peer(&s.peer))
+	}
+	return s
+}
+
 // method calls one method. The reply is that of EchoService, else nil.
-type method func(ctx context.Context, options ...grpc.CallOption) (*echopb.EchoResponse, error)
+type method func(ctx context.Context, from *source) (*echopb.EchoResponse, error)
 
 func echo(conn *grpc.ClientConn, cfg *Config) method {
-	stub, request := echopb.NewEchoServiceClient(conn), &echopb.EchoRequest{Message: cfg.Message}
-	return func(ctx context.Context, options ...grpc.CallOption) (*echopb.EchoResponse, error) {
-		return stub.Echo(ctx, request, options...)
+	request := &echopb.EchoRequest{Message: cfg.Message}
+	return func(ctx context.Context, from *source) (*echopb.EchoResponse, error) {
+		reply := new(echopb.EchoResponse)
+		return reply, conn.Invoke(ctx, echopb.EchoService_Echo_FullMethodName, request, reply, from.options...)
 	}
 }
 
 func health(conn *grpc.ClientConn) method {
-	stub := healthgrpc.NewHealthClient(conn)
-	return func(ctx context.Context, options ...grpc.CallOption) (*echopb.EchoResponse, error) {
-		var from peer.Peer
-		_, err := stub.Check(ctx, &healthgrpc.HealthCheckRequest{}, append(options, grpc.Peer(&from))...)
-		if code := status.Code(err); from.Addr != nil && (code == codes.Unimplemented || code == codes.NotFound) {
+	request := new(healthgrpc.HealthCheckRequest)
+	return func(ctx context.Context, from *source) (*echopb.EchoResponse, error) {
+		err := conn.Invoke(ctx, healthgrpc.Health_Check_FullMethodName, request, new(healthgrpc.HealthCheckResponse), from.options...)
+		if code := status.Code(err); from.peer.Addr != nil && (code == codes.Unimplemented || code == codes.NotFound) {
 			err = nil // a server answered
 		}
 		return nil, err

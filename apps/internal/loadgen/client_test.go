@@ -237,6 +237,36 @@ func TestNoAnswerIsAnError(t *testing.T) {
 	})
 }
 
+// Calls that nobody attributes are counted all the same, but for who answered.
+func TestUnattributed(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		err     error // of the server
+		want    error
+		results map[string]int64
+	}{
+		{"answered", nil, nil, map[string]int64{}},
+		{"failed", status.Error(codes.Internal, "broken"), loadgen.ErrNoAnswer, map[string]int64{"Internal": 10}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := named("a")
+				s.err = tt.err
+				cfg := cluster(t, true, s)
+				cfg.Concurrency, cfg.Count, cfg.Unattributed = 2, 10, true
+				r, err := run(t.Context(), t, cfg)
+				if !errors.Is(err, tt.want) {
+					t.Errorf("Run() = %v, want %v", err, tt.want)
+				}
+				got := linesOf[*calllog.Summary](r)[0]
+				if got.Calls != 10 || len(got.Servers) > 0 || len(linesOf[*calllog.FirstAnswer](r)) > 0 || !maps.Equal(got.Failures, tt.results) {
+					t.Errorf("summary %+v, want 10 calls, no server, failures %v", got, tt.results)
+				}
+			})
+		})
+	}
+}
+
 // When the output breaks nobody learns of the calls: they end, with an error.
 func TestBrokenOutputEndsTheRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -261,15 +291,15 @@ func (w failingWriter) Write([]byte) (int, error) { return 0, w.err }
 // server's address, even that of a server that does not know the service.
 func TestHealthIsCountedByAddress(t *testing.T) {
 	cfg := cluster(t, false, named("a"), named("b"))
-	cfg.Method, cfg.Concurrency, cfg.Count = loadgen.MethodHealth, 1, 10
+	cfg.Method, cfg.Rate, cfg.Count, cfg.WaitForReady = loadgen.MethodHealth, 100, 100, true // a second, in which both connect
 	r, err := run(t.Context(), t, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	checkSums(t, r)
 	got := linesOf[*calllog.Summary](r)[0].Servers
-	if len(got) != 2 || distribution.Counts(got).Total() != 10 {
-		t.Errorf("answers by server: %v, want 10 of 2", got)
+	if len(got) != 2 || distribution.Counts(got).Total() != 100 {
+		t.Errorf("answers by server: %v, want 100 of 2", got)
 	}
 	for server := range got {
 		if _, err := netip.ParseAddrPort(server); err != nil {

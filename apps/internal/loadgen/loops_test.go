@@ -42,6 +42,34 @@ func TestOpenLoopKeepsThePace(t *testing.T) {
 	})
 }
 
+// At rates whose steps are far below what a timer can do in real time, each millisecond
+// has its calls, and all of them are counted.
+func TestOpenLoopAtHighRates(t *testing.T) {
+	for _, perMillisecond := range []int{1, 10, 100} {
+		synctest.Test(t, func(t *testing.T) {
+			const took = 300
+			start := time.Now()
+			var mu sync.Mutex
+			issued := make([]int, took)
+			got := loadgen.OpenLoop(t.Context(), loadgen.Config{Rate: 1000 * float64(perMillisecond), Duration: took * time.Millisecond, MaxInFlight: 1000}, start,
+				func(context.Context) error {
+					mu.Lock()
+					defer mu.Unlock()
+					issued[time.Since(start).Milliseconds()]++
+					return nil
+				})
+			if want := int64(took * perMillisecond); got.Issued != want || got.Calls != want || got.Latency.P999 > 0.002 {
+				t.Errorf("%d issued, %d completed, latency %+v, want %d on time", got.Issued, got.Calls, got.Latency, want)
+			}
+			for ms, n := range issued {
+				if n != perMillisecond {
+					t.Errorf("%d calls in millisecond %d, want %d", n, ms, perMillisecond)
+				}
+			}
+		})
+	}
+}
+
 // A client that was held up for a second issues at once what was due meanwhile,
 // and that second is in the latency: nothing is skipped, nothing made nice.
 func TestOpenLoopCatchesUpAndCountsTheDelay(t *testing.T) {

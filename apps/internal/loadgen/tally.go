@@ -33,15 +33,13 @@ func (a answer) code() string {
 type counters struct {
 	issued, calls int64
 	failures      map[string]int64
-	servers       distribution.Counts
 	results       map[codes.Code]int64
 	latency       *latency.Histogram
 }
 
 func newCounters() *counters {
 	return &counters{
-		failures: map[string]int64{}, servers: distribution.Counts{},
-		results: map[codes.Code]int64{}, latency: latency.New(),
+		failures: map[string]int64{}, results: map[codes.Code]int64{}, latency: latency.New(),
 	}
 }
 
@@ -49,13 +47,13 @@ func (c *counters) complete(a answer, took time.Duration) {
 	c.calls++
 	c.latency.Record(took)
 	c.results[status.Code(a.err)]++
-	switch {
-	case a.err != nil:
+	if a.err != nil {
 		c.failures[a.code()]++
-	case a.server != "":
-		c.servers[a.server]++
 	}
 }
+
+// answers counts those of one server, in total and in the window.
+type answers struct{ total, window int64 }
 
 // event is something to be written; hist is set for windows alone, and encoded
 // by the writer, so that it delays no call.
@@ -73,7 +71,7 @@ type tally struct {
 	mu       sync.Mutex
 	inFlight int64
 	total    *counters
-	seen     map[string]bool // servers that have answered
+	servers  map[string]*answers // those that have answered
 	watchers map[*watcher]struct{}
 	over     bool // finish was called
 
@@ -89,7 +87,7 @@ type tally struct {
 func newTally(conns *connections, events chan<- event) *tally {
 	return &tally{
 		conns: conns, events: events, total: newCounters(), window: newCounters(),
-		seen: map[string]bool{}, watchers: map[*watcher]struct{}{},
+		servers: map[string]*answers{}, watchers: map[*watcher]struct{}{},
 	}
 }
 
@@ -124,9 +122,8 @@ func (t *tally) complete(id int64, due time.Time, a answer) {
 	switch {
 	case a.err != nil && t.window.failures[a.code()] == 1:
 		t.events <- event{line: &calllog.Failure{Header: at(now), Code: a.code(), Error: status.Convert(a.err).Message()}}
-	case a.server != "" && !t.seen[a.server]:
-		t.seen[a.server] = true
-		t.events <- event{line: &calllog.FirstAnswer{Header: at(now), Server: a.server, Reply: a.reply}}
+	case a.server != "":
+		t.answered(a, now)
 	}
 	for w := range t.watchers {
 		w.complete(id, a)
@@ -134,6 +131,18 @@ func (t *tally) complete(id int64, due time.Time, a answer) {
 	if t.ripe && t.inFlight == 0 {
 		t.cut(now)
 	}
+}
+
+// answered counts who answered. t.mu is held.
+func (t *tally) answered(a answer, now time.Time) {
+	by := t.servers[a.server]
+	if by == nil {
+		by = new(answers)
+		t.servers[a.server] = by
+		t.events <- event{line: &calllog.FirstAnswer{Header: at(now), Server: a.server, Reply: a.reply}}
+	}
+	by.total++
+	by.window++
 }
 
 // ripen says that the window's time is over.
@@ -165,9 +174,13 @@ func (t *tally) finish() *calllog.Summary {
 	for w := range t.watchers {
 		w.end()
 	}
+	servers := distribution.Counts{}
+	for server, by := range t.servers {
+		servers[server] = by.total
+	}
 	summary := &calllog.Summary{
-		Header: at(now), Calls: t.total.calls, Issued: t.total.issued, Failures: t.total.failures, Servers: t.total.servers,
-		Share: t.total.servers.Shares(), Jain: t.total.servers.Jain(), PeakToMean: t.total.servers.PeakToMean(),
+		Header: at(now), Calls: t.total.calls, Issued: t.total.issued, Failures: t.total.failures, Servers: servers,
+		Share: servers.Shares(), Jain: servers.Jain(), PeakToMean: servers.PeakToMean(),
 		Opened: t.conns.opened.Load(), Latency: t.total.latency.Percentiles(),
 	}
 	t.events <- event{line: summary}
@@ -178,9 +191,15 @@ func (t *tally) finish() *calllog.Summary {
 func (t *tally) cut(now time.Time) {
 	t.seq++
 	w := t.window
+	servers := map[string]int64{}
+	for server, by := range t.servers {
+		if by.window > 0 {
+			servers[server], by.window = by.window, 0
+		}
+	}
 	opened, closed := t.conns.opened.Load(), t.conns.closed.Load()
 	t.events <- event{hist: w.latency, line: &calllog.Window{
-		Header: at(now), Seq: t.seq, Start: t.start, End: now, Issued: w.issued, Calls: w.calls, Failures: w.failures, Servers: w.servers,
+		Header: at(now), Seq: t.seq, Start: t.start, End: now, Issued: w.issued, Calls: w.calls, Failures: w.failures, Servers: servers,
 		Connections: opened - closed, Opened: opened - t.opened, Closed: closed - t.closed, Barrier: t.inFlight == 0,
 	}}
 	t.opened, t.closed = opened, closed

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/grpc-lb/grpc-lb/apps/internal/callpath"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/balance"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/lanes"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/page"
@@ -27,6 +28,7 @@ const (
 	runFile   = "apps/lab/internal/docs/run.json"
 	costsFile = "apps/lab/internal/report/costs/measured.json"
 	slowFile  = "apps/lab/internal/report/slow/measured.json"
+	callFile  = "apps/internal/callpath/measured.json"
 )
 
 // The picture of the first page, and the strategies and the experiment in it.
@@ -54,10 +56,14 @@ func Files(root string, more map[string]map[string]string) (map[string][]byte, e
 	}
 	var measured costs.Table
 	var one slow.Result
+	var call callpath.Result
 	if err := readJSON(filepath.Join(root, costsFile), &measured); err != nil {
 		return nil, err
 	}
 	if err := readJSON(filepath.Join(root, slowFile), &one); err != nil {
+		return nil, err
+	}
+	if err := readJSON(filepath.Join(root, callFile), &call); err != nil {
 		return nil, err
 	}
 	blocks := map[string]map[string]string{
@@ -66,6 +72,7 @@ func Files(root string, more map[string]map[string]string) (map[string][]byte, e
 		"overlays/WHY.md":    {"findings": findings()},
 	}
 	blocks["README.md"]["claims"] = sample(run)
+	blocks["README.md"]["callpath"] = callpath.Markdown(call)
 	blocks["overlays/README.md"]["slow"] = slow.Markdown(one)
 	for name, own := range more {
 		if blocks[name] == nil {
