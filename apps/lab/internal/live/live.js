@@ -20,7 +20,8 @@ source.addEventListener("end", () => { source.close(); connection.textContent = 
 document.addEventListener("submit", async (event) => {
   event.preventDefault();
   const button = event.target.querySelector("button");
-  button.disabled = true;
+  if (button.ariaBusy) return; // a button that is disabled would lose the focus
+  button.ariaBusy = "true";
   try {
     const answer = await fetch(event.target.action, { method: "POST" });
     const text = answer.ok ? "done: " + button.textContent : await answer.text();
@@ -28,5 +29,5 @@ document.addEventListener("submit", async (event) => {
   } catch {
     connection.textContent = "The lab does not answer.";
   }
-  button.disabled = false;
+  button.ariaBusy = null;
 });
