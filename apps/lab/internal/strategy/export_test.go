@@ -26,7 +26,7 @@ var (
 	HostPorts      = hostPorts
 	TakenPorts     = takenPorts
 	MayRead        = mayRead
-	PauseClients   = pauseClients
+	SetRates       = setRates
 	MeasureTurn    = turn
 	KillBusiest    = killBusiest
 	ListProcesses  = listProcesses

@@ -3,6 +3,7 @@ package strategy
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -16,7 +17,6 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
-	"github.com/grpc-lb/grpc-lb/proto/echopb"
 )
 
 // HPA is the name of the experiment.
@@ -140,22 +140,17 @@ func loadOf(ctx context.Context, env *runner.Environment, p *observe.Phase) (mil
 }
 
 // atRate runs do while the clients call at the experiment's rate.
-func atRate(ctx context.Context, env *runner.Environment, clients []string, do func() error) error {
+func atRate(ctx context.Context, env *runner.Environment, clients []string, do func() error) (err error) {
 	rates, closeRates, err := rates(ctx, env, clients)
 	if err != nil {
 		return err
 	}
 	defer closeRates()
 	env.Note("set the rate of %d clients to %d calls a second", len(clients), hpaRate)
-	for _, r := range rates {
-		before, err := r.SetRate(ctx, &echopb.SetRateRequest{CallsPerSecond: hpaRate})
-		if err != nil {
-			return fmt.Errorf("setting a client's rate to %d: %w", hpaRate, err)
-		}
-		defer func() {
-			// A client that cannot be told ends with the namespace.
-			_, _ = r.SetRate(context.WithoutCancel(ctx), &echopb.SetRateRequest{CallsPerSecond: before.GetCallsPerSecond()})
-		}()
+	resume, err := setRates(ctx, rates, hpaRate)
+	defer func() { err = errors.Join(err, resume()) }()
+	if err != nil {
+		return err
 	}
 	return do()
 }

@@ -83,7 +83,7 @@ func takeTurns(ctx context.Context, env *runner.Environment, p *observe.Phase) (
 	}
 	seen := &TurnsTaken{}
 	env.Record.Update(func(*observe.Facts) { p.Evidence = seen })
-	resume, err := pauseClients(ctx, rates)
+	resume, err := setRates(ctx, rates, 0)
 	defer func() { err = errors.Join(err, resume()) }()
 	if err != nil {
 		return err
@@ -116,9 +116,9 @@ func takeTurns(ctx context.Context, env *runner.Environment, p *observe.Phase) (
 	return env.Meet(ctx, Turns)
 }
 
-// pauseClients lets no client call. Resume lets those call again, as before, that
-// were paused; it is to be called after an error, too.
-func pauseClients(ctx context.Context, rates []echopb.ClientControlServiceClient) (resume func() error, err error) {
+// setRates lets each client make that many calls a second; 0 is a pause. Resume lets those
+// call as before whose rate was set; it is to be called after an error, too.
+func setRates(ctx context.Context, rates []echopb.ClientControlServiceClient, rate float64) (resume func() error, err error) {
 	var before []float64
 	resume = func() error {
 		var all error
@@ -129,9 +129,9 @@ func pauseClients(ctx context.Context, rates []echopb.ClientControlServiceClient
 		return all
 	}
 	for _, r := range rates {
-		was, err := r.SetRate(ctx, &echopb.SetRateRequest{})
+		was, err := r.SetRate(ctx, &echopb.SetRateRequest{CallsPerSecond: rate})
 		if err != nil {
-			return resume, fmt.Errorf("pausing a client: %w", err)
+			return resume, fmt.Errorf("setting a client's rate to %v: %w", rate, err)
 		}
 		before = append(before, was.GetCallsPerSecond())
 	}

@@ -165,7 +165,7 @@ func (d *dial) SetRate(ctx context.Context, in *echopb.SetRateRequest, _ ...grpc
 
 // Clients that were paused call again as before, each at its own rate, also where
 // not all could be paused and after the run was interrupted.
-func TestPauseClients(t *testing.T) {
+func TestSetRates(t *testing.T) {
 	lost := errors.New("connection lost")
 	for _, test := range []struct {
 		name           string
@@ -193,7 +193,7 @@ func TestPauseClients(t *testing.T) {
 				return rates
 			}
 			ctx, cancel := context.WithCancel(t.Context())
-			resume, err := strategy.PauseClients(ctx, all)
+			resume, err := strategy.SetRates(ctx, all, 0)
 			if !errors.Is(err, test.wantErr) {
 				t.Errorf("pausing gives %v, want %v", err, test.wantErr)
 			}
