@@ -23,16 +23,17 @@ import (
 const HPA = "hpa"
 
 const (
-	// hpaRate is each client's calls a second: so few that four strategies can be measured
-	// side by side on two cores.
-	hpaRate = 150
-	// overload is how many times a server's CPU limit the load of one client takes.
-	overload = 1.5
+	// hpaRate is each client's calls a second: so many that the calls take far more CPU than
+	// the probes, and so few that two cores have the CPU for one strategy's.
+	hpaRate = 300
+	// overload is how many times a server's CPU limit the load of one client takes. It leaves
+	// room for what a server saves that answers calls in batches, as one at its limit does.
+	overload = 2
 	// hpaTarget is the share of its limit, in percent, that the HPA wants a server to use
 	// on average: so low that it adds servers although two of three are idle.
 	hpaTarget = 50
 	// hpaMost is how far the HPA may go, in multiples of the overlay's servers.
-	hpaMost = 6
+	hpaMost = 8
 	// leastLimit in millicores is what a server can start with.
 	leastLimit = 10
 
@@ -59,6 +60,7 @@ var _ = makeOnRequest(Asked{
 			runner.Access{Group: "metrics.k8s.io", Resources: []string{"pods"}, Verbs: []string{"list"}},
 		),
 	},
+	OneByOne: true,
 	Question: "Do the servers that a HorizontalPodAutoscaler adds take load off those that are at their CPU limit?",
 	Claims: []About{
 		{
