@@ -55,7 +55,7 @@ func TestVariantsAreMadeByHand(t *testing.T) {
 }
 
 // max-connection-age changes nothing but echo-server's arguments, to which it
-// appends one.
+// appends two.
 func TestMaxConnectionAge(t *testing.T) {
 	for _, v := range manifest.Variants {
 		if !slices.Equal(v.Components, []string{"max-connection-age"}) {
@@ -69,7 +69,7 @@ func TestMaxConnectionAge(t *testing.T) {
 		if diff := cmp.Diff([]string{"Deployment/echo-server differs"}, differences); diff != "" {
 			t.Errorf("%s differs from %s (-want +got):\n%s", v.Name, v.Overlay, diff)
 		}
-		plain = manifesttest.Mutate(t, plain, "- --drain-timeout=20s\n", "- --drain-timeout=20s\n        - --max-connection-age=10s\n")
+		plain = manifesttest.Mutate(t, plain, "- --drain-timeout=20s\n", "- --drain-timeout=20s\n        - --max-connection-age=10s\n        - --max-connection-age-grace=10s\n")
 		plain = manifesttest.Mutate(t, plain, manifest.Namespace(v.Overlay), manifest.Namespace(v.Name))
 		if diff := cmp.Diff(string(plain), string(aged)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", v.Name, diff)

@@ -26,6 +26,9 @@ type Subject struct {
 	// ConnectionAge is the age at which the servers close a connection, 0 for
 	// never.
 	ConnectionAge time.Duration
+	// ConnectionAgeGrace is how long calls on such a connection may still take, 0 for
+	// what the servers' program does without a flag.
+	ConnectionAgeGrace time.Duration
 }
 
 // Facts is everything that was seen of one strategy. Times in log lines are of

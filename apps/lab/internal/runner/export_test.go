@@ -17,7 +17,7 @@ var (
 	Brief          = brief
 	Deployment     = deployment
 	Component      = component
-	ConnectionAge  = connectionAge
+	Duration       = duration
 	ChangeOf       = changeOf
 	Doubtful       = doubtful
 	Repeat         = repeat

@@ -45,6 +45,8 @@ type ClientResult struct {
 	Summary calllog.Summary
 	// Failure is the last code and error that it logged, "" without any.
 	Failure string
+	// Log holds every line that it logged.
+	Log []calllog.Line
 }
 
 // RunClient runs a client to its end, reads its summary and deletes the Job.
@@ -71,7 +73,7 @@ func (env *Environment) RunClient(ctx context.Context, c ClientJob) (ClientResul
 	if err != nil {
 		return ClientResult{}, fmt.Errorf("reading the log of Job %s: %w", c.Name, err)
 	}
-	summary, failure := clientLog(raw)
+	summary, failure, log := clientLog(raw)
 	if summary == nil || code != 0 && !c.MayFail {
 		return ClientResult{}, fmt.Errorf("job %s ended with exit code %d: %.300s", c.Name, code, bytes.TrimSpace(raw))
 	}
@@ -84,16 +86,17 @@ func (env *Environment) RunClient(ctx context.Context, c ClientJob) (ClientResul
 	if err := jobs.Delete(ctx, c.Name, metav1.DeleteOptions{PropagationPolicy: &background}); err != nil {
 		return ClientResult{}, fmt.Errorf("deleting Job %s: %w", c.Name, err)
 	}
-	return ClientResult{pod, *summary, failure}, nil
+	return ClientResult{pod, *summary, failure, log}, nil
 }
 
 // clientLog reads a client's log. If no call was answered, a line in words
 // follows the summary.
-func clientLog(raw []byte) (summary *calllog.Summary, failure string) {
+func clientLog(raw []byte) (summary *calllog.Summary, failure string, log []calllog.Line) {
 	for line, err := range calllog.Read(bytes.NewReader(raw)) {
 		if err != nil {
 			continue
 		}
+		log = append(log, line)
 		switch l := line.(type) {
 		case *calllog.Summary:
 			summary = l
@@ -101,7 +104,7 @@ func clientLog(raw []byte) (summary *calllog.Summary, failure string) {
 			failure = l.Code + ": " + strings.Join(strings.Fields(l.Error), " ")
 		}
 	}
-	return summary, failure
+	return summary, failure, log
 }
 
 // exit returns how the container ended, nil while it has not.

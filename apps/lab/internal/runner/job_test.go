@@ -32,7 +32,7 @@ func TestClientLog(t *testing.T) {
 		{name: "nothing"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got, failure := runner.ClientLog([]byte(test.log))
+			got, failure, _ := runner.ClientLog([]byte(test.log))
 			if diff := cmp.Diff(test.summary, got); diff != "" || failure != test.failure {
 				t.Errorf("failure %q, want %q; summary (-want +got):\n%s", failure, test.failure, diff)
 			}

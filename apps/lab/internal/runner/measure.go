@@ -236,6 +236,12 @@ func (env *Environment) FreshClients(ctx context.Context) error {
 			return err
 		}
 	}
+	return env.RestartClients(ctx)
+}
+
+// RestartClients deletes the clients' pods, and waits until those that follow have got
+// answers.
+func (env *Environment) RestartClients(ctx context.Context) error {
 	env.Note("restart the clients: delete their pods")
 	restarted := time.Now()
 	if err := env.Kube.Typed.CoreV1().Pods(env.Namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: observe.NameLabel + "=" + env.Client}); err != nil {

@@ -140,7 +140,10 @@ func (m *measurement) environment(client *kube.Client, joined membership) (*Envi
 	}
 	if err == nil {
 		subject.Server, subject.Client = servers.Name, clients.Name
-		subject.ConnectionAge, err = connectionAge(servers)
+		var errs [2]error
+		subject.ConnectionAge, errs[0] = duration(servers, ageFlag)
+		subject.ConnectionAgeGrace, errs[1] = duration(servers, graceFlag)
+		err = errors.Join(errs[:]...)
 	}
 	env := NewEnvironment(m.Strategy, m.in.Cluster, client, observe.NewFacts(subject))
 	env.shared, env.barriers, env.Servers, env.Clients = m.in.shared, joined, servers, clients

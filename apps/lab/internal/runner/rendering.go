@@ -12,18 +12,21 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )
 
-const ageFlag = "--max-connection-age="
+// The servers' arguments that end connections.
+const (
+	ageFlag   = "--max-connection-age="
+	graceFlag = "--max-connection-age-grace="
+)
 
-// connectionAge reads from the servers' arguments the age at which they close a
-// connection, 0 for never.
-func connectionAge(servers *appsv1.Deployment) (time.Duration, error) {
+// duration reads a time from the servers' arguments, 0 where they do not have the flag.
+func duration(servers *appsv1.Deployment, flag string) (time.Duration, error) {
 	pod := servers.Spec.Template.Spec
 	i := containerOf(pod, servers.Name)
 	if i < 0 {
 		return 0, fmt.Errorf("deployment %s has no container %[1]s", servers.Name)
 	}
 	for _, arg := range pod.Containers[i].Args {
-		if value, ok := strings.CutPrefix(arg, ageFlag); ok {
+		if value, ok := strings.CutPrefix(arg, flag); ok {
 			return time.ParseDuration(value)
 		}
 	}

@@ -25,9 +25,9 @@ func deploymentOf(container string, args ...string) *appsv1.Deployment {
 	return d
 }
 
-// The age is the one that the servers were told, in whatever unit, and none where
+// A time is the one that the servers were told, in whatever unit, and none where
 // they were not told any.
-func TestConnectionAge(t *testing.T) {
+func TestDuration(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		servers *appsv1.Deployment
@@ -50,7 +50,7 @@ func TestConnectionAge(t *testing.T) {
 		}(), wantErr: "no container"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := runner.ConnectionAge(test.servers)
+			got, err := runner.Duration(test.servers, "--max-connection-age=")
 			if (err == nil) != (test.wantErr == "") || err != nil && !strings.Contains(err.Error(), test.wantErr) {
 				t.Fatalf("error %v, want %q", err, test.wantErr)
 			}
@@ -80,9 +80,11 @@ func TestConnectionAgeOfEveryOverlay(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		age, err := runner.ConnectionAge(servers)
-		if ends := strings.HasSuffix(s.Name, "-max-age"); err != nil || (age > 0) != ends {
-			t.Errorf("connections of %s end after %s, error %v, want an end: %v", s.Name, age, err, ends)
+		for _, flag := range []string{"--max-connection-age=", "--max-connection-age-grace="} {
+			age, err := runner.Duration(servers, flag)
+			if ends := strings.HasSuffix(s.Name, "-max-age"); err != nil || (age > 0) != ends {
+				t.Errorf("%s says %s%s, error %v, want an end of connections: %v", s.Name, flag, age, err, ends)
+			}
 		}
 	}
 }

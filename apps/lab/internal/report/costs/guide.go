@@ -51,7 +51,8 @@ var situations = []situation{
 			return fmt.Sprintf("%.0f %% of the calls are answered on another node", 100*r.figure(report.OtherNode).Median)
 		},
 		advice: "Two nodes stand in for two zones here. Every strategy that spreads calls over all servers sends about half of them to the other zone; " +
-			"no overlay prefers its own zone. Not measured: a Service's `trafficDistribution` for l4, and Istio's locality load balancing.",
+			"no overlay prefers its own zone. A Service's `trafficDistribution: PreferSameZone` changes that for l4, with new connections, and for k8s-api, at once: " +
+			"`lab run --experiment zones` shows it. Not measured: Istio's locality load balancing.",
 	},
 	{
 		name:   "My streams live long",
@@ -61,7 +62,8 @@ var situations = []situation{
 			return fmt.Sprintf("new pods: %s, %s calls failed while servers restarted", r.newPods(), r.failed("rolling-restart"))
 		},
 		advice: "With every strategy a stream stays on the server where it began. MaxConnectionAge ends " +
-			"connections gracefully: streams must end within MaxConnectionAgeGrace, and the application must open them again.",
+			"connections gracefully. It ends a stream only if MaxConnectionAgeGrace is limited, and the application must open it again: " +
+			"`lab run --experiment stream` shows it.",
 	},
 	{
 		name:   "I have thousands of clients",
