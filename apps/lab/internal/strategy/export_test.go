@@ -34,6 +34,7 @@ var (
 
 // The limits that tests come up to.
 const (
+	SilentAPI  = string(silentAPI)
 	TurnSettle = turnSettle
 	TurnTime   = turnTime
 )
