@@ -107,22 +107,33 @@ func apiAway(ctx context.Context, env *runner.Environment) (Done, error) {
 
 // linkDown cuts the worker off that carries the most servers of the strategy.
 func linkDown(ctx context.Context, env *runner.Environment) (Done, error) {
-	servers := map[string]int{}
-	p := now(env)
+	node, servers, all, err := busiestWorker(env)
+	if err != nil {
+		return Done{}, err
+	}
+	mend, err := env.Cluster.Break(ctx, cluster.Fault{Kind: cluster.LinkDown, Node: node})
+	return Done{Text: fmt.Sprintf("%s, with %d of %d servers of %s, is a black hole", node, servers, all, env.Strategy.Name), Undo: mend}, err
+}
+
+// busiestWorker returns the worker with the most ready servers of the strategy, how many
+// are on it, and how many there are.
+func busiestWorker(env *runner.Environment) (node string, servers, all int, err error) {
+	on := map[string]int{}
 	env.Record.Look(func(f *observe.Facts) {
-		for _, pod := range p.Servers {
-			servers[f.Nodes[pod]]++
+		ready := f.ReadyNow()
+		all = len(ready)
+		for _, pod := range ready {
+			on[f.Nodes[pod]]++
 		}
 	})
-	workers, chosen := env.Cluster.Status().Workers(), ""
+	workers := env.Cluster.Status().Workers()
 	for _, name := range workers {
-		if servers[name] > servers[chosen] {
-			chosen = name
+		if on[name] > on[node] {
+			node = name
 		}
 	}
-	if chosen == "" {
-		return Done{}, fmt.Errorf("none of the %d servers is on a worker, which are %q: scale out first", len(p.Servers), workers)
+	if node == "" {
+		err = fmt.Errorf("none of the %d servers is on a worker, which are %q: scale out first", all, workers)
 	}
-	mend, err := env.Cluster.Break(ctx, cluster.Fault{Kind: cluster.LinkDown, Node: chosen})
-	return Done{Text: fmt.Sprintf("%s, with %d of %d servers of %s, is a black hole", chosen, servers[chosen], len(p.Servers), env.Strategy.Name), Undo: mend}, err
+	return node, on[node], all, err
 }

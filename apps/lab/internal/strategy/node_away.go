@@ -111,23 +111,6 @@ func (c CutOff) dropped(f *observe.Facts, p *observe.Phase) time.Time {
 	return time.Time{}
 }
 
-// choose returns the worker with the most servers.
-func choose(env *runner.Environment) (c CutOff, err error) {
-	workers := env.Cluster.Status().Workers()
-	env.Record.Look(func(f *observe.Facts) {
-		most := 0
-		for _, name := range workers {
-			if n := (CutOff{name}).servers(f, f.ReadyNow()); n > most {
-				c.Node, most = name, n
-			}
-		}
-	})
-	if c.Node == "" {
-		err = fmt.Errorf("no server is on a worker, which are %q", workers)
-	}
-	return c, err
-}
-
 // somethingToLose is a steady state in which a client on another node calls a server on the
 // worker. A ClusterIP deals the servers at random, so clients may have to be restarted.
 func somethingToLose(ctx context.Context, env *runner.Environment) error {
@@ -135,17 +118,17 @@ func somethingToLose(ctx context.Context, env *runner.Environment) error {
 		if err := env.Steady(ctx, env.Replicas(), false); err != nil {
 			return err
 		}
-		node, err := choose(env)
+		node, _, _, err := busiestWorker(env)
 		if err != nil {
 			return err
 		}
 		risked := false
-		env.Record.Look(func(f *observe.Facts) { risked = node.atRisk(f) })
+		env.Record.Look(func(f *observe.Facts) { risked = CutOff{node}.atRisk(f) })
 		if risked {
 			return nil
 		}
 		if deal == mostDeals {
-			return fmt.Errorf("after %d restarts no client on another node calls a server on %s", deal, node.Node)
+			return fmt.Errorf("after %d restarts no client on another node calls a server on %s", deal, node)
 		}
 		if err := env.RestartClients(ctx); err != nil {
 			return err
@@ -154,10 +137,11 @@ func somethingToLose(ctx context.Context, env *runner.Environment) error {
 }
 
 func watchNodeAway(ctx context.Context, env *runner.Environment, p *observe.Phase) error {
-	node, err := choose(env)
+	name, _, _, err := busiestWorker(env)
 	if err != nil {
 		return err
 	}
+	node := CutOff{name}
 	env.Record.Update(func(*observe.Facts) { p.Evidence = &node })
 	if err := without(ctx, env, p, cluster.Fault{Kind: cluster.LinkDown, Node: node.Node}, func(ctx context.Context) error {
 		if err := env.Await(ctx, takenForDead, "EndpointSlices without the servers on "+node.Node, func(f *observe.Facts) string {
