@@ -286,7 +286,7 @@ func resolverPrefers(f *observe.Facts, p *observe.Phase, limit within) runner.Ve
 			}
 		}
 	}
-	return runner.Decided(crossedBefore > 0 && crossed == 0, "%d of %d calls crossed zones before, %d of %d from %s after the change on; the last window with one ended %s after it",
+	return runner.Decided(crossedBefore > 0 && crossed == 0, "%d of %d calls crossed zones before, %d of %d from %s after the change on, and none from %s on",
 		crossedBefore, before, crossed, calls, runner.Seconds(limit.In(f.DNS)), runner.Seconds(last.Round(10*time.Millisecond))).With("%d of %d crossed, before %d of %d", crossed, calls, crossedBefore, before)
 }
 
