@@ -18,7 +18,8 @@ import (
 const (
 	// leastAway is how long something is away, at least.
 	leastAway = 20 * time.Second
-	// newcomerTime is how long a client calls that starts meanwhile.
+	// newcomerTime is how long a client calls that starts meanwhile, and how long its calls
+	// may take: they wait until the client learns of servers, or why it does not.
 	newcomerTime = 5 * time.Second
 )
 
@@ -68,16 +69,6 @@ func startClient(ctx context.Context, env *runner.Environment, name string, limi
 
 // asksAPI says that the strategy's clients ask the API server for their servers.
 func asksAPI(s runner.Strategy) bool { return len(s.Grants) > 0 }
-
-// goOn wants that no call of the clients failed that were connected before.
-func goOn(f *observe.Facts, p *observe.Phase, _ exactly) runner.Verdict {
-	failed, all := f.Failed(p)
-	if all == 0 {
-		return runner.NotRun("no client made a call")
-	}
-	return runner.Decided(failed == 0, "%d of %d calls of %d clients failed in %s", failed, all, len(p.Clients), runner.Seconds(p.End.Sub(p.Change).Round(time.Second))).
-		With("%d of %d failed", failed, all)
-}
 
 // newcomerWorks wants that no call failed of the client that started meanwhile.
 func newcomerWorks(_ *observe.Facts, p *observe.Phase, _ exactly) runner.Verdict {

@@ -112,6 +112,11 @@ func TestClaimsAway(t *testing.T) {
 	}{
 		{name: "51_go_on", claim: 51, scene: l4, want: report.Proven},
 		{name: "51_one_call_fails", claim: 51, scene: l4, want: report.Refuted, change: one},
+		{name: "51_a_client_is_stuck_for_a_while", claim: 51, scene: l4, want: report.Refuted, change: func(f *observe.Facts) {
+			for s := awayFrom; s < awayUntil; s++ {
+				f.Clients["c2"].Windows[s].Failures = map[string]int64{"DeadlineExceeded": 50}
+			}
+		}},
 		{name: "51_fault_ended_early", claim: 51, scene: l4, want: report.NotRun, change: notMeasured(strategy.APIAway)},
 
 		{name: "52_says_so_waits_and_catches_up", claim: 52, scene: k8s, want: report.Proven},
