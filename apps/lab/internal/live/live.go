@@ -22,7 +22,7 @@ import (
 
 const (
 	// every is how often a page is drawn again.
-	every = 500 * time.Millisecond
+	every = 250 * time.Millisecond
 	// writeTime is how long a browser may take to read an update before it is given up:
 	// it connects again by itself.
 	writeTime = 5 * time.Second

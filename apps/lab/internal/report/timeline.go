@@ -85,6 +85,26 @@ func (t Timeline) Step() time.Duration {
 // End is the end of the last bin.
 func (t Timeline) End() time.Time { return t.Start.Add(time.Duration(t.Bins) * t.Step()) }
 
+// Growing returns the timeline up to the bin of a moment, with the counts up to known:
+// what is later has not been told by all clients.
+func (t Timeline) Growing(known, until time.Time) Timeline {
+	bins := max(t.At(until)+1, 1)
+	grown := func(counts Bins) Bins {
+		next := make(Bins, bins)
+		copy(next[:min(max(t.At(known), 0), bins)], counts)
+		return next
+	}
+	next := t
+	next.Bins, next.Failed, next.Closed, next.Lanes = bins, grown(t.Failed), grown(t.Closed), slices.Clone(t.Lanes)
+	for i, l := range next.Lanes {
+		next.Lanes[i].Calls = map[string]Bins{}
+		for client, calls := range l.Calls {
+			next.Lanes[i].Calls[client] = grown(calls)
+		}
+	}
+	return next
+}
+
 // Between returns the part from one moment to another, whole bins, without the lanes
 // of servers that were not ready and not called in that time, and without the clients
 // that got no answer in it.

@@ -21,7 +21,11 @@ const (
 	// Shown is how much of the past a timeline has.
 	Shown = 90 * time.Second
 	// trailing is the part at the end for which not all clients have told their calls.
-	trailing = 2 * time.Second
+	// Each client tells them once a second.
+	trailing = time.Second
+	// ahead bounds how far this machine's clock is taken to be ahead of the last count: a
+	// cluster of others can have another clock.
+	ahead = 3 * time.Second
 	// actionTime is what asking for a change may take.
 	actionTime = 15 * time.Second
 	// journalled is how many entries of the journal are shown, marked how many marks.
@@ -182,6 +186,10 @@ func (a *actor) view(name string) Strategy {
 		}
 	}
 	v.Marks = v.Marks[max(0, len(v.Marks)-marked):]
-	v.Timeline = new(t.Between(t.Start, t.End().Add(-trailing)))
+	until := t.End()
+	if now := time.Now(); v.Running && now.After(until) && now.Sub(until) < ahead {
+		until = now // new pods and first calls are seen before they are counted
+	}
+	v.Timeline = new(t.Growing(t.End().Add(-trailing), until).Between(t.Start, until))
 	return v
 }
