@@ -46,7 +46,7 @@ func without(ctx context.Context, env *runner.Environment, p *observe.Phase, f c
 	if err := env.Cluster.CanBreak(f.Kind); err != nil {
 		return observe.Reason{Kind: observe.OutOfReach, Text: err.Error()}
 	}
-	env.Note("break: %s", strings.TrimSpace(string(f.Kind)+" "+f.Node))
+	env.Note("break: %s", strings.TrimSuffix(string(f.Kind)+": "+f.Node, ": "))
 	mend, err := env.Cluster.Break(ctx, f)
 	if err != nil {
 		return err
