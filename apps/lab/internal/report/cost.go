@@ -46,6 +46,9 @@ type Turn struct {
 	Failed    int64   `json:"failed"`
 	P50Millis float64 `json:"p50_ms"`
 	P99Millis float64 `json:"p99_ms"`
+	// LatencyHDR is the histogram of its calls, as a line of the client's log has it:
+	// microseconds, in HdrHistogram's compressed V2 format as base64.
+	LatencyHDR string `json:"latency_hdr,omitempty"`
 	// CPU is the processor time of 1,000 calls in milliseconds, by part: client,
 	// server, proxy.
 	CPU map[string]float64 `json:"cpu_ms_per_1000_calls"`

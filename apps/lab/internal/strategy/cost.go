@@ -32,14 +32,17 @@ func cost(f *observe.Facts, change report.Change) (*report.Cost, error) {
 			measured += w.End.Sub(w.Start)
 		}
 		turn.Failed = observe.Failures(windows)
-		millis, err := latencyOf(windows)
+		calls, err := latencies(windows)
 		if err != nil {
 			return nil, err
 		}
-		if millis == nil {
+		if calls.Count() == 0 {
 			continue
 		}
-		turn.P50Millis, turn.P99Millis = millis.P50, millis.P99
+		if turn.LatencyHDR, err = calls.Encode(); err != nil {
+			return nil, err
+		}
+		turn.P50Millis, turn.P99Millis = calls.Percentiles().P50, calls.Percentiles().P99
 		// The loop is open: what the clients called in whole windows tells the
 		// rate, and that how many calls the containers worked for.
 		turn.Rate = float64(counted) / measured.Seconds() * float64(len(f.Phases[Turns].Clients))

@@ -15,21 +15,31 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/strategy"
 )
 
+// calls is the histogram of so many windows of 50 calls, all of them in 1 ms but for the
+// slowest, in 2 ms.
+func calls(t *testing.T, windows int) string {
+	t.Helper()
+	histogram := latency.New()
+	for range windows {
+		for range 49 {
+			histogram.Record(time.Millisecond)
+		}
+		histogram.Record(2 * time.Millisecond)
+	}
+	encoded, err := histogram.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return encoded
+}
+
 // inTurns is a strategy that was called in two turns of five seconds, the second
 // with half as many calls, all of them in 1 ms but for the slowest, in 2 ms.
 func inTurns(t *testing.T) *observe.Facts {
 	t.Helper()
 	f := following("envoy")
 	f.Phases[strategy.Turns] = &observe.Phase{Begin: at(2), Change: at(2), End: at(20), Clients: clients, Servers: originals}
-	histogram := latency.New()
-	for range 49 {
-		histogram.Record(time.Millisecond)
-	}
-	histogram.Record(2 * time.Millisecond)
-	encoded, err := histogram.Encode()
-	if err != nil {
-		t.Fatal(err)
-	}
+	encoded := calls(t, 1)
 	for _, c := range f.Clients {
 		for i := range c.Windows {
 			c.Windows[i].LatencyHDR, c.Windows[i].Connections = encoded, 9
@@ -67,8 +77,8 @@ func TestCost(t *testing.T) {
 		return &report.Cost{
 			Rate: 300,
 			Turns: []report.Turn{ // 150 and 75 calls a second for 5 s
-				{Rate: 150, P50Millis: 1, P99Millis: 2, CPU: map[string]float64{"client": 1e6 / 750, "server": .5e6 / 750, "proxy": .25e6 / 750}},
-				{Rate: 75, P50Millis: 1, P99Millis: 2, CPU: map[string]float64{"client": 1e6 / 375, "server": .5e6 / 375, "proxy": .25e6 / 375}},
+				{Rate: 150, P50Millis: 1, P99Millis: 2, LatencyHDR: calls(t, 15), CPU: map[string]float64{"client": 1e6 / 750, "server": .5e6 / 750, "proxy": .25e6 / 750}},
+				{Rate: 75, P50Millis: 1, P99Millis: 2, LatencyHDR: calls(t, 15), CPU: map[string]float64{"client": 1e6 / 375, "server": .5e6 / 375, "proxy": .25e6 / 375}},
 			},
 			Proxies: report.Proxies{AppPods: 6, Pods: 2}, Encrypted: true,
 			Figures: map[string]float64{report.Memory: 62. / (1 << 20) / 6, report.Connections: 2, report.OtherNode: 2. / 3},
@@ -90,7 +100,9 @@ func TestCost(t *testing.T) {
 			for _, c := range f.Clients {
 				c.Windows[3].Calls, c.Windows[8].Calls = 9000, 9000
 			}
-		}, want: func(c *report.Cost) { c.Failed[strategy.Kill] = report.Failed{Calls: 1500 + 2*3*8950} }},
+		}, want: func(c *report.Cost) {
+			c.Turns[0].LatencyHDR, c.Failed[strategy.Kill] = calls(t, 12), report.Failed{Calls: 1500 + 2*3*8950}
+		}},
 		{name: "calls_that_fail_are_calls", change: func(f *observe.Facts) {
 			f.Clients["c1"].Windows[4].Failures = map[string]int64{"Unavailable": 4}
 		}, want: func(c *report.Cost) {

@@ -33,12 +33,12 @@ func row(f *observe.Facts, s *report.Strategy) error {
 			}
 			windows = append(windows, own...)
 		}
-		millis, err := latencyOf(windows)
+		calls, err := latencies(windows)
 		if err != nil {
 			return err
 		}
-		if millis != nil {
-			s.P99Millis = &millis.P99
+		if calls.Count() > 0 {
+			s.P99Millis = new(calls.Percentiles().P99)
 		}
 	}
 	if out, _ := f.Phase(ScaleOut); out != nil {
@@ -85,9 +85,8 @@ func newPods(f *observe.Facts, p *observe.Phase) *report.NewPods {
 	return n
 }
 
-// latencyOf merges the windows' histograms, which percentiles alone would not
-// allow; nil without a call.
-func latencyOf(windows []calllog.Window) (*calllog.Latency, error) {
+// latencies merges the windows' histograms, which percentiles alone would not allow.
+func latencies(windows []calllog.Window) (*latency.Histogram, error) {
 	all := latency.New()
 	for _, w := range windows {
 		if w.LatencyHDR == "" {
@@ -99,8 +98,5 @@ func latencyOf(windows []calllog.Window) (*calllog.Latency, error) {
 		}
 		all.Merge(h)
 	}
-	if all.Count() == 0 {
-		return nil, nil
-	}
-	return new(all.Percentiles()), nil
+	return all, nil
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/grpc-lb/grpc-lb/apps/internal/loadgen/latency"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 )
 
@@ -67,6 +68,9 @@ type Row struct {
 	P99      *Spread `json:"p99_ms,omitempty"`
 	AddedP50 *Spread `json:"added_p50_ms,omitempty"`
 	AddedP99 *Spread `json:"added_p99_ms,omitempty"`
+	// LatencyHDR is the histogram of the calls of all turns of all runs, in the form of
+	// report.Turn's. Tables of earlier labs have none.
+	LatencyHDR string `json:"latency_hdr,omitempty"`
 	// NewPods is in seconds, of the runs in which every client called every new
 	// pod; Called of Pairs did in all runs, which watched for so many seconds.
 	NewPods *Spread `json:"new_pods_s,omitempty"`
@@ -90,7 +94,10 @@ func Of(runs []report.Result) (Table, error) {
 		Cluster: first.Cluster, Machine: first.Machine, Versions: first.Versions,
 	}
 	for _, s := range first.Strategies {
-		row, rate := rowOf(s.Name, runs)
+		row, rate, err := rowOf(s.Name, runs)
+		if err != nil {
+			return t, fmt.Errorf("costs: %s: %w", s.Name, err)
+		}
 		t.Rows, t.Rate = append(t.Rows, row), max(t.Rate, rate)
 	}
 	return t, nil
@@ -100,11 +107,12 @@ func Of(runs []report.Result) (Table, error) {
 type samples struct {
 	p50, p99, added50, added99, newPods []float64
 	cpu, figures                        map[string][]float64
+	calls                               *latency.Histogram
 }
 
-func rowOf(name string, runs []report.Result) (row Row, rate float64) {
+func rowOf(name string, runs []report.Result) (row Row, rate float64, err error) {
 	row = Row{Strategy: name, Failed: map[string]report.Failed{}}
-	all := samples{cpu: map[string][]float64{}, figures: map[string][]float64{}}
+	all := samples{cpu: map[string][]float64{}, figures: map[string][]float64{}, calls: latency.New()}
 	for _, run := range runs {
 		s := strategy(run, name)
 		if s == nil {
@@ -117,10 +125,12 @@ func rowOf(name string, runs []report.Result) (row Row, rate float64) {
 		}
 		row.Runs++
 		rate = s.Cost.Rate
-		row.add(s, &all)
+		if err := row.add(s, &all); err != nil {
+			return row, 0, err
+		}
 		if base := strategy(run, Baseline); base != nil && base.Cost != nil && len(base.Cost.Turns) > 0 {
-			p50, p99 := latency(s.Cost.Turns)
-			base50, base99 := latency(base.Cost.Turns)
+			p50, p99 := percentiles(s.Cost.Turns)
+			base50, base99 := percentiles(base.Cost.Turns)
 			all.added50, all.added99 = append(all.added50, p50-base50), append(all.added99, p99-base99)
 		}
 	}
@@ -128,28 +138,41 @@ func rowOf(name string, runs []report.Result) (row Row, rate float64) {
 		// In brief: a registry's own words are no part of a document.
 		row.NotRun, _, _ = strings.Cut(row.Missed, ": ")
 		row.Missed = ""
-		return row, 0
+		return row, 0, nil
+	}
+	if all.calls.Count() > 0 {
+		if row.LatencyHDR, err = all.calls.Encode(); err != nil {
+			return row, 0, err
+		}
 	}
 	row.P50, row.P99 = spread(all.p50), spread(all.p99)
 	row.AddedP50, row.AddedP99 = spread(all.added50), spread(all.added99)
 	row.NewPods, row.CPU, row.Figures = spread(all.newPods), spreads(all.cpu), spreads(all.figures)
-	return row, rate
+	return row, rate, nil
 }
 
 // add takes what one run measured.
-func (r *Row) add(s *report.Strategy, all *samples) {
+func (r *Row) add(s *report.Strategy, all *samples) error {
 	c := s.Cost
 	r.Idle, r.Encrypted, r.Change = s.Idle, c.Encrypted && (r.Runs == 1 || r.Encrypted), c.Change
 	r.Shares = shares(s.Spread)
 	pods := float64(max(c.Proxies.AppPods, 1))
 	r.Beside, r.Pods = float64(c.Proxies.Beside)/pods, c.Proxies.Pods
-	p50, p99 := latency(c.Turns)
+	p50, p99 := percentiles(c.Turns)
 	all.p50, all.p99 = append(all.p50, p50), append(all.p99, p99)
 	parts := map[string][]float64{}
 	for _, turn := range c.Turns {
 		for part, used := range turn.CPU {
 			parts[part] = append(parts[part], used)
 		}
+		if turn.LatencyHDR == "" {
+			continue
+		}
+		calls, err := latency.Decode(turn.LatencyHDR)
+		if err != nil {
+			return err
+		}
+		all.calls.Merge(calls)
 	}
 	for part, values := range parts {
 		all.cpu[part] = append(all.cpu[part], spread(values).Median)
@@ -167,6 +190,7 @@ func (r *Row) add(s *report.Strategy, all *samples) {
 		sum := r.Failed[experiment]
 		r.Failed[experiment] = report.Failed{Failed: sum.Failed + f.Failed, Late: sum.Late + f.Late, Calls: sum.Calls + f.Calls}
 	}
+	return nil
 }
 
 func strategy(run report.Result, name string) *report.Strategy {
@@ -176,8 +200,8 @@ func strategy(run report.Result, name string) *report.Strategy {
 	return nil
 }
 
-// latency is the median of a run's turns.
-func latency(turns []report.Turn) (p50, p99 float64) {
+// percentiles is the median of a run's turns.
+func percentiles(turns []report.Turn) (p50, p99 float64) {
 	var halves, tails []float64
 	for _, t := range turns {
 		halves, tails = append(halves, t.P50Millis), append(tails, t.P99Millis)

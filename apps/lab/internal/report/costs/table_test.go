@@ -4,14 +4,40 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/grpc-lb/grpc-lb/apps/internal/loadgen/latency"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report/costs"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/strategy"
 )
+
+// histogram is one of calls that took so many milliseconds.
+func histogram(t *testing.T, millis ...int) string {
+	t.Helper()
+	all := latency.New()
+	for _, ms := range millis {
+		all.Record(time.Duration(ms) * time.Millisecond)
+	}
+	text, err := all.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// answered lets the turns of a strategy have a call each, which took so long.
+func answered(t *testing.T, millis ...int) func(*report.Strategy) {
+	t.Helper()
+	return func(s *report.Strategy) {
+		for i, ms := range millis {
+			s.Cost.Turns[i].LatencyHDR = histogram(t, ms)
+		}
+	}
+}
 
 // A row holds the medians and the ends of what the runs measured, compares a run
 // with the baseline of the same run alone, and says of what was not measured that
@@ -119,6 +145,14 @@ func TestOf(t *testing.T) {
 			want: row("envoy", 3.5, func(r *costs.Row) {
 				r.Runs, r.Called, r.Pairs = 2, 18, 18
 				r.Failed = map[string]report.Failed{"server-leaves": {Failed: 7, Late: 3, Calls: 2000}, "kill": {Failed: 5, Calls: 1000}}
+			}),
+		},
+		{
+			name: "calls_of_all_turns_and_runs",
+			runs: []report.Result{run(base(2), measured("envoy", 3.5, answered(t, 1, 2))), run(base(2), measured("envoy", 3.5, answered(t, 30)))},
+			want: row("envoy", 3.5, func(r *costs.Row) {
+				r.Runs, r.Called, r.Pairs, r.Failed["server-leaves"] = 2, 18, 18, report.Failed{Calls: 2000}
+				r.LatencyHDR = histogram(t, 1, 2, 30)
 			}),
 		},
 		{
