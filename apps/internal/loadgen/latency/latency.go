@@ -62,6 +62,15 @@ func (h *Histogram) Percentiles() calllog.Latency {
 	return calllog.Latency{P50: ms(50), P90: ms(90), P99: ms(99), P999: ms(99.9)}
 }
 
+// At returns the latency that so many per cent of the calls did not exceed, 0 to 100;
+// zero without a call.
+func (h *Histogram) At(percentile float64) time.Duration {
+	if h.hdr.TotalCount() == 0 {
+		return 0
+	}
+	return time.Duration(h.hdr.ValueAtPercentile(percentile)) * time.Microsecond
+}
+
 // Encode returns the histogram in HdrHistogram's compressed V2 format as base64,
 // which the libraries of all languages read.
 func (h *Histogram) Encode() (string, error) {

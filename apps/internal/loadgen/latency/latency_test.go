@@ -39,6 +39,22 @@ func TestMergedWindowsKeepThePercentiles(t *testing.T) {
 	}
 }
 
+// Any percentile can be asked for: the ends are the fastest and the slowest call.
+func TestAt(t *testing.T) {
+	h := latency.New()
+	if got := h.At(50); got != 0 {
+		t.Errorf("At(50) of nothing = %v, want 0", got)
+	}
+	for ms := 1; ms <= 1000; ms++ {
+		h.Record(time.Duration(ms) * time.Millisecond)
+	}
+	for percentile, want := range map[float64]time.Duration{0: time.Millisecond, 25: 250 * time.Millisecond, 99.5: 995 * time.Millisecond, 100: time.Second} {
+		if got := h.At(percentile); (got - want).Abs() > want/500 {
+			t.Errorf("At(%v) = %v, want %v", percentile, got, want)
+		}
+	}
+}
+
 // Nothing is lost at the ends of the range, and nothing at all is zero.
 func TestExtremes(t *testing.T) {
 	h := latency.New()

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +16,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/plan"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/provider/registry"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/record"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report/costs"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
@@ -38,7 +38,8 @@ func newCosts() *cobra.Command {
 		Short: "Measure what each strategy costs, side by side",
 		Long: `costs deploys all strategies on one cluster. In each run it calls one strategy
 at a time, at a fixed rate, and then scales out, restarts and kills servers. It
-prints the medians over the runs and does not judge claims.`,
+prints the medians over the runs and does not judge claims. It also writes a page
+with the tables and how long the calls took, and prints where.`,
 		Example: `  go run ./apps/lab costs
   go run ./apps/lab costs --runs 1 --only k8s-api,envoy
   go run ./apps/lab costs -o json >costs.json
@@ -93,16 +94,9 @@ func (o costsOptions) table(ctx context.Context) (costs.Table, error) {
 	if o.from == "" {
 		return o.measure(ctx)
 	}
-	content, err := os.ReadFile(o.from)
+	t, err := record.LoadCosts(o.from)
 	if err != nil {
-		return costs.Table{}, exitError{exitUsage, fmt.Errorf("--from: %w", err)}
-	}
-	var t costs.Table
-	if err = json.Unmarshal(content, &t); err == nil && len(t.Rows) == 0 {
-		err = errors.New("it has no rows")
-	}
-	if err != nil {
-		return costs.Table{}, exitError{exitUsage, fmt.Errorf("--from %s: it is not what `lab costs -o json` writes: %w", o.from, err)}
+		return t, exitError{exitUsage, fmt.Errorf("--from %w", err)}
 	}
 	return t, nil
 }
@@ -141,11 +135,15 @@ func (o costsOptions) write(stdout io.Writer, t costs.Table) error {
 	case "json":
 		return writeJSON(stdout, t)
 	case "markdown":
-		blocks := costs.Markdown(t)
-		_, err := io.WriteString(stdout, blocks["costs"]+"\n"+blocks["guide"])
-		return err
+		return writeCostsMarkdown(stdout, t)
 	}
 	return costs.Write(stdout, t)
+}
+
+func writeCostsMarkdown(w io.Writer, t costs.Table) error {
+	blocks := costs.Markdown(t)
+	_, err := io.WriteString(w, blocks["costs"]+"\n"+blocks["guide"])
+	return err
 }
 
 // measure runs as often as asked on one cluster.
@@ -202,6 +200,11 @@ func (o costsOptions) measure(ctx context.Context) (t costs.Table, err error) {
 		return t, exitError{exitFindings, err}
 	}
 	t.Command, t.Finished = command, time.Now()
+	if saved, err := record.SaveCosts(c.dirs.Runs(), t); err != nil { // what was measured is measured in spite of it
+		fmt.Fprintf(os.Stderr, "lab: no report: %v\n", err)
+	} else {
+		fmt.Fprintf(os.Stderr, "lab: report: %s\n", saved.Page)
+	}
 	if failed != nil {
 		return t, failed
 	}

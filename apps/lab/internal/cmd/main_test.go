@@ -129,7 +129,7 @@ func TestFailures(t *testing.T) {
 		return name
 	}
 	const measured = `{"rows":[{"strategy":"l4"}]}`
-	text, result, list, empty, short := file("no JSON\n"), file(`{"strategies":[],"claims":[]}`), file("[]"), file(`{"rows":[]}`), file(measured[:9])
+	text, result, list, empty, short := file("no JSON\n"), file(`{"schema":1,"strategies":[],"claims":[]}`), file("[]"), file(`{"rows":[]}`), file(measured[:9])
 	known := strings.Join(overlays(t, root), ", ") + ", l4-max-age, dns-max-age"
 	unmarked, half := file("# A document\n"), file("<!-- results -->\n")
 	tests := []struct {
@@ -194,10 +194,15 @@ func TestFailures(t *testing.T) {
 		{"costs outside a checkout", call{dir: os.TempDir(), args: []string{"costs"}}, 2, []string{"clone"}},
 		{"costs from no file", call{args: []string{"costs", "--from", "/nowhere/costs.json"}}, 2, []string{"--from", "/nowhere/costs.json", "no such file"}},
 		{"costs from a text", call{args: []string{"costs", "--from", text}}, 2, []string{text, "lab costs -o json", "invalid character"}},
-		{"costs from half a file", call{args: []string{"costs", "--from", short}}, 2, []string{short, "lab costs -o json", "unexpected end"}},
-		{"costs from a result of run", call{args: []string{"costs", "--from", result}}, 2, []string{result, "lab costs -o json", "it has no rows"}},
+		{"costs from half a file", call{args: []string{"costs", "--from", short}}, 2, []string{short, "lab costs -o json", "cut short after 9 bytes"}},
+		{"costs from a result of run", call{args: []string{"costs", "--from", result}}, 2, []string{result, "lab costs -o json", "is the result of a run"}},
 		{"costs from no rows", call{args: []string{"costs", "--from", empty}}, 2, []string{empty, "it has no rows"}},
 		{"costs from a list", call{args: []string{"costs", "--from", list}}, 2, []string{list, "lab costs -o json", "array"}},
+		{"costs from another version", call{args: []string{"costs", "--from", file(`{"schema":9,"rows":[{}]}`)}}, 2, []string{"has schema 9, expected 1"}},
+		{"report of another version of costs", call{args: []string{"report", file(`{"schema":9,"rows":[{}]}`)}}, 2, []string{"has schema 9, expected 1"}},
+		{"report of half a file", call{args: []string{"report", short}}, 2, []string{short, "cut short after 9 bytes"}},
+		{"report of costs against a run", call{args: []string{"report", file(measured), "--against", result}}, 2, []string{"--against compares runs", "table of costs"}},
+		{"report of a run against costs", call{args: []string{"report", result, "--against", file(measured)}}, 2, []string{"--against", "is a table of costs"}},
 		{"costs into no document", call{args: []string{"costs", "--from", file(measured), "--update", "/nowhere/README.md"}}, 2, []string{"--update", "/nowhere/README.md", "no such file"}},
 		{"costs into a document without marks", call{args: []string{"costs", "--from", file(measured), "--update", unmarked}}, 2, []string{"--update " + unmarked, "<!-- NAME -->", "costs, guide, results"}},
 		// The error comes before the lab boots a cluster.

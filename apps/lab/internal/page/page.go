@@ -3,31 +3,39 @@
 package page
 
 import (
-	_ "embed"
+	"embed"
 	"fmt"
 	"html/template"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/lanes"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/percentile"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report/costs"
 )
 
-//go:embed report.html.tmpl
-var html string
+//go:embed report.html.tmpl costs.html.tmpl
+var files embed.FS
 
 //go:embed page.css
 var css string
 
-var tmpl = template.Must(template.New("report").Parse(html))
+var tmpl = template.Must(template.New("page").Funcs(template.FuncMap{"code": code, "minusOne": func(n int) int { return n - 1 }}).ParseFS(files, "*.tmpl"))
 
-// Write writes the page of a result. Moved compares it with an earlier one; it may be
-// nil.
-func Write(w io.Writer, r report.Result, moved *report.Moved) error {
-	p, err := of(r, moved)
+// Beside is what a page shows beside a result; each may be nil.
+type Beside struct {
+	// Moved compares it with an earlier one.
+	Moved *report.Moved
+	// Costs has the latencies, which a run does not measure one strategy at a time.
+	Costs *costs.Table
+}
+
+// Write writes the page of a result.
+func Write(w io.Writer, r report.Result, beside Beside) error {
+	p, err := of(r, beside)
 	if err != nil {
 		return err
 	}
@@ -35,7 +43,7 @@ func Write(w io.Writer, r report.Result, moved *report.Moved) error {
 }
 
 // CSS is the style of a page with pictures.
-func CSS() template.CSS { return template.CSS(css) + lanes.CSS() } //nolint:gosec // G203: it is a constant
+func CSS() template.CSS { return template.CSS(css) + lanes.CSS() + percentile.CSS() } //nolint:gosec // G203: it is a constant
 
 // page is what the template shows.
 type page struct {
@@ -49,6 +57,9 @@ type page struct {
 	Strategies []section
 	Others     *section
 	Moved      *report.Moved
+	// Latencies are those that Costs has of the result's strategies; nil if it has none.
+	Costs     *costs.Table
+	Latencies *latencies
 }
 
 type fact struct{ Name, Value string }
@@ -83,18 +94,11 @@ type client struct {
 	Calls int64
 }
 
-func of(r report.Result, moved *report.Moved) (page, error) {
+func of(r report.Result, beside Beside) (page, error) {
 	p := page{
 		CSS:    CSS(),
-		Result: r, Summary: r.Summary(), Took: r.Finished.Sub(r.Started).Round(time.Second).String(), Moved: moved,
-		Facts: []fact{
-			{"cluster", r.Cluster},
-			{"machine", fmt.Sprintf("%s/%s, %d CPUs, %.0f GiB", r.Machine.OS, r.Machine.Arch, r.Machine.CPUs, float64(r.Machine.MemoryBytes)/(1<<30))},
-			{"kernel", r.Machine.Kernel},
-		},
-	}
-	for _, name := range slices.Sorted(maps.Keys(r.Versions)) {
-		p.Facts = append(p.Facts, fact{name, r.Versions[name]})
+		Result: r, Summary: r.Summary(), Took: r.Finished.Sub(r.Started).Round(time.Second).String(), Moved: beside.Moved,
+		Facts: factsOf(r.Cluster, r.Machine, r.Versions),
 	}
 	p.Columns = report.Columns
 	for _, s := range r.Strategies {
@@ -103,6 +107,9 @@ func of(r report.Result, moved *report.Moved) (page, error) {
 			return p, err
 		}
 		p.Strategies = append(p.Strategies, own)
+	}
+	if err := p.measured(beside.Costs); err != nil {
+		return p, err
 	}
 	others := section{ID: "others"}
 	for _, c := range r.Claims {
@@ -115,6 +122,36 @@ func of(r report.Result, moved *report.Moved) (page, error) {
 		p.Others = &others
 	}
 	return p, nil
+}
+
+// measured adds the latencies of the result's strategies.
+func (p *page) measured(t *costs.Table) error {
+	if t == nil {
+		return nil
+	}
+	var names []string
+	for _, s := range p.Result.Strategies {
+		names = append(names, s.Name)
+	}
+	drawn, err := latenciesOf(*t, names)
+	if err != nil || !slices.ContainsFunc(drawn.Rows, func(r latencyRow) bool { return slices.Contains(names, r.Name) }) {
+		return err
+	}
+	p.Costs, p.Latencies = t, &drawn
+	return nil
+}
+
+// code makes code of the words between backticks.
+func code(text string) template.HTML {
+	var b strings.Builder
+	for i, part := range strings.Split(text, "`") {
+		if i%2 == 1 {
+			b.WriteString("<code>" + template.HTMLEscapeString(part) + "</code>")
+		} else {
+			b.WriteString(template.HTMLEscapeString(part))
+		}
+	}
+	return template.HTML(b.String()) //nolint:gosec // G203: every part is escaped
 }
 
 func sectionOf(r report.Result, s report.Strategy) (section, error) {

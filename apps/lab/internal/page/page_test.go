@@ -50,7 +50,7 @@ func result(strategies, seconds int, pod string) report.Result {
 func written(t *testing.T, r report.Result, moved *report.Moved) string {
 	t.Helper()
 	var b bytes.Buffer
-	if err := page.Write(&b, r, moved); err != nil {
+	if err := page.Write(&b, r, page.Beside{Moved: moved}); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()

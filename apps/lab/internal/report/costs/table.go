@@ -18,9 +18,14 @@ import (
 // Baseline is the strategy to which latencies are compared: it adds no hop.
 const Baseline = "k8s-api"
 
+// Schema is the number of the form that a Table has as JSON. Tables of earlier labs have
+// no number; all that they lack is optional.
+const Schema = 1
+
 // Table is what several runs measured. Its JSON is what `lab costs -o json`
 // prints.
 type Table struct {
+	Schema   int               `json:"schema,omitempty"`
 	Command  string            `json:"command"`
 	Started  time.Time         `json:"started"`
 	Finished time.Time         `json:"finished"`
@@ -83,6 +88,18 @@ type Row struct {
 	Change    report.Change            `json:"change"`
 }
 
+// Calls returns the histogram of the row's calls, nil if the table has none.
+func (r Row) Calls() (*latency.Histogram, error) {
+	if r.LatencyHDR == "" {
+		return nil, nil
+	}
+	calls, err := latency.Decode(r.LatencyHDR)
+	if err != nil || calls.Count() == 0 {
+		return nil, err
+	}
+	return calls, nil
+}
+
 // Of puts runs side by side. The strategies are those of the first.
 func Of(runs []report.Result) (Table, error) {
 	if len(runs) == 0 {
@@ -90,7 +107,7 @@ func Of(runs []report.Result) (Table, error) {
 	}
 	first, last := runs[0], runs[len(runs)-1]
 	t := Table{
-		Started: first.Started, Finished: last.Finished, Runs: len(runs),
+		Schema: Schema, Started: first.Started, Finished: last.Finished, Runs: len(runs),
 		Cluster: first.Cluster, Machine: first.Machine, Versions: first.Versions,
 	}
 	for _, s := range first.Strategies {

@@ -224,6 +224,7 @@ func TestOfSpansTheRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := costs.Table{
+		Schema:  costs.Schema,
 		Started: at(0), Finished: at(20), Runs: 2, Cluster: "builtin", Machine: report.Machine{CPUs: 2, Kernel: "6.1"},
 		Versions: map[string]string{"kubernetes": "v1"}, Rate: 300,
 	}

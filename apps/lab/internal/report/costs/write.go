@@ -53,6 +53,39 @@ func (r Row) part(name string) string {
 	return s.text(0)
 }
 
+// Sheet is a table of cells. Words between backticks are code.
+type Sheet struct {
+	Head []string
+	Rows [][]string
+}
+
+// Sheets returns what [Write] prints, for other renderings. A row that was not run has one
+// cell beside its name.
+func Sheets(t Table) (all []Sheet) {
+	for _, columns := range [][]column{price, behaviour} {
+		sheet := Sheet{Head: []string{"strategy"}}
+		for _, c := range columns {
+			sheet.Head = append(sheet.Head, c.head)
+		}
+		for _, r := range t.Rows {
+			sheet.Rows = append(sheet.Rows, r.cells(r.Strategy, columns))
+		}
+		all = append(all, sheet)
+	}
+	return all
+}
+
+func (r Row) cells(name string, columns []column) []string {
+	cells := []string{name}
+	if r.NotRun != "" {
+		return append(cells, "not run: "+r.NotRun)
+	}
+	for _, c := range columns {
+		cells = append(cells, c.cell(r))
+	}
+	return cells
+}
+
 // layout fills a table with columns of the rows; name writes a row's name.
 func layout(t Table, columns []column, name func(Row) string) table.Writer {
 	out := table.NewWriter()
@@ -62,13 +95,9 @@ func layout(t Table, columns []column, name func(Row) string) table.Writer {
 	}
 	out.AppendHeader(head)
 	for _, r := range t.Rows {
-		cells := table.Row{name(r)}
-		if r.NotRun != "" {
-			out.AppendRow(append(cells, "not run: "+r.NotRun))
-			continue
-		}
-		for _, c := range columns {
-			cells = append(cells, c.cell(r))
+		var cells table.Row
+		for _, cell := range r.cells(name(r), columns) {
+			cells = append(cells, cell)
 		}
 		out.AppendRow(cells)
 	}
@@ -89,13 +118,13 @@ func Write(w io.Writer, t Table) error {
 		out.SetColumnConfigs(configs)
 		b.WriteString(out.Render() + "\n")
 	}
-	b.WriteString(t.legend())
+	b.WriteString(t.Legend())
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-// legend says how the figures came about, and names every stand-in.
-func (t Table) legend() string {
+// Legend says how the figures came about, and names every stand-in.
+func (t Table) Legend() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Medians of %d runs (least–most), %.0f calls a second, one strategy after the other in each run; latencies over %s in the same run;\n"+
 		"failed calls of up to %d (server leaves), %d (rolling restart) and %d (kill -9) at the overlays' own rate, in all runs. A late call missed its deadline of 1 s. %d CPUs, Linux %s.\n",
@@ -129,7 +158,7 @@ func Markdown(t Table) map[string]string {
 }
 
 func costs(t Table) string {
-	return layout(t, price, link).RenderMarkdown() + "\n\n" + layout(t, behaviour, link).RenderMarkdown() + "\n\n" + t.legend()
+	return layout(t, price, link).RenderMarkdown() + "\n\n" + layout(t, behaviour, link).RenderMarkdown() + "\n\n" + t.Legend()
 }
 
 func results(t Table) string {
