@@ -115,6 +115,7 @@ func TestExistingCluster(t *testing.T) {
 		}
 	})
 	t.Run("watch", func(t *testing.T) { checkWatch(t, f) })
+	t.Run("terminal", func(t *testing.T) { checkTerminal(t, f) })
 	t.Run("no free nodes", func(t *testing.T) {
 		f.cordon(t, true)
 		defer f.cordon(t, false)

@@ -138,6 +138,11 @@ func TestFailures(t *testing.T) {
 		code int
 		want []string // in the line on stderr
 	}{
+		{"watch's lanes without a terminal", call{args: []string{"watch", "--tui"}}, 2, []string{"--tui: standard input or output is no terminal"}},
+		{"an experiment of no name", call{args: []string{"run", "--experiment", "nope"}}, 2, []string{`experiment "nope" is not known: expected one of `}},
+		{"an experiment that does not concern an overlay", call{args: []string{"run", "--experiment", "scale-to-zero", "--only", "linkerd"}}, 2, []string{"--experiment scale-to-zero does not concern linkerd", "lab experiments"}},
+		{"an experiment under Argo CD", call{args: []string{"run", "--experiment", "scale-to-zero", "--deploy", "argocd"}}, 2, []string{"--experiment scale-to-zero with --deploy argocd"}},
+		{"a list of experiments in an unknown format", call{args: []string{"experiments", "-o", "xml"}}, 2, []string{`--output "xml": expected table or json`}},
 		{"unknown flag", call{args: []string{"--nope"}}, 2, []string{"--nope"}},
 		{"unknown flag of a command", call{args: []string{"up", "--nope"}}, 2, []string{"--nope"}},
 		{"value that is no number", call{args: []string{"up", "--nodes", "two"}}, 2, []string{`"two"`, "--nodes"}},

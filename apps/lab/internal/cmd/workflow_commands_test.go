@@ -262,7 +262,10 @@ func tools(file string) ([]string, error) {
 	}
 	var paths []string
 	for _, tool := range module.Tool {
-		paths = append(paths, tool.Path)
+		own := func(r *modfile.Replace) bool { return r.New.Version == "" && strings.HasPrefix(tool.Path, r.Old.Path+"/") }
+		if !slices.ContainsFunc(module.Replace, own) { // what is of this repository has no version
+			paths = append(paths, tool.Path)
+		}
 	}
 	return paths, nil
 }

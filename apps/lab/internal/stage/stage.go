@@ -142,6 +142,8 @@ type Strategy struct {
 	Reason string
 	// Timeline is who answered lately; nil until a call was seen.
 	Timeline *report.Timeline
+	// Counted is up to when all clients have told their calls.
+	Counted time.Time
 	// Marks are the changes in that time, the oldest first.
 	Marks []report.Entry
 	// Actions can be asked for while it runs.
@@ -190,6 +192,7 @@ func (a *actor) view(name string) Strategy {
 	if now := time.Now(); v.Running && now.After(until) && now.Sub(until) < ahead {
 		until = now // new pods and first calls are seen before they are counted
 	}
-	v.Timeline = new(t.Growing(t.End().Add(-trailing), until).Between(t.Start, until))
+	v.Counted = t.End().Add(-trailing)
+	v.Timeline = new(t.Growing(v.Counted, until).Between(t.Start, until))
 	return v
 }
