@@ -77,7 +77,7 @@ func checkTerminal(t *testing.T, f *foreign) {
 	}()
 	await := func(what string, holds func() bool) {
 		t.Helper()
-		for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(100 * time.Millisecond) { //nolint:forbidigo // a terminal tells nobody that it was drawn
+		for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 			if holds() {
 				return
 			}

@@ -262,7 +262,9 @@ func tools(file string) ([]string, error) {
 	}
 	var paths []string
 	for _, tool := range module.Tool {
-		own := func(r *modfile.Replace) bool { return r.New.Version == "" && strings.HasPrefix(tool.Path, r.Old.Path+"/") }
+		own := func(r *modfile.Replace) bool {
+			return r.New.Version == "" && strings.HasPrefix(tool.Path, r.Old.Path+"/")
+		}
 		if !slices.ContainsFunc(module.Replace, own) { // what is of this repository has no version
 			paths = append(paths, tool.Path)
 		}

@@ -29,6 +29,7 @@ func (silent) Detail(string, string)   {}
 
 // terminal is a pseudo terminal in which a stage is shown.
 type terminal struct {
+	t    *testing.T
 	keys *os.File
 	mu   sync.Mutex
 	text strings.Builder
@@ -44,7 +45,7 @@ func show(ctx context.Context, t *testing.T, s *stage.Stage) *terminal {
 	if err := pty.Setsize(keys, &pty.Winsize{Rows: 30, Cols: 100}); err != nil {
 		t.Fatal(err)
 	}
-	term := &terminal{keys: keys, done: make(chan error, 1)}
+	term := &terminal{t: t, keys: keys, done: make(chan error, 1)}
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
@@ -68,21 +69,21 @@ func show(ctx context.Context, t *testing.T, s *stage.Stage) *terminal {
 	return term
 }
 
-func (t *terminal) shown() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.text.String()
+func (term *terminal) shown() string {
+	term.mu.Lock()
+	defer term.mu.Unlock()
+	return term.text.String()
 }
 
-func (t *terminal) await(test *testing.T, text string) {
-	test.Helper()
+func (term *terminal) await(text string) {
+	term.t.Helper()
 	for range 400 {
-		if strings.Contains(t.shown(), text) {
+		if strings.Contains(term.shown(), text) {
 			return
 		}
-		time.Sleep(25 * time.Millisecond) //nolint:forbidigo // a terminal tells nobody that it was drawn
+		time.Sleep(25 * time.Millisecond)
 	}
-	test.Fatalf("the terminal never showed %q:\n%q", text, t.shown())
+	term.t.Fatalf("the terminal never showed %q:\n%q", text, term.shown())
 }
 
 // In a pseudo terminal the keys choose a strategy and an action, an action that is off says
@@ -108,12 +109,12 @@ func TestTerminal(t *testing.T) {
 				go func() { watched <- s.Watch(ctx, env) }()
 			}
 			term := show(ctx, t, s)
-			term.await(t, "balancer of k8s-api")
+			term.await("balancer of k8s-api")
 			if _, err := term.keys.WriteString("\t4"); err != nil {
 				t.Fatal(err)
 			}
-			term.await(t, "is off: ")
-			term.await(t, "out of reach here")
+			term.await("is off: ")
+			term.await("out of reach here")
 			test.end(term, cancel)
 			if err := <-term.done; err != nil {
 				t.Errorf("showing: %v", err)
@@ -124,7 +125,7 @@ func TestTerminal(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			term.await(t, "\x1b[?1049l") // the screen that was there before
+			term.await("\x1b[?1049l") // the screen that was there before
 		})
 	}
 }
