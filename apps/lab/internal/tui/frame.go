@@ -68,7 +68,7 @@ func (s screen) strategy(st stage.Strategy, chosen bool, width, most int) []stri
 		return lines
 	}
 	columns := max(width-nameWidth-rateWidth, 1)
-	from := max(0, st.Timeline.Bins-columns)
+	from := st.Timeline.Bins - columns // before the first bin where there are few
 	lines = append(lines, marks(st, from))
 	full := busiest(st.Timeline)
 	room := max(most-len(lines), 1)
@@ -117,7 +117,8 @@ func lane(st stage.Strategy, l report.Lane, from int, full int64) string {
 	name := clean(l.Server[strings.LastIndexByte(l.Server, '-')+1:])
 	var bars strings.Builder
 	last := int64(0)
-	for bin := from; bin < t.Bins; bin++ {
+	bars.WriteString(strings.Repeat(" ", max(-from, 0)))
+	for bin := max(from, 0); bin < t.Bins; bin++ {
 		n := total(l, bin)
 		moment := t.Start.Add(t.Step() * time.Duration(bin))
 		there := !l.Ready.IsZero() && !moment.Before(l.Ready.Add(-t.Step())) && (l.Left.IsZero() || moment.Before(l.Left))
