@@ -198,7 +198,7 @@ func checkFaults(t *testing.T, c *kind.Cluster) {
 		return out
 	}
 	kubelet := func() error {
-		_, err := in(nodes[0], "curl", "--silent", "--insecure", "--max-time", "3", "https://"+nodes[1]+":10250/")
+		_, err := in(nodes[0], "timeout", "3", "bash", "-c", "exec 3<>/dev/tcp/"+nodes[1]+"/10250")
 		return err
 	}
 	for _, test := range []struct {
