@@ -62,10 +62,7 @@ var _ = add(runner.Strategy{
 				return []report.Finding{stayedOnFirst(f, p)}
 			},
 			Undo: func(ctx context.Context, env *runner.Environment) error {
-				if err := env.Scale(ctx, env.Server, env.Replicas()); err != nil {
-					return err
-				}
-				if err := env.ServersReady(ctx, env.Replicas()); err != nil {
+				if err := asBefore(ctx, env); err != nil {
 					return err
 				}
 				return env.FreshClients(ctx)
@@ -86,10 +83,7 @@ func startBeforeServers(ctx context.Context, env *runner.Environment, p *observe
 		return err
 	}
 	env.Record.Update(func(f *observe.Facts) { p.Clients, p.Servers = f.Running(), f.ReadyNow() })
-	if err := env.Scale(ctx, env.Server, env.Replicas()); err != nil {
-		return err
-	}
-	return env.ServersReady(ctx, env.Replicas())
+	return asBefore(ctx, env)
 }
 
 // stayedOnFirst says whether the clients kept to the servers that were ready

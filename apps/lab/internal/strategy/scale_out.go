@@ -53,12 +53,7 @@ var _ = makeWithEvery(runner.Experiment{
 		}
 		return found
 	},
-	Undo: func(ctx context.Context, env *runner.Environment) error {
-		if err := env.Scale(ctx, env.Server, env.Replicas()); err != nil {
-			return err
-		}
-		return env.ServersReady(ctx, env.Replicas())
-	},
+	Undo:  asBefore,
 	Inner: []runner.Experiment{serverLeaves},
 })
 
