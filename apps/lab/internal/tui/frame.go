@@ -23,6 +23,8 @@ const (
 	// journalled is how many entries of the journal are shown.
 	journalled = 3
 	minWidth   = 20
+	// shortest is how many lines show a strategy: its title, its marks and two pods.
+	shortest = 4
 )
 
 // screen is what the terminal shows at one moment, apart from the stage's view.
@@ -40,11 +42,18 @@ func (s screen) frame(v stage.View) string {
 	if s.progress != "" {
 		head = append(head, s.progress)
 	}
-	foot := s.footer(v, width)
+	foot := s.footer(v, width, s.height/3)
 	room := s.height - len(head) - len(foot)
+	share := room / max(len(v.Strategies), 1)
+	alone := share < shortest // then only the chosen strategy has room
+	if alone {
+		share = room
+	}
 	var body []string
 	for i, st := range v.Strategies {
-		share := room / max(len(v.Strategies), 1)
+		if alone && i != s.chosen {
+			continue
+		}
 		body = append(body, s.strategy(st, i == s.chosen, width, share)...)
 	}
 	lines := slices.Concat(head, body[:min(len(body), max(room, 0))], foot)
@@ -152,13 +161,22 @@ func lane(st stage.Strategy, l report.Lane, from int, full int64) string {
 	return line
 }
 
-// footer has the journal, what the last key came to, and the keys.
-func (s screen) footer(v stage.View, width int) []string {
+// footer has the journal, what the last key came to, and the keys, in at most so many
+// lines: the journal gives way first.
+func (s screen) footer(v stage.View, width, most int) []string {
+	keys := s.keys(v, width)
+	keys = keys[:min(len(keys), max(most, 1))]
 	var lines []string
-	for _, e := range v.Journal[:min(len(v.Journal), journalled)] {
+	for _, e := range v.Journal[:min(len(v.Journal), journalled, max(most-len(keys), 0))] {
 		lines = append(lines, e.Time.Format("15:04:05 ")+clean(e.Text))
 	}
 	slices.Reverse(lines)
+	return append(lines, keys...)
+}
+
+// keys says what the last key came to, and what the keys do.
+func (s screen) keys(v stage.View, width int) []string {
+	var lines []string
 	if s.said != "" {
 		lines = append(lines, bold(clean(s.said)))
 	}

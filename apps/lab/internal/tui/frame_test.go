@@ -88,3 +88,21 @@ func TestFits(t *testing.T) {
 		t.Errorf("of strategies that do not run it says:\n%s", got)
 	}
 }
+
+// A short screen shows pods of the chosen strategy, whatever the journal and the keys need.
+func TestShort(t *testing.T) {
+	v := stage.View{Journal: []report.Entry{{Time: start, Text: "l4 runs"}, {Time: start, Text: "dns runs"}}}
+	for _, name := range []string{"l4", "dns", "k8s-api"} {
+		st := pinned(name)
+		for range 8 {
+			st.Actions = append(st.Actions, stage.Offer{Name: "restart", Text: "restart all servers"})
+		}
+		v.Strategies = append(v.Strategies, st)
+	}
+	got := ansi.Strip(screen{width: 40, height: 10, chosen: 1}.frame(v))
+	for _, want := range []string{"▸ dns", "  busy ", "q: end"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("the frame lacks %q:\n%s", want, got)
+		}
+	}
+}
