@@ -178,7 +178,9 @@ func (s screen) footer(v stage.View, width, most int) []string {
 func (s screen) keys(v stage.View, width int) []string {
 	var lines []string
 	if s.said != "" {
-		lines = append(lines, bold(clean(s.said)))
+		for line := range strings.SplitSeq(ansi.Wordwrap(clean(s.said), width, ""), "\n") {
+			lines = append(lines, bold(line))
+		}
 	}
 	keys := []string{"Tab: next strategy", "q: end"}
 	if s.chosen < len(v.Strategies) {

@@ -1,3 +1,5 @@
+//go:build linux
+
 package tui_test
 
 import (
@@ -6,11 +8,14 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/creack/pty"
+	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
@@ -109,7 +114,18 @@ func TestTerminal(t *testing.T) {
 				go func() { watched <- s.Watch(ctx, env) }()
 			}
 			term := show(ctx, t, s)
+			before, err := unix.IoctlGetTermios(int(term.keys.Fd()), unix.TCGETS)
+			if err != nil {
+				t.Fatal(err)
+			}
 			term.await("balancer of k8s-api")
+			if err := pty.Setsize(term.keys, &pty.Winsize{Rows: 24, Cols: 60}); err != nil {
+				t.Fatal(err)
+			}
+			if err := syscall.Kill(os.Getpid(), syscall.SIGWINCH); err != nil { // as the kernel tells the program in a terminal
+				t.Fatal(err)
+			}
+			term.await("…") // the head line is cut
 			if _, err := term.keys.WriteString("\t4"); err != nil {
 				t.Fatal(err)
 			}
@@ -126,6 +142,13 @@ func TestTerminal(t *testing.T) {
 				}
 			}
 			term.await("\x1b[?1049l") // the screen that was there before
+			after, err := unix.IoctlGetTermios(int(term.keys.Fd()), unix.TCGETS)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(before, after); diff != "" {
+				t.Errorf("the terminal's modes (-before +after):\n%s", diff)
+			}
 		})
 	}
 }
