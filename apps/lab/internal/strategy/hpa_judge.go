@@ -26,8 +26,8 @@ const (
 )
 
 const (
-	atLimit  = exactly("every called server uses >= 90 % of its CPU limit, the others, with all new ones, get no call, and the HPA wants no other number")
-	onTarget = exactly("every server is called and uses < 90 % of its CPU limit, and the average is at most 10 % above the HPA's target")
+	aboveTarget = exactly("every called server uses more than 10 % above the HPA's target, the others, with all new ones, get no call, and the HPA wants no other number")
+	onTarget    = exactly("every server is called and uses < 90 % of its CPU limit, and the average is at most 10 % above the HPA's target")
 )
 
 // Scaled is evidence of what an HPA did.
@@ -151,8 +151,11 @@ func unsettled(p *observe.Phase) runner.Verdict {
 	return runner.Decided(false, "the HPA did not settle in %s: it wants %d servers, %s", runner.Seconds(last.At.Sub(p.Change).Round(time.Second)), last.Wanted, last.text(seen.Limit))
 }
 
-// stalls wants that the HPA is content although the servers that are called are at their
-// limit: others are idle, and what it added is among these.
+// mostWanted is the share of its limit above which the HPA would not let the average be.
+const mostWanted = (1 + tolerated) * hpaTarget / 100
+
+// stalls wants that the HPA is content although the servers that are called use more than it
+// wants: others are idle, and what it added is among these.
 func stalls(f *observe.Facts, p *observe.Phase, _ exactly) runner.Verdict {
 	l := loadAtRest(f, p)
 	if l == nil {
@@ -164,16 +167,16 @@ func stalls(f *observe.Facts, p *observe.Phase, _ exactly) runner.Verdict {
 		if why, starved := l.starved(name); starved {
 			return why
 		}
-		if l.share[name] < atTheLimit {
+		if l.share[name] <= mostWanted {
 			return runner.Decided(false, "%s is called and uses %.0f %% of its limit: %s", name, 100*l.share[name], l)
 		}
 	}
 	if reached := runner.Without(p.Added, idle); len(reached) > 0 {
 		return runner.Decided(false, "new servers are called: %s: %s", strings.Join(reached, ", "), l)
 	}
-	content := l.average <= (1+tolerated)*hpaTarget/100
-	return runner.Decided(len(called) > 0 && len(idle) > 0 && content, "%d of %d servers at their limit, %d without a call, %d of these new: %s", len(called), l.servers, len(idle), len(p.Added), l).
-		With("%d of %d at the limit, %d idle", len(called), l.servers, len(idle))
+	content := l.average <= mostWanted
+	return runner.Decided(len(called) > 0 && len(idle) > 0 && content, "%d of %d servers above the target, %d without a call, %d of these new: %s", len(called), l.servers, len(idle), len(p.Added), l).
+		With("%d of %d above the target, %d idle", len(called), l.servers, len(idle))
 }
 
 // settles wants that the HPA's servers share the load.
@@ -188,7 +191,7 @@ func settles(f *observe.Facts, p *observe.Phase, _ exactly) runner.Verdict {
 	if why, starved := l.starved(l.busiest()); starved {
 		return why
 	}
-	content := l.average <= (1+tolerated)*hpaTarget/100
+	content := l.average <= mostWanted
 	return runner.Decided(len(p.Added) > 0 && content && l.share[l.busiest()] < atTheLimit, "%d servers became %s", len(p.Servers), l).
 		With("%d servers at %.0f %%", l.servers, 100*l.average)
 }

@@ -60,8 +60,8 @@ func uses(millicores ...float64) map[string]float64 {
 	return all
 }
 
-// An HPA stalls where it is content while the servers that are called are at their limit and
-// what it added is idle, and settles where all share the load: each claim is refuted by
+// An HPA stalls where it is content while the servers that are called use more than it wants
+// and what it added is idle, and settles where all share the load: each claim is refuted by
 // every way of being otherwise, and by an HPA that does not come to rest.
 func TestHPAClaims(t *testing.T) {
 	restless := func(l *strategy.Look, second int) {
@@ -82,7 +82,8 @@ func TestHPAClaims(t *testing.T) {
 		{name: "all_share", scene: hpaScene{called: six, use: even, wanted: 6}, stall: report.Refuted, settled: report.Proven},
 		{name: "all_share_and_no_server_added", scene: hpaScene{called: six[:3], use: uses(50, 50, 50), wanted: 3}, stall: report.Refuted, settled: report.Refuted},
 		{name: "a_new_server_is_called", scene: hpaScene{called: []string{"s1", "s4"}, use: uses(99, 3, 3, 99), wanted: 4}, stall: report.Refuted, settled: report.Refuted},
-		{name: "a_called_server_has_room", scene: hpaScene{called: six[:2], use: uses(99, 60, 3, 3), wanted: 4}, stall: report.Refuted, settled: report.Refuted},
+		{name: "a_called_server_is_within_the_target", scene: hpaScene{called: six[:2], use: uses(99, 54, 3, 3), wanted: 4}, stall: report.Refuted, settled: report.Refuted},
+		{name: "two_above_the_target", scene: hpaScene{called: six[:2], use: uses(80, 60, 3, 3), wanted: 4}, stall: report.Proven, settled: report.Refuted},
 		{name: "no_server_is_idle", scene: hpaScene{called: six[:3], use: uses(99, 99, 99), wanted: 3}, stall: report.Refuted, settled: report.Refuted},
 		{name: "no_call_at_all", scene: hpaScene{use: uses(3, 3, 3), wanted: 3}, stall: report.Refuted, settled: report.Refuted},
 		{name: "the_machine_is_busy", scene: hpaScene{called: six[:2], use: uses(70, 72, 3, 3), wanted: 4, failed: 60}, stall: report.NotRun, settled: report.Refuted},
@@ -128,8 +129,8 @@ func TestHPAClaims(t *testing.T) {
 // how many calls failed, all of the time in which the HPA was at rest.
 func TestHPAMeasured(t *testing.T) {
 	f := hpaScene{called: []string{"s1", "s2"}, use: uses(99, 97, 2, 2), wanted: 4}.facts()
-	want := "2 of 4 servers at their limit, 2 without a call, 1 of these new: 4 servers after 45 s, 50 % of the limit on average, 99 % at most; 135 of 13635 calls failed"
-	if got := claim(t, 46).Evaluate(f); got.Measured != want || got.Figure != "2 of 4 at the limit, 2 idle" {
+	want := "2 of 4 servers above the target, 2 without a call, 1 of these new: 4 servers after 45 s, 50 % of the limit on average, 99 % at most; 135 of 13635 calls failed"
+	if got := claim(t, 46).Evaluate(f); got.Measured != want || got.Figure != "2 of 4 above the target, 2 idle" {
 		t.Errorf("measured %q, figure %q, want %q", got.Measured, got.Figure, want)
 	}
 }
