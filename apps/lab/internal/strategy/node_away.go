@@ -261,7 +261,7 @@ func (l loss) verdict(f *observe.Facts, p *observe.Phase, limit within, since ti
 	if !l.Dropped.IsZero() {
 		dropped = "after " + runner.Seconds(l.Dropped.Sub(p.Change).Round(100*time.Millisecond))
 	}
-	return runner.Decided(l.Last.Sub(since) <= limit.In(f.DNS), "%d of %d calls of %d clients on live nodes failed, the last %s after the link went down; EndpointSlices dropped the node %s",
+	return runner.Decided(l.Last.Sub(since) <= limit.In(f.DNS), "%d of %d calls failed on live nodes (clients there: %d), the last %s after the link went down; EndpointSlices dropped the node %s",
 		l.Failed, l.All, l.Clients, runner.Seconds(lasted), dropped).With("%s, %d calls lost", runner.Seconds(lasted), l.Failed)
 }
 
