@@ -26,6 +26,10 @@ type dependabotUpdate struct {
 	Allow []struct {
 		Name string `json:"dependency-name"`
 	} `json:"allow"`
+	Ignore []struct {
+		Name     string   `json:"dependency-name"`
+		Versions []string `json:"versions"`
+	} `json:"ignore"`
 }
 
 // watches says whether the update is about a directory, "" for the root.
@@ -52,7 +56,7 @@ func (u dependabotUpdate) allows(tool string) bool {
 
 // Dependabot watches every Go module, every list of wheels, the actions and the images
 // of others, each with a cooldown, in the modules of tools what the tools come from,
-// and no directory that has nothing to watch.
+// and no directory that has nothing to watch. It holds back versions, never a whole module.
 func TestDependabot(t *testing.T) {
 	content, err := os.ReadFile(filepath.Join(repositoryRoot, ".github/dependabot.yml"))
 	if err != nil {
@@ -99,6 +103,7 @@ func TestDependabot(t *testing.T) {
 		{name: "wheel", old: "/apps/lab/components/zizmor", new: "/apps/lab/components/x", want: "pip of /apps/lab/components/zizmor is not watched"},
 		{name: "actions", old: "github-actions", new: "npm", want: "github-actions of / is not watched"},
 		{name: "cooldown", old: "default-days: 7", new: "default-days: 0", want: "has no cooldown"},
+		{name: "ignored", old: "        versions:\n          - \">=1.74.0\"\n", new: "        dependency-type: all\n", want: "gomod: all versions of github.com/bufbuild/buf are ignored"},
 		{name: "tool", old: "dependency-name: github.com/google/ko", new: "dependency-name: x", want: "/apps/lab/components/ko: its tools come from none that is allowed"},
 	}, func(t *testing.T, content []byte) []string { t.Helper(); return unwatched(t, content, files) })
 }
@@ -114,6 +119,11 @@ func unwatched(t *testing.T, content []byte, files map[string][]string) []string
 	}
 	var violations []string
 	for _, u := range config.Updates {
+		for _, i := range u.Ignore {
+			if len(i.Versions) == 0 {
+				violations = append(violations, fmt.Sprintf("%s: all versions of %s are ignored", u.Ecosystem, i.Name))
+			}
+		}
 		for _, dir := range append(u.Directories, u.Directory) {
 			if dir != "" && !slices.Contains(files[u.Ecosystem], strings.TrimSuffix(dir, "/")) {
 				violations = append(violations, fmt.Sprintf("%s: %s is not the directory of one: Dependabot fails there", u.Ecosystem, dir))
