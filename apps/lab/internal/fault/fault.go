@@ -112,6 +112,7 @@ type holder struct {
 // hold returns when the rules are in force.
 func hold(ctx context.Context, n Node, name, text string) (*holder, error) {
 	cmd := n.Command("nft", "--interactive")
+	ownSession(cmd)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err

@@ -23,6 +23,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/fault"
@@ -319,6 +320,9 @@ func TestBroken(t *testing.T) {
 	}
 	mend, err := fault.Break(t.Context(), cluster.Fault{Kind: cluster.DNSAway}, network, []fault.Node{node})
 	s.must(err)
+	if session, err := unix.Getsid(nft.Process.Pid); err != nil || session != nft.Process.Pid {
+		t.Errorf("nft is in session %d (%v), want one of its own, which no terminal interrupts", session, err)
+	}
 	s.must(nft.Process.Kill())
 	if !answers(s.dial(s.pod, "tcp", 53, patience), patience) { // it sends again what is lost
 		t.Error("DNS does not answer after nft was killed")

@@ -18,18 +18,13 @@ func (c *Cluster) CanBreak(kind cluster.FaultKind) error {
 
 // Break implements cluster.Cluster.
 func (c *Cluster) Break(ctx context.Context, f cluster.Fault) (mend func(context.Context) error, err error) {
-	if err := c.CanBreak(f.Kind); err != nil {
-		return nil, err
-	}
 	network := fault.Network{API: []netip.AddrPort{netip.MustParseAddrPort(nodeIP(0) + ":6443")}, Uplink: uplink}
 	var nodes []fault.Node
 	for i, status := range c.Status().Nodes {
 		network.Pods = append(network.Pods, netip.MustParsePrefix(podNet(i)))
 		nodes = append(nodes, fault.Node{NodeStatus: status, Command: func(args ...string) *exec.Cmd {
 			// It ends by its standard input, not with the context.
-			cmd := c.state.Nodes[i].Command(context.WithoutCancel(ctx), []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, args...)
-			cmd.SysProcAttr.Setsid = true // out of reach of the terminal's signals
-			return cmd
+			return c.state.Nodes[i].Command(context.WithoutCancel(ctx), []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, args...)
 		}})
 	}
 	return fault.Break(ctx, f, network, nodes)
