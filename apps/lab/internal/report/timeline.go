@@ -39,6 +39,14 @@ type Lane struct {
 	Calls map[string]Bins `json:"calls"`
 }
 
+// Total is how many calls of all clients it answered in a bin.
+func (l Lane) Total(bin int) (n int64) {
+	for _, calls := range l.Calls {
+		n += calls[bin]
+	}
+	return n
+}
+
 // Bins holds a count for each bin. Its text is the counts with spaces between them.
 type Bins []int64
 
@@ -142,11 +150,7 @@ func (t Timeline) Busiest() int64 {
 	var most int64
 	for _, l := range t.Lanes {
 		for bin := range t.Bins {
-			var sum int64
-			for _, calls := range l.Calls {
-				sum += calls[bin]
-			}
-			most = max(most, sum)
+			most = max(most, l.Total(bin))
 		}
 	}
 	return most

@@ -79,7 +79,7 @@ func (s screen) strategy(st stage.Strategy, chosen bool, width, most int) []stri
 	columns := max(width-nameWidth-rateWidth, 1)
 	from := st.Timeline.Bins - columns // before the first bin where there are few
 	lines = append(lines, marks(st, from))
-	full := busiest(st.Timeline)
+	full := st.Timeline.Busiest()
 	room := max(most-len(lines), 1)
 	for i, l := range st.Timeline.Lanes {
 		if i == room-1 && len(st.Timeline.Lanes) > room {
@@ -128,7 +128,7 @@ func lane(st stage.Strategy, l report.Lane, from int, full int64) string {
 	last := int64(0)
 	bars.WriteString(strings.Repeat(" ", max(-from, 0)))
 	for bin := max(from, 0); bin < t.Bins; bin++ {
-		n := total(l, bin)
+		n := l.Total(bin)
 		moment := t.Start.Add(t.Step() * time.Duration(bin))
 		there := !l.Ready.IsZero() && !moment.Before(l.Ready.Add(-t.Step())) && (l.Left.IsZero() || moment.Before(l.Left))
 		switch {
@@ -203,24 +203,6 @@ func (s screen) keys(v stage.View, width int) []string {
 		line += key
 	}
 	return append(lines, line)
-}
-
-// total is how many calls a pod answered in a bin.
-func total(l report.Lane, bin int) (n int64) {
-	for _, calls := range l.Calls {
-		n += calls[bin]
-	}
-	return n
-}
-
-// busiest is the highest total of a bin.
-func busiest(t *report.Timeline) (most int64) {
-	for _, l := range t.Lanes {
-		for bin := range t.Bins {
-			most = max(most, total(l, bin))
-		}
-	}
-	return most
 }
 
 func bold(text string) string { return ansi.Style{}.Bold().Styled(text) }
