@@ -53,12 +53,7 @@ func (h *Histogram) Count() int64 { return h.hdr.TotalCount() }
 
 // Percentiles returns the percentiles that the log shows.
 func (h *Histogram) Percentiles() calllog.Latency {
-	if h.hdr.TotalCount() == 0 {
-		return calllog.Latency{}
-	}
-	ms := func(percentile float64) float64 {
-		return float64(h.hdr.ValueAtPercentile(percentile)) / 1000
-	}
+	ms := func(percentile float64) float64 { return float64(h.At(percentile).Microseconds()) / 1000 }
 	return calllog.Latency{P50: ms(50), P90: ms(90), P99: ms(99), P999: ms(99.9)}
 }
 
