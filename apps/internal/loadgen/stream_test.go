@@ -2,13 +2,15 @@ package loadgen_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -117,14 +119,14 @@ func TestStream(t *testing.T) {
 					if end.Server != "one" || end.Opened.After(end.Time) {
 						t.Errorf("end %+v, want the server and times", end)
 					}
-					got = append(got, strings.Join([]string{plain(end.Calls), end.Code + ":", end.Error}, " "))
+					got = append(got, fmt.Sprintf("%d %s: %s", end.Calls, end.Code, end.Error))
 				}
 				s := linesOf[*calllog.Summary](r)[0]
 				if strings.Join(got, "; ") != strings.Join(tc.wantEnds, "; ") {
 					t.Errorf("streams %q, want %q; failures %v", got, tc.wantEnds, s.Failures)
 				}
-				if distribution.Counts(s.Failures).Total() != distribution.Counts(tc.wantFailed).Total() {
-					t.Errorf("failures %v, want %v", s.Failures, tc.wantFailed)
+				if diff := cmp.Diff(tc.wantFailed, s.Failures, cmpopts.EquateEmpty()); diff != "" {
+					t.Errorf("failures (-want +got):\n%s", diff)
 				}
 				if one.streams > tc.wantStreams {
 					t.Errorf("%d streams were opened, want at most %d", one.streams, tc.wantStreams)
@@ -133,8 +135,6 @@ func TestStream(t *testing.T) {
 		})
 	}
 }
-
-func plain(n int64) string { return strconv.FormatInt(n, 10) }
 
 // A stream stays on the server that the policy chose for it, also with round_robin.
 // Without a name in the answers the server is counted by its address.
