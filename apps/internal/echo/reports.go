@@ -29,11 +29,6 @@ func (r *loadReports) StreamCoreMetrics(req *orcapb.OrcaLoadReportRequest, strea
 	ticker := time.NewTicker(max(req.GetReportInterval().AsDuration(), minReportInterval))
 	defer ticker.Stop()
 	for {
-		select {
-		case <-r.stopping:
-			return status.Error(codes.Unavailable, "the server stops")
-		default:
-		}
 		m := r.load.ServerMetrics()
 		err := stream.Send(&orcadata.OrcaLoadReport{ApplicationUtilization: m.AppUtilization, RpsFractional: m.QPS, Eps: m.EPS})
 		if err != nil {
@@ -44,6 +39,7 @@ func (r *loadReports) StreamCoreMetrics(req *orcapb.OrcaLoadReportRequest, strea
 		case <-stream.Context().Done():
 			return status.FromContextError(stream.Context().Err()).Err()
 		case <-r.stopping:
+			return status.Error(codes.Unavailable, "the server stops")
 		}
 	}
 }

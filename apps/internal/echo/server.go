@@ -81,20 +81,16 @@ type Server struct {
 	grpc    *grpc.Server
 	health  *health.Server
 	service *service
-	// stopping is closed when streams that clients never end have to end.
-	stopping chan struct{}
 }
 
 // New returns a server whose health is SERVING as soon as it serves. The options
 // are applied last.
 func New(cfg Config, id Identity, log *slog.Logger, opts ...grpc.ServerOption) *Server {
-	stopping := make(chan struct{})
 	s := &Server{
-		cfg:      cfg,
-		log:      log,
-		health:   health.NewServer(),
-		service:  &service{id: id, orcaPerCall: cfg.ORCAPerCall, stopping: stopping},
-		stopping: stopping,
+		cfg:     cfg,
+		log:     log,
+		health:  health.NewServer(),
+		service: &service{id: id, orcaPerCall: cfg.ORCAPerCall, stopping: make(chan struct{})},
 	}
 	s.service.faults.Store(&cfg.Faults)
 	all := []grpc.ServerOption{
@@ -127,7 +123,7 @@ func New(cfg Config, id Identity, log *slog.Logger, opts ...grpc.ServerOption) *
 	s.grpc = grpc.NewServer(append(all, opts...)...)
 	echopb.RegisterEchoServiceServer(s.grpc, s.service)
 	healthpb.RegisterHealthServer(s.grpc, s.health)
-	orcapb.RegisterOpenRcaServiceServer(s.grpc, &loadReports{load: &s.service.load, stopping: s.stopping})
+	orcapb.RegisterOpenRcaServiceServer(s.grpc, &loadReports{load: &s.service.load, stopping: s.service.stopping})
 	reflection.Register(s.grpc)
 	s.health.SetServingStatus(echopb.EchoService_ServiceDesc.ServiceName, healthpb.HealthCheckResponse_SERVING)
 	return s
@@ -149,7 +145,7 @@ func (s *Server) Serve(ctx context.Context, lis net.Listener, signals <-chan os.
 		Timeout:    s.cfg.DrainTimeout,
 		NotServing: s.health.Shutdown,
 		GracefulStop: func() {
-			close(s.stopping)
+			close(s.service.stopping)
 			s.grpc.GracefulStop()
 		},
 		Stop: s.cut,

@@ -18,8 +18,8 @@ type service struct {
 	faults atomic.Pointer[Faults] // never nil
 	// orcaPerCall says that gRPC has a recorder for each call.
 	orcaPerCall bool
-	// stopping is closed when streams have to end.
-	stopping <-chan struct{}
+	// stopping is closed when streams, which clients never end, have to end.
+	stopping chan struct{}
 }
 
 func (s *service) Echo(ctx context.Context, req *echopb.EchoRequest) (_ *echopb.EchoResponse, err error) {
