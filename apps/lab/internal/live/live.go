@@ -75,11 +75,10 @@ func (s *Server) Handler() http.Handler {
 
 // view is what the page shows at one moment.
 type view struct {
-	CSS      template.CSS
-	Script   template.JS
-	Stages   []stageView
-	Journal  []report.Entry
-	Snapshot bool
+	CSS     template.CSS
+	Script  template.JS // a page that is kept has none, and no button
+	Stages  []stageView
+	Journal []report.Entry
 }
 
 type stageView struct {
@@ -129,31 +128,22 @@ func (v stageView) Button(o stage.Offer) button {
 	return b
 }
 
-func (s *Server) page(w http.ResponseWriter, _ *http.Request) {
-	v, err := s.view()
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
-	v.Script = s.script
-	write(w, v)
-}
+func (s *Server) page(w http.ResponseWriter, _ *http.Request) { s.write(w, s.script) }
 
-// report is the page as it is, without buttons, for keeping.
+// report is the page as it is, for keeping.
 func (s *Server) report(w http.ResponseWriter, _ *http.Request) {
-	v, err := s.view()
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
-	v.Snapshot = true
 	w.Header().Set("Content-Disposition", `attachment; filename="grpc-lb.html"`)
-	write(w, v)
+	s.write(w, "")
 }
 
-func write(w http.ResponseWriter, v view) {
+func (s *Server) write(w http.ResponseWriter, script template.JS) {
 	var b bytes.Buffer
-	if err := tmpl.ExecuteTemplate(&b, "live.html.tmpl", v); err != nil {
+	v, err := s.view()
+	if v.Script = script; err == nil {
+		err = tmpl.ExecuteTemplate(&b, "live.html.tmpl", v)
+	}
+	if err != nil {
+		w.Header().Del("Content-Disposition")
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
@@ -220,12 +210,12 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return
 		}
-		for _, u := range v.updates() {
-			if sent[u.ID] == u.HTML {
+		for id, html := range v.drawn() {
+			if sent[id] == html {
 				continue
 			}
-			sent[u.ID] = u.HTML
-			if err := send("draw", u); err != nil {
+			sent[id] = html
+			if err := send("draw", update{id, html}); err != nil {
 				return
 			}
 		}
@@ -240,21 +230,20 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (v view) updates() (all []update) {
-	for _, st := range v.Stages {
+// drawn is the HTML of each element that changes, by its id.
+func (v view) drawn() map[string]string {
+	all := map[string]string{}
+	draw := func(id, name string, data any) {
 		var b bytes.Buffer
-		if err := tmpl.ExecuteTemplate(&b, "stage", st); err == nil {
-			all = append(all, update{"stage-" + st.Name, b.String()})
-		}
-		var buttons bytes.Buffer
-		if err := tmpl.ExecuteTemplate(&buttons, "actions", st); err == nil {
-			all = append(all, update{"actions-" + st.Name, buttons.String()})
+		if err := tmpl.ExecuteTemplate(&b, name, data); err == nil {
+			all[id] = b.String()
 		}
 	}
-	var b bytes.Buffer
-	if err := tmpl.ExecuteTemplate(&b, "journal", v.Journal); err == nil {
-		all = append(all, update{"journal", b.String()})
+	for _, st := range v.Stages {
+		draw("stage-"+st.Name, "stage", st)
+		draw("actions-"+st.Name, "actions", st)
 	}
+	draw("journal", "journal", v.Journal)
 	return all
 }
 
@@ -262,7 +251,7 @@ func (v view) updates() (all []update) {
 func (s *Server) do(w http.ResponseWriter, r *http.Request) {
 	err := s.stage.Do(r.Context(), r.PathValue("strategy"), r.PathValue("action"))
 	switch {
-	case errors.Is(err, stage.ErrUnknown):
+	case errors.Is(err, stage.ErrUnknown), errors.Is(err, stage.ErrNotRunning):
 		http.Error(w, err.Error(), http.StatusNotFound)
 	case errors.Is(err, stage.ErrOff):
 		http.Error(w, err.Error(), http.StatusForbidden)

@@ -52,7 +52,8 @@ func offOf(ctx context.Context, env *runner.Environment) (off map[string]string,
 	ctx, cancel := context.WithTimeoutCause(ctx, actionTime, errors.New("the API server did not answer in "+actionTime.String()))
 	defer cancel()
 	off = map[string]string{}
-	var rights []kube.Right
+	var all []kube.Right
+	rights := map[string][]kube.Right{} // by action
 	for _, a := range strategy.Actions {
 		if a.Can != nil {
 			if err := a.Can(env.Cluster); err != nil {
@@ -60,21 +61,15 @@ func offOf(ctx context.Context, env *runner.Environment) (off map[string]string,
 			}
 		}
 		for _, r := range a.Rights {
-			rights = append(rights, r.In(env.Namespace)...)
+			rights[a.Name] = append(rights[a.Name], r.In(env.Namespace)...)
 		}
+		all = append(all, rights[a.Name]...)
 	}
-	missing, err := env.Kube.Missing(ctx, rights...)
-	for _, a := range strategy.Actions {
-		var lacks []kube.Right
-		for _, r := range a.Rights {
-			for _, right := range r.In(env.Namespace) {
-				if slices.Contains(missing, right) {
-					lacks = append(lacks, right)
-				}
-			}
-		}
+	missing, err := env.Kube.Missing(ctx, all...)
+	for action, some := range rights {
+		lacks := slices.DeleteFunc(some, func(r kube.Right) bool { return !slices.Contains(missing, r) })
 		if len(lacks) > 0 {
-			off[a.Name] = "you may not " + kube.Describe(lacks...)
+			off[action] = "you may not " + kube.Describe(lacks...)
 		}
 	}
 	return off, err
@@ -111,16 +106,19 @@ func (l *lasting) text() string {
 }
 
 // Do makes a change to a strategy, or takes it back; action is the name of an offer. What
-// it came to is in the journal. The error is ErrUnknown or ErrOff, or says why the cluster
-// did not make the change.
+// it came to is in the journal. The error is ErrNotRunning, ErrUnknown or ErrOff, or says
+// why the cluster did not make the change.
 func (s *Stage) Do(ctx context.Context, name, action string) error {
 	i := slices.IndexFunc(strategy.Actions, func(a strategy.Action) bool { return action != "" && (a.Name == action || a.Back.Name == action) })
 	s.mu.Lock()
 	a := s.actors[name]
 	runs := a != nil && !a.ended
 	s.mu.Unlock()
-	if !runs || i < 0 {
-		return fmt.Errorf("%s: %s: %w", name, action, ErrUnknown)
+	switch {
+	case !runs:
+		return fmt.Errorf("%q: %w", name, ErrNotRunning)
+	case i < 0:
+		return fmt.Errorf("%q: %w", action, ErrUnknown)
 	}
 	wanted := strategy.Actions[i]
 	ctx, cancel := context.WithTimeoutCause(ctx, actionTime, errors.New("the cluster did not answer in "+actionTime.String()))
@@ -145,7 +143,7 @@ func (s *Stage) change(ctx context.Context, of *actor, a strategy.Action) error 
 	s.mu.Unlock()
 	switch {
 	case over:
-		return fmt.Errorf("%s: %s: %w", name, a.Name, ErrUnknown)
+		return fmt.Errorf("%q: %w", name, ErrNotRunning)
 	case off != "":
 		return fmt.Errorf("%s: %w: %s", a.Text, ErrOff, off)
 	case inForce:

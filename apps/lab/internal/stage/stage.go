@@ -34,8 +34,10 @@ const (
 )
 
 var (
-	// ErrUnknown says that a strategy does not run, or that no action has that name.
-	ErrUnknown = errors.New("it does not run, or no action has that name")
+	// ErrUnknown says that no change has that name.
+	ErrUnknown = errors.New("no change has that name")
+	// ErrNotRunning says that a strategy has not begun, has ended, or is not known.
+	ErrNotRunning = errors.New("this strategy does not run")
 	// ErrOff says that the rights or the cluster do not allow an action.
 	ErrOff = errors.New("it is off")
 )

@@ -122,8 +122,8 @@ func TestEnd(t *testing.T) {
 				if err := s.Undone(); (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
 					t.Errorf("Undone = %v, want %q", err, test.want)
 				}
-				if err := s.Do(t.Context(), "l4", "api-away"); !errors.Is(err, stage.ErrUnknown) {
-					t.Errorf("a change after the end: %v, want ErrUnknown", err)
+				if err := s.Do(t.Context(), "l4", "api-away"); !errors.Is(err, stage.ErrNotRunning) {
+					t.Errorf("a change after the end: %v, want ErrNotRunning", err)
 				}
 			})
 		})
