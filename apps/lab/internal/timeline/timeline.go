@@ -100,13 +100,14 @@ func share(t *report.Timeline, bins report.Bins, w calllog.Window, count int64) 
 // span is from the beginning of the first window to the end of the last one.
 func span(f *observe.Facts) (start, end time.Time) {
 	for _, c := range f.Clients {
-		for _, w := range c.Windows {
-			if start.IsZero() || w.Start.Before(start) {
-				start = w.Start
-			}
-			if w.End.After(end) {
-				end = w.End
-			}
+		if len(c.Windows) == 0 {
+			continue
+		}
+		if first := c.Windows[0].Start; start.IsZero() || first.Before(start) {
+			start = first
+		}
+		if last := c.Windows[len(c.Windows)-1].End; last.After(end) {
+			end = last
 		}
 	}
 	return start, end
