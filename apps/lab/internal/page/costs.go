@@ -40,8 +40,9 @@ type costsPage struct {
 
 // latencies are how long calls took when one strategy at a time was called.
 type latencies struct {
-	Plots []plot
-	Rows  []latencyRow
+	Plots    []plot
+	Baseline string // drawn behind the others; "" if it was not measured
+	Rows     []latencyRow
 }
 
 type plot struct {
@@ -79,6 +80,7 @@ func latenciesOf(t costs.Table, names []string) (l latencies, err error) {
 			baseline = curves[len(curves)-1]
 		}
 	}
+	l.Baseline = baseline.Name
 	scale := percentile.ScaleOf(curves...)
 	for _, c := range curves {
 		behind := baseline

@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -91,6 +92,10 @@ func TestWriteCosts(t *testing.T) {
 	}
 	if n := strings.Count(html, `class="behind `); n != called-1 {
 		t.Errorf("%d pictures have the baseline behind, want all but its own: %d", n, called-1)
+	}
+	all.Rows = slices.DeleteFunc(all.Rows, func(r costs.Row) bool { return r.Strategy == costs.Baseline })
+	if html := costsWritten(t, all); strings.Contains(html, "dashed") || !strings.Contains(html, "All pictures have the same axes.") {
+		t.Error("without the baseline the page tells of its line, or not of the axes")
 	}
 }
 

@@ -23,7 +23,7 @@ var files embed.FS
 //go:embed page.css
 var css string
 
-var tmpl = template.Must(template.New("page").Funcs(template.FuncMap{"code": code, "minusOne": func(n int) int { return n - 1 }}).ParseFS(files, "*.tmpl"))
+var tmpl = template.Must(template.New("page").Funcs(template.FuncMap{"code": code}).ParseFS(files, "*.tmpl"))
 
 // Beside is what a page shows beside a result; each may be nil.
 type Beside struct {
@@ -98,9 +98,8 @@ func of(r report.Result, beside Beside) (page, error) {
 	p := page{
 		CSS:    CSS(),
 		Result: r, Summary: r.Summary(), Took: r.Finished.Sub(r.Started).Round(time.Second).String(), Moved: beside.Moved,
-		Facts: factsOf(r.Cluster, r.Machine, r.Versions),
+		Facts: factsOf(r.Cluster, r.Machine, r.Versions), Columns: report.Columns,
 	}
-	p.Columns = report.Columns
 	for _, s := range r.Strategies {
 		own, err := sectionOf(r, s)
 		if err != nil {
@@ -201,7 +200,8 @@ func PictureOf(s report.Strategy, e report.Experiment) (lanes.Picture, bool) {
 	if s.Timeline == nil || e.Status != report.Measured || e.Changed.IsZero() || e.Changed.Before(s.Timeline.Start) || e.End.IsZero() {
 		return lanes.Picture{}, false
 	}
-	t := s.Timeline.Between(later(e.Begin, e.Changed.Add(-3*around)).Add(-around), e.End)
+	begin := slices.MaxFunc([]time.Time{e.Begin, e.Changed.Add(-3 * around)}, time.Time.Compare)
+	t := s.Timeline.Between(begin.Add(-around), e.End)
 	var text strings.Builder
 	fmt.Fprintf(&text, "%s, %s: %s.", s.Name, e.Name, e.Change)
 	for _, f := range e.Findings {
@@ -215,13 +215,6 @@ func PictureOf(s report.Strategy, e report.Experiment) (lanes.Picture, bool) {
 		ID: id("p", fmt.Sprintf("%s-%s-%d", s.Name, e.Name, e.Started.UnixMilli())), Title: s.Name + ": " + e.Name, Text: text.String(),
 		Timeline: t, Marks: marks, Zero: e.Changed,
 	}, true
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }
 
 func podOf(t report.Timeline, l report.Lane, zero time.Time) pod {
@@ -243,7 +236,7 @@ func podOf(t report.Timeline, l report.Lane, zero time.Time) pod {
 // since is a moment on the axis of a picture.
 func since(at, zero time.Time) string {
 	if at.IsZero() {
-		return "–"
+		return none
 	}
 	return fmt.Sprintf("%.1f s", at.Sub(zero).Seconds())
 }
