@@ -19,6 +19,14 @@ type Reporter interface {
 	Detail(step, text string)
 }
 
+// Discard tells nobody.
+var Discard Reporter = discard{}
+
+type discard struct{}
+
+func (discard) Step(string) func(error) { return func(error) {} }
+func (discard) Detail(string, string)   {}
+
 // Run runs f as one step of r, which ends after limit. Its error names the step
 // and, if the context ended it, the cause of that before what went wrong then.
 func Run(ctx context.Context, r Reporter, name string, limit time.Duration, f func(ctx context.Context, detail func(string)) error) error {

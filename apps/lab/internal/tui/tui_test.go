@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/stage"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/stage/stagetest"
@@ -25,12 +26,6 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// silent is a progress reporter.
-type silent struct{}
-
-func (silent) Step(string) func(error) { return func(error) {} }
-func (silent) Detail(string, string)   {}
 
 // terminal is a pseudo terminal in which a stage is shown.
 type terminal struct {
@@ -65,7 +60,7 @@ func show(ctx context.Context, t *testing.T, s *stage.Stage) *terminal {
 			}
 		}
 	}()
-	go func() { term.done <- tui.New(s, silent{}).Show(ctx, screen, screen) }()
+	go func() { term.done <- tui.New(s, progress.Discard).Show(ctx, screen, screen) }()
 	t.Cleanup(func() {
 		_ = screen.Close()
 		<-read

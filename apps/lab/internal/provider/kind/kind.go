@@ -101,7 +101,7 @@ func (e engine) up(ctx context.Context, o Options) (_ *Cluster, err error) {
 		return nil, fmt.Errorf("what an earlier creation left: %w", err)
 	}
 	if o.Progress == nil {
-		o.Progress = silent{}
+		o.Progress = progress.Discard
 	}
 	made := creation{ended: make(chan struct{})}
 	close(made.ended)
@@ -211,12 +211,6 @@ func (e engine) explain(ctx context.Context, o Options, err error) error {
 	}
 	return fmt.Errorf("%w; logs: %s", err, o.Logs)
 }
-
-// silent is a Reporter that tells nobody.
-type silent struct{}
-
-func (silent) Step(string) func(error) { return func(error) {} }
-func (silent) Detail(string, string)   {}
 
 // oneLine joins what a program printed.
 func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
