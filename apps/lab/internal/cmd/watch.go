@@ -161,8 +161,12 @@ func openPage(listener net.Listener, shown *stage.Stage, stdout io.Writer) (end 
 	go func() { served <- page.Serve(listener) }()
 	fmt.Fprintf(stdout, "http://%s/%s/\n", listener.Addr(), server.Token)
 	return func() error {
-		time.Sleep(lastWords) //nolint:forbidigo // no event tells that a browser has read
-		err := page.Close()
+		ctx, cancel := context.WithTimeout(context.Background(), lastWords)
+		defer cancel()
+		err := page.Shutdown(ctx) // when the open pages have been told of the end
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = page.Close()
+		}
 		if served := <-served; !errors.Is(served, http.ErrServerClosed) {
 			err = errors.Join(err, served)
 		}
@@ -181,5 +185,5 @@ func openTerminal(ctx context.Context, shown *stage.Stage, printer *progress.Pri
 	return terminal, func() error { return <-closed }
 }
 
-// lastWords is how long the pages that are open have to read that the lab ends.
-const lastWords = 300 * time.Millisecond
+// lastWords is how long a browser may take to read that the lab ends.
+const lastWords = time.Second
