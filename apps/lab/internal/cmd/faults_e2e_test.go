@@ -63,7 +63,7 @@ func checkFaults(t *testing.T, f *foreign) {
 	nodeState := func() (state string) {
 		for _, n := range nodes {
 			for _, command := range []string{"ip route", "ip -brief address", "nft list ruleset"} {
-				// The first lines of kube-proxy's tables do not change.
+				// Counters change by themselves.
 				out, err := exec.CommandContext(t.Context(), "nsenter", "-t", strconv.Itoa(n.Pid), "-n", "sh", "-c", command+" | grep -v counter").CombinedOutput()
 				if err != nil {
 					t.Fatalf("%s on %s: %v: %s", command, n.Name, err, out)

@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -18,13 +17,11 @@ import (
 
 // emulated is a terminal with a program in it.
 type emulated struct {
-	keys   *os.File
 	screen vt10x.Terminal
-	mu     sync.Mutex
-	raw    bytes.Buffer
+	raw    bytes.Buffer // read it only after the program's end
 }
 
-// lane is a pod's line: its name, its bars and its calls in a second.
+// laneLine is a pod's: its name, its bars and its calls in a second.
 var laneLine = regexp.MustCompile(`^  (\S+) .* (\d+)/s *$`)
 
 // lanes returns the calls a second of each pod of a strategy, as the screen has them.
@@ -65,15 +62,11 @@ func checkTerminal(t *testing.T, f *foreign) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &emulated{keys: keys, screen: vt10x.New(vt10x.WithSize(120, 40))}
+	e := &emulated{screen: vt10x.New(vt10x.WithSize(120, 40))}
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
-		_, _ = io.Copy(io.MultiWriter(e.screen, writer(func(b []byte) {
-			e.mu.Lock()
-			defer e.mu.Unlock()
-			e.raw.Write(b)
-		})), keys) // it ends with the program
+		_, _ = io.Copy(io.MultiWriter(e.screen, &e.raw), keys) // it ends with the program
 	}()
 	await := func(what string, holds func() bool) {
 		t.Helper()
@@ -106,12 +99,4 @@ func checkTerminal(t *testing.T, f *foreign) {
 	if raw := e.raw.String(); strings.LastIndex(raw, "\x1b[?1049l") < strings.LastIndex(raw, "\x1b[?1049h") {
 		t.Error("the terminal's alternate screen was not left")
 	}
-}
-
-// writer is a function that takes what is written.
-type writer func([]byte)
-
-func (w writer) Write(b []byte) (int, error) {
-	w(b)
-	return len(b), nil
 }
