@@ -129,7 +129,7 @@ func TestFailures(t *testing.T) {
 		return name
 	}
 	const measured = `{"rows":[{"strategy":"l4"}]}`
-	text, result, list, empty, short := file("no JSON\n"), file(`{"schema":1,"strategies":[],"claims":[]}`), file("[]"), file(`{"rows":[]}`), file(measured[:9])
+	text, result, list, empty, short := file("no JSON\n"), file(`{"schema":1,"strategies":[{"name":"l4"}]}`), file("[]"), file(`{"rows":[]}`), file(measured[:9])
 	known := strings.Join(overlays(t, root), ", ") + ", l4-max-age, dns-max-age"
 	unmarked, half := file("# A document\n"), file("<!-- results -->\n")
 	tests := []struct {
@@ -208,6 +208,7 @@ func TestFailures(t *testing.T) {
 		{"report of half a file", call{args: []string{"report", short}}, 2, []string{short, "cut short after 9 bytes"}},
 		{"report of costs against a run", call{args: []string{"report", file(measured), "--against", result}}, 2, []string{"--against compares runs", "table of costs"}},
 		{"report of a run against costs", call{args: []string{"report", result, "--against", file(measured)}}, 2, []string{"--against", "is a table of costs"}},
+		{"report of a run against half a file", call{args: []string{"report", result, "--against", short}}, 2, []string{"--against " + short + " is cut short"}},
 		{"costs into no document", call{args: []string{"costs", "--from", file(measured), "--update", "/nowhere/README.md"}}, 2, []string{"--update", "/nowhere/README.md", "no such file"}},
 		{"costs into a document without marks", call{args: []string{"costs", "--from", file(measured), "--update", unmarked}}, 2, []string{"--update " + unmarked, "<!-- NAME -->", "costs, guide, results"}},
 		// The error comes before the lab boots a cluster.

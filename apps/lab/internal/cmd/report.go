@@ -93,10 +93,10 @@ func renderRun(w io.Writer, result report.Result, against, output string) error 
 	var moved *report.Moved
 	if against != "" {
 		earlier, err := record.Load(against)
-		if err == nil {
-			moved, err = result.Against(earlier)
-		}
 		if err != nil {
+			return exitError{exitUsage, fmt.Errorf("--against %w", err)}
+		}
+		if moved, err = result.Against(earlier); err != nil {
 			return exitError{exitUsage, fmt.Errorf("--against %s: %w", against, err)}
 		}
 	}

@@ -196,6 +196,9 @@ func Read(file string) (l Loaded, err error) {
 
 // valid refuses a result whose parts do not fit together, on which a page would fail.
 func valid(r report.Result) error {
+	if len(r.Strategies) == 0 {
+		return errors.New("it has no strategies")
+	}
 	for _, s := range r.Strategies {
 		if s.Timeline == nil {
 			continue

@@ -111,6 +111,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"cut short", string(whole[:len(whole)/2]), "is cut short after"},
 		{"no JSON", "strategies: l4", "is no result of a run"},
 		{"other JSON", `{"items": []}`, "has schema 0, expected 1"},
+		{"nothing but a schema", `{"schema": 1}`, "it has no strategies"},
 		{"costs of another version", `{"schema": 7, "rows": [{"strategy": "l4"}]}`, "has schema 7, expected 1 or none"},
 		{"costs without rows", `{"rows": []}`, "it has no rows"},
 		{"costs with a broken histogram", `{"rows": [{"strategy": "l4", "latency_hdr": "HISTFAAA"}]}`, `the calls of strategy "l4"`},
@@ -131,16 +132,18 @@ func TestLoadRefuses(t *testing.T) {
 			}
 		})
 	}
-	for kind, content := range map[string]string{"a table of costs": `{"rows": [{"strategy": "l4"}]}`, "the result of a run": string(whole)} {
+	for kind, other := range map[string]struct {
+		content string
+		load    func(string) error
+	}{
+		"a table of costs":    {`{"rows": [{"strategy": "l4"}]}`, func(file string) error { _, err := record.Load(file); return err }},
+		"the result of a run": {string(whole), func(file string) error { _, err := record.LoadCosts(file); return err }},
+	} {
 		file := filepath.Join(t.TempDir(), "other.json")
-		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+		if err := os.WriteFile(file, []byte(other.content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := record.Load(file)
-		if strings.HasPrefix(content, string(whole[:20])) {
-			_, err = record.LoadCosts(file)
-		}
-		if err == nil || !strings.Contains(err.Error(), kind) {
+		if err := other.load(file); err == nil || !strings.Contains(err.Error(), kind) {
 			t.Errorf("the other kind of file: %v, want one that says it is %s", err, kind)
 		}
 	}
