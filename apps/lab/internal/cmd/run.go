@@ -119,7 +119,7 @@ func run(ctx context.Context, o runOptions, stdout io.Writer) error {
 		return exitError{exitUsage, err}
 	}
 	if o.context.printRBAC {
-		return c.printRBAC(stdout, "run", o.only)
+		return c.printRBAC(stdout, "run", o.only, o.experiments)
 	}
 	lock, err := c.dirs.Lock()
 	if err != nil {

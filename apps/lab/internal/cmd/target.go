@@ -120,7 +120,7 @@ func (c checkout) externalTarget(ctx context.Context, o runOptions) (target, err
 
 // admit asks the API server for rights and the user for permission.
 func (c checkout) admit(ctx context.Context, o runOptions, on *external.Cluster) error {
-	rights, err := c.rights(o.only)
+	rights, err := c.rights(o.only, o.experiments)
 	if err != nil {
 		return exitError{exitUsage, err}
 	}
@@ -177,9 +177,13 @@ func confirm(in io.Reader, out io.Writer, terminal bool, what string) error {
 	return nil
 }
 
-// rights returns what running the overlays takes on a cluster of others.
-func (c checkout) rights(overlays []string) ([]kube.Right, error) {
+// rights returns what running the overlays takes on a cluster of others, with the experiments
+// that are asked for in place of the usual ones.
+func (c checkout) rights(overlays, experiments []string) ([]kube.Right, error) {
 	strategies, err := strategy.Named(c.repository, overlays)
+	if err == nil && len(experiments) > 0 {
+		strategies, _, err = strategy.Asking(strategies, experiments)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -204,8 +208,8 @@ func (c checkout) rights(overlays []string) ([]kube.Right, error) {
 
 // printRBAC prints the least role of a run. What it may do beside is access in the
 // overlays' namespaces.
-func (c checkout) printRBAC(w io.Writer, command string, overlays []string, beside ...runner.Access) error {
-	rights, err := c.rights(overlays)
+func (c checkout) printRBAC(w io.Writer, command string, overlays, experiments []string, beside ...runner.Access) error {
+	rights, err := c.rights(overlays, experiments)
 	if err != nil {
 		return exitError{exitUsage, err}
 	}
@@ -217,6 +221,9 @@ func (c checkout) printRBAC(w io.Writer, command string, overlays []string, besi
 	role, err := yaml.Marshal(kube.ClusterRole(roleName, rights...))
 	if err != nil {
 		return exitError{exitFindings, err}
+	}
+	if len(experiments) > 0 {
+		command += " --experiment " + strings.Join(experiments, ",")
 	}
 	_, err = fmt.Fprintf(w, `# The least rights of lab %s --context NAME --only %s.
 # It is a ClusterRole because its namespaces are not there before the run. Bind it:

@@ -84,7 +84,7 @@ func (o watchOptions) watch(ctx context.Context, stdout io.Writer) error {
 		for _, a := range strategy.Actions {
 			changes = append(changes, a.Rights...)
 		}
-		return c.printRBAC(stdout, "watch", o.run.only, changes...)
+		return c.printRBAC(stdout, "watch", o.run.only, nil, changes...)
 	}
 	var listener net.Listener
 	if !o.tui {

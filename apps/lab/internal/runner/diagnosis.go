@@ -14,6 +14,9 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
 )
 
+// creating is all that a container's status says while its pod waits for volumes.
+const creating = ": ContainerCreating"
+
 // diagnosis says why pods are not ready, and the last warnings, a line each.
 // A text of several pods is said once. Texts count as one if their first three words
 // are the same, because they end in ports and hashes.
@@ -42,6 +45,9 @@ func (env *Environment) diagnosis(ctx context.Context) string {
 			say("event of "+e.InvolvedObject.Kind+" "+e.InvolvedObject.Name, "%s %s", e.Reason, e.Message)
 		}
 	}
+	// A pod that only is being created says nothing, but an event of it may say what it
+	// waits for, such as a Secret that is missing.
+	slices.SortStableFunc(lines, func(x, y string) int { return cmp.Compare(strings.Count(x, creating), strings.Count(y, creating)) })
 	var b strings.Builder
 	for _, line := range lines {
 		subject, text, _ := strings.Cut(line, "\x00")

@@ -252,6 +252,29 @@ func TestAwait(t *testing.T) {
 	})
 }
 
+// A pod that waits for a Secret which is not there is told by the event that names the
+// Secret: that comes before what the pod's status says, and so is in the reason of a claim.
+func TestAwaitSecret(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		env, api := environment(runner.Strategy{Name: "k8s-api-tls"})
+		waiting := corev1.ContainerStatus{Name: "echo-server", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}}}
+		env.Record.Update(func(f *observe.Facts) {
+			f.Pods["s1"] = &corev1.Pod{Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{waiting}}}
+		})
+		if err := api.Tracker().Add(&corev1.Event{
+			ObjectMeta: metav1.ObjectMeta{Name: "e", Namespace: "x"}, Type: corev1.EventTypeWarning, Reason: "FailedMount",
+			Message: `MountVolume.SetUp failed for volume "tls" : secret "echo-tls" not found`, InvolvedObject: corev1.ObjectReference{Kind: "Pod", Name: "s1"},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		err := env.Await(t.Context(), 3*time.Second, "it", func(*observe.Facts) string { return "none is ready" })
+		const want = `waiting for it: none is ready: not in 3 s; event of Pod s1: FailedMount MountVolume.SetUp failed for volume "tls" : secret "echo-tls" not found`
+		if err == nil || runner.Brief(err) != want {
+			t.Errorf("reason %q, want %q", runner.Brief(err), want)
+		}
+	})
+}
+
 // An experiment that fails is written down and undone, unless nothing was changed
 // yet, and the run goes on. The end of the run is what ends it.
 func TestMeasure(t *testing.T) {
