@@ -8,6 +8,8 @@ package main
 import (
 	"os"
 
+	"google.golang.org/grpc/credentials"
+	xdscredentials "google.golang.org/grpc/credentials/xds"
 	_ "google.golang.org/grpc/xds" // 8 MiB, which is why this is a program of its own
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/client"
@@ -17,6 +19,11 @@ var program = client.Program{
 	Name:      "echo-client-xds",
 	Target:    "xds:///name:port (the xDS server says how to balance, no --lb-policy)",
 	Resolvers: resolvers,
+	// The xDS server can tell the client to use TLS, and which certificates; then a mesh's
+	// mTLS works. If it says nothing, the others are used.
+	Credentials: func(others credentials.TransportCredentials) (credentials.TransportCredentials, error) {
+		return xdscredentials.NewClientCredentials(xdscredentials.ClientOptions{FallbackCreds: others})
+	},
 }
 
 func main() { os.Exit(client.Main(program)) }

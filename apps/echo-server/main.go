@@ -19,6 +19,7 @@ import (
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/echo"
 	"github.com/grpc-lb/grpc-lb/apps/internal/gc"
+	"github.com/grpc-lb/grpc-lb/apps/internal/tlsfiles"
 )
 
 const (
@@ -29,6 +30,7 @@ const (
 
 func main() {
 	gc.Rare()
+	tlsfiles.WithholdKeys(os.Getenv, os.Stderr)
 	// Two, so that a second signal is not lost while the first is handled.
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
@@ -50,7 +52,9 @@ func run(args []string, signals <-chan os.Signal, stdout, stderr io.Writer) int 
 	case err == nil && fs.NArg() > 0:
 		err = fmt.Errorf("unexpected argument %q: expected flags only", fs.Arg(0))
 	case err == nil:
-		err = cfg.Validate()
+		if err = cfg.FromEnv(fs, os.Getenv); err == nil {
+			err = cfg.Validate()
+		}
 	}
 	if err != nil {
 		line := strings.ReplaceAll(err.Error(), "\n", "; ")

@@ -42,6 +42,8 @@ func Decode(b []byte) (Line, error) {
 		line = new(Start)
 	case MsgFirstAnswer:
 		line = new(FirstAnswer)
+	case MsgPeer:
+		line = new(Peer)
 	case MsgFailure:
 		line = new(Failure)
 	case MsgWindow:

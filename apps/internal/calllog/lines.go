@@ -6,6 +6,7 @@ import "time"
 const (
 	MsgStart       = "start"
 	MsgFirstAnswer = "first answer"
+	MsgPeer        = "peer certificate"
 	MsgFailure     = "failure"
 	MsgWindow      = "window"
 	MsgStreamEnd   = "stream end"
@@ -27,7 +28,7 @@ type Header struct {
 // Head gives access to the header of a line of any kind.
 func (h *Header) Head() *Header { return h }
 
-// Line is one of *Start, *FirstAnswer, *Failure, *Window, *StreamEnd, *Summary,
+// Line is one of *Start, *FirstAnswer, *Peer, *Failure, *Window, *StreamEnd, *Summary,
 // *Resolved, or *Other.
 type Line interface {
 	Head() *Header
@@ -47,6 +48,20 @@ type Start struct {
 	Rate             float64 `json:"rate,omitempty"`
 	Concurrency      int     `json:"concurrency,omitempty"`
 	FreshConnections int64   `json:"fresh_connections,omitempty"`
+}
+
+// Peer is a certificate that a server has shown for the first time, and that the client
+// has verified.
+type Peer struct {
+	Header
+	Address    string    `json:"address"`             // of the server, host:port
+	TLS        string    `json:"tls"`                 // version, such as TLS 1.3
+	ServerName string    `json:"server_name"`         // that the certificate was verified for
+	SPIFFEID   string    `json:"spiffe_id,omitempty"` // https://spiffe.io/docs/latest/spiffe-about/spiffe-concepts
+	Subject    string    `json:"subject"`
+	Serial     string    `json:"serial"` // hexadecimal
+	NotBefore  time.Time `json:"not_before"`
+	NotAfter   time.Time `json:"not_after"`
 }
 
 // Failure is the first failed call with that code in a window.
@@ -74,6 +89,9 @@ type Window struct {
 	Connections int64 `json:"connections"`
 	Opened      int64 `json:"connections_opened"`
 	Closed      int64 `json:"connections_closed"`
+	// Verified is how many of Opened were opened by a TLS handshake that verified the
+	// server.
+	Verified int64 `json:"connections_verified,omitempty"`
 	// Barrier says that no call was in flight at the end. Between two barriers
 	// the calls issued are exactly the calls completed.
 	Barrier    bool    `json:"barrier"`
@@ -103,6 +121,7 @@ type Summary struct {
 	Jain       float64            `json:"jain"`
 	PeakToMean float64            `json:"peak_to_mean"`
 	Opened     int64              `json:"connections_opened"`
+	Verified   int64              `json:"connections_verified,omitempty"` // of Opened, by TLS handshakes
 	Latency    Latency            `json:"latency_ms"`
 }
 
@@ -129,6 +148,7 @@ type Other struct {
 
 func (*Start) kind() string       { return MsgStart }
 func (*FirstAnswer) kind() string { return MsgFirstAnswer }
+func (*Peer) kind() string        { return MsgPeer }
 func (*Failure) kind() string     { return MsgFailure }
 func (*Window) kind() string      { return MsgWindow }
 func (*StreamEnd) kind() string   { return MsgStreamEnd }

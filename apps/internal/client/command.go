@@ -14,6 +14,8 @@ import (
 
 	"github.com/spf13/pflag"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 	testgrpc "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/resolver"
 
@@ -22,6 +24,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/internal/gc"
 	"github.com/grpc-lb/grpc-lb/apps/internal/loadgen"
 	"github.com/grpc-lb/grpc-lb/apps/internal/metrics"
+	"github.com/grpc-lb/grpc-lb/apps/internal/tlsfiles"
 	"github.com/grpc-lb/grpc-lb/proto/echopb"
 )
 
@@ -42,12 +45,15 @@ type Program struct {
 	// Resolvers returns the resolvers that the target needs in addition to those
 	// that gRPC has registered, or why the target cannot work here.
 	Resolvers func(target string, log *slog.Logger) ([]resolver.Builder, error)
+	// Credentials, if set, returns credentials that fall back to others.
+	Credentials func(fallback credentials.TransportCredentials) (credentials.TransportCredentials, error)
 }
 
 // Main runs the program on the process's arguments, output and signals, and
 // returns its exit code.
 func Main(p Program) int {
 	gc.Rare()
+	tlsfiles.WithholdKeys(os.Getenv, os.Stderr)
 	// Two, so that a second signal is not lost while the first is handled.
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
@@ -81,7 +87,7 @@ func (p Program) Run(args []string, signals <-chan os.Signal, stdout, stderr io.
 		if err := opts.Validate(); err != nil {
 			return p.usage(stderr, err)
 		}
-		work = func(ctx context.Context) error { return call(ctx, opts, printer, log) }
+		work = func(ctx context.Context) error { return p.call(ctx, opts, printer, log) }
 	}
 	if err := untilStopped(signals, log, work); err != nil {
 		return p.failed(stderr, err)
@@ -121,7 +127,24 @@ func untilStopped(signals <-chan os.Signal, log *slog.Logger, work func(context.
 	}
 }
 
-func call(ctx context.Context, opts options, printer loadgen.Printer, log *slog.Logger) error {
+// credentials returns those of the flags, for the target's servers.
+func (p Program) credentials(opts options, log *slog.Logger) (_ credentials.TransportCredentials, closeFiles func(), err error) {
+	creds, closeFiles := insecure.NewCredentials(), func() {}
+	if opts.tls.On() {
+		if creds, closeFiles, err = opts.tls.Credentials(log); err != nil {
+			return nil, nil, err
+		}
+	}
+	if p.Credentials != nil {
+		if creds, err = p.Credentials(creds); err != nil {
+			closeFiles()
+			return nil, nil, err
+		}
+	}
+	return creds, closeFiles, nil
+}
+
+func (p Program) call(ctx context.Context, opts options, printer loadgen.Printer, log *slog.Logger) error {
 	if opts.metrics != "" {
 		m, err := metrics.Start(opts.metrics)
 		if err != nil {
@@ -131,6 +154,12 @@ func call(ctx context.Context, opts options, printer loadgen.Printer, log *slog.
 		log.Info("metrics", "address", m.Addr().String())
 		opts.DialOptions = append(opts.DialOptions, m.DialOption())
 	}
+	creds, closeFiles, err := p.credentials(opts, log)
+	if err != nil {
+		return err
+	}
+	defer closeFiles()
+	opts.Credentials = creds
 	client, err := loadgen.New(opts.Config)
 	if err != nil {
 		return err

@@ -19,6 +19,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/internal/loadgen"
 	"github.com/grpc-lb/grpc-lb/apps/internal/metrics"
 	"github.com/grpc-lb/grpc-lb/apps/internal/policy"
+	"github.com/grpc-lb/grpc-lb/apps/internal/tlsfiles"
 )
 
 const defaultRate = 50
@@ -30,6 +31,7 @@ type options struct {
 	version  bool
 	admin    string
 	metrics  string
+	tls      tlsfiles.Client
 	output   string
 	logLevel slog.Level
 }
@@ -93,6 +95,11 @@ func (p Program) parse(args []string, stdout io.Writer) (options, error) {
 	if opts.version {
 		return opts, nil
 	}
+	if !opts.resolve {
+		if err := opts.tls.FromEnv(fs, os.Getenv); err != nil {
+			return opts, err
+		}
+	}
 	return opts, opts.check()
 }
 
@@ -120,6 +127,9 @@ func (o *options) check() error {
 		if err := metrics.Check(o.metrics); err != nil {
 			errs = append(errs, fmt.Errorf("--metrics: %w", err))
 		}
+	}
+	if err := o.tls.Validate(); err != nil {
+		errs = append(errs, err)
 	}
 	switch o.output {
 	case "auto", "text", "json":
@@ -166,6 +176,7 @@ func (o *options) addCallFlags(fs *pflag.FlagSet, targets string) {
 	fs.BoolVar(&o.NoServiceConfigLookup, "no-service-config-lookup", true, "ignore service configs that the resolver finds, and make no TXT look-ups")
 	fs.StringVar(&o.Method, "method", loadgen.MethodEcho, "method to call: echo; stream, which makes all calls as messages of one stream, and opens it again when it ends; or health, which is Check of gRPC's health service: servers of others have it too, and the client counts them by address")
 	fs.StringVar(&o.Authority, "authority", "", ":authority header of the calls (default: derived from the target)")
+	o.tls.AddFlags(fs)
 	fs.Float64Var(&o.Rate, "rate", defaultRate, "open loop: calls per second; the client starts each call on time, even if earlier calls are slow; the environment variable RATE sets the default")
 	fs.IntVar(&o.Concurrency, "concurrency", 0, "closed loop: number of callers, each of which makes one call at a time; it replaces --rate")
 	fs.Int64Var(&o.FreshConnections, "fresh-connections", 0, "number of new connections to open, with one call on each; --concurrency (default 8) of them are open at a time")

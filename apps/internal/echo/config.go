@@ -9,14 +9,21 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/admin"
+	"github.com/grpc-lb/grpc-lb/apps/internal/flagenv"
 	"github.com/grpc-lb/grpc-lb/apps/internal/metrics"
+	"github.com/grpc-lb/grpc-lb/apps/internal/tlsfiles"
 )
+
+const healthPortFlag = "health-port"
 
 // Config says how a server listens, how it treats connections and how it ends.
 // AddFlags fills it, Validate checks it.
 type Config struct {
-	Port  int    // serves EchoService and health; 0 picks a free one
-	Admin string // loopback host:port of the admin server; "" is none
+	Port int // serves EchoService and health; 0 picks a free one
+	// HealthPort serves health alone, without TLS; 0 is none.
+	HealthPort int
+	TLS        tlsfiles.Server
+	Admin      string // loopback host:port of the admin server; "" is none
 	// Metrics is the host:port of the Prometheus endpoint; "" is none.
 	Metrics string
 
@@ -37,6 +44,8 @@ type Config struct {
 // AddFlags defines a flag for each field of c, with the field's default.
 func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.IntVar(&c.Port, "port", 8080, "port of EchoService and of the health service; 0 picks a free port")
+	fs.IntVar(&c.HealthPort, healthPortFlag, 0, "port that serves the health service alone, without TLS, for the kubelet's gRPC probes, which know no TLS; 0 is none; the environment variable "+flagenv.Name(healthPortFlag)+" sets the default")
+	c.TLS.AddFlags(fs)
 	fs.StringVar(&c.Admin, "admin", "127.0.0.1:9090", "loopback address that serves channelz and ServerControlService; an empty value disables it")
 	fs.StringVar(&c.Metrics, "metrics", "", "address at which Prometheus reads gRPC's OpenTelemetry metrics, such as :9464 (default: none)")
 	fs.DurationVar(&c.DrainDelay, "drain-delay", 5*time.Second,
@@ -60,12 +69,23 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	})
 }
 
+// FromEnv takes what the command line lacks from the environment.
+func (c *Config) FromEnv(fs *pflag.FlagSet, getenv func(string) string) error {
+	return errors.Join(flagenv.Apply(fs, getenv, healthPortFlag), c.TLS.FromEnv(fs, getenv))
+}
+
 // Validate returns one error that names every violation, in the order of the
 // fields.
 func (c *Config) Validate() error {
 	var errs []error
 	if c.Port < 0 || c.Port > 65535 {
 		errs = append(errs, fmt.Errorf("--port %d: expected 0 to 65535", c.Port))
+	}
+	if c.HealthPort < 0 || c.HealthPort > 65535 || c.HealthPort > 0 && c.HealthPort == c.Port {
+		errs = append(errs, fmt.Errorf("--health-port (HEALTH_PORT) %d: expected 0 to 65535, and not --port", c.HealthPort))
+	}
+	if err := c.TLS.Validate(); err != nil {
+		errs = append(errs, err)
 	}
 	if c.Admin != "" {
 		if err := admin.Check(c.Admin); err != nil {

@@ -12,15 +12,22 @@ import (
 	"google.golang.org/grpc/stats"
 )
 
-// numbered are credentials without security that number HTTP/2 connections from 1, in
-// the order they came. A stats handler could too, but gRPC would call it, and copy the
-// headers for it, in each call.
+// numbered are credentials that number HTTP/2 connections from 1, in the order they came,
+// and log handshakes that fail. A stats handler could number them too, but gRPC would call
+// it, and copy the headers for it, in each call.
 type numbered struct {
 	credentials.TransportCredentials
+	log  *slog.Logger
 	last atomic.Uint64
 }
 
-func newNumbered() *numbered { return &numbered{TransportCredentials: insecure.NewCredentials()} }
+// newNumbered returns them around others; nil is without security.
+func newNumbered(c credentials.TransportCredentials, log *slog.Logger) *numbered {
+	if c == nil {
+		c = insecure.NewCredentials()
+	}
+	return &numbered{TransportCredentials: c, log: log}
+}
 
 // numberedInfo is what a call's peer has of the handshake.
 type numberedInfo struct {
@@ -31,7 +38,11 @@ type numberedInfo struct {
 // ServerHandshake gives the connection its number.
 func (n *numbered) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	conn, info, err := n.TransportCredentials.ServerHandshake(raw)
-	return conn, numberedInfo{AuthInfo: info, id: n.last.Add(1)}, err
+	if err != nil {
+		n.log.Warn("handshake failed", "peer", raw.RemoteAddr().String(), "error", err)
+		return nil, nil, err
+	}
+	return conn, numberedInfo{AuthInfo: info, id: n.last.Add(1)}, nil
 }
 
 // connectionID returns the number of the connection that a call came over.

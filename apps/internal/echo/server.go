@@ -14,6 +14,7 @@ import (
 
 	orcapb "github.com/cncf/xds/go/xds/service/orca/v3"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
@@ -56,7 +57,22 @@ func Run(ctx context.Context, cfg Config, id Identity, signals <-chan os.Signal,
 		metricsAddr = m.Addr().String()
 		opts = append(opts, m.ServerOption())
 	}
+	if cfg.TLS.On() {
+		creds, closeFiles, err := cfg.TLS.Credentials(log)
+		if err != nil {
+			return errors.Join(err, lis.Close())
+		}
+		defer closeFiles()
+		opts = append(opts, credentialsOption(creds, log))
+	}
 	s := New(cfg, id, log, opts...)
+	if cfg.HealthPort != 0 {
+		stop, err := s.serveHealth(cfg.HealthPort)
+		if err != nil {
+			return errors.Join(err, lis.Close())
+		}
+		defer stop()
+	}
 	adminAddr := ""
 	if cfg.Admin != "" {
 		a, err := admin.Start(cfg.Admin, func(r grpc.ServiceRegistrar) {
@@ -68,10 +84,15 @@ func Run(ctx context.Context, cfg Config, id Identity, signals <-chan os.Signal,
 		defer a.Close()
 		adminAddr = a.Addr().String()
 	}
-	log.Info("start", "address", lis.Addr().String(), "admin", adminAddr, "metrics", metricsAddr,
+	log.Info("start", "address", lis.Addr().String(), "tls", cfg.TLS.On(), "health_port", cfg.HealthPort, "admin", adminAddr, "metrics", metricsAddr,
 		"from", id.Name(), "pod", id.Pod, "node", id.Node, "zone", id.Zone, "namespace", id.Namespace, "ip", id.IP,
 		"version", id.Version, "go", runtime.Version())
 	return s.Serve(ctx, lis, signals)
+}
+
+// credentialsOption makes a server use the credentials; nil is without security.
+func credentialsOption(c credentials.TransportCredentials, log *slog.Logger) grpc.ServerOption {
+	return grpc.Creds(newNumbered(c, log))
 }
 
 // Server is EchoService, health and reflection on one port.
@@ -95,7 +116,7 @@ func New(cfg Config, id Identity, log *slog.Logger, opts ...grpc.ServerOption) *
 	s.service.faults.Store(&cfg.Faults)
 	all := []grpc.ServerOption{
 		grpc.ConnectionTimeout(handshakeTimeout),
-		grpc.Creds(newNumbered()),
+		credentialsOption(nil, log),
 		// A goroutine of each call would grow its stack anew.
 		grpc.NumStreamWorkers(streamWorkers),
 		// An estimate of the bandwidth would cost a ping in each round trip.

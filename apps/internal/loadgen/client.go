@@ -49,6 +49,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	c := &Client{cfg: cfg, conns: new(connections), events: make(chan event, eventBacklog)}
 	c.tally = newTally(c.conns, c.events)
+	c.conns.peer = c.tally.peerShown
 	if cfg.Rate > 0 {
 		c.pace = newPace(cfg.Rate)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/balancer"
+	"google.golang.org/grpc/credentials"
 	_ "google.golang.org/grpc/health" // so that a service config's healthCheckConfig works
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/resolver"
@@ -65,8 +66,9 @@ type Config struct {
 
 	Pod, Node, Version string // who calls, for the start line
 
-	Resolvers   []resolver.Builder // for this client alone, in addition to gRPC's
-	DialOptions []grpc.DialOption  // applied last
+	Credentials credentials.TransportCredentials // nil: without security
+	Resolvers   []resolver.Builder               // for this client alone, in addition to gRPC's
+	DialOptions []grpc.DialOption                // applied last
 }
 
 // Validate reports everything that is wrong with the configuration, naming the
@@ -157,7 +159,7 @@ func (c *Config) serviceConfig() string {
 // connect yet.
 func (c *Config) dial(conns *connections) (*grpc.ClientConn, error) {
 	opts := []grpc.DialOption{
-		grpc.WithTransportCredentials(conns.credentials()),
+		grpc.WithTransportCredentials(conns.credentials(c.Credentials)),
 		grpc.WithDefaultServiceConfig(c.serviceConfig()),
 		grpc.WithResolvers(c.Resolvers...),
 		// A proxy of the environment leads out of the cluster, where no target of this

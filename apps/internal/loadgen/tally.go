@@ -77,11 +77,11 @@ type tally struct {
 
 	// The window that is being counted. ripe says that its time is over and that
 	// it ends at the first moment without a call in flight.
-	window         *counters
-	seq            int
-	start          time.Time
-	ripe           bool
-	opened, closed int64 // connections until the window began
+	window *counters
+	seq    int
+	start  time.Time
+	ripe   bool
+	before connectionCounts // when the window began
 }
 
 func newTally(conns *connections, events chan<- event) *tally {
@@ -178,10 +178,11 @@ func (t *tally) finish() *calllog.Summary {
 	for server, by := range t.servers {
 		servers[server] = by.total
 	}
+	conns := t.conns.counts()
 	summary := &calllog.Summary{
 		Header: at(now), Calls: t.total.calls, Issued: t.total.issued, Failures: t.total.failures, Servers: servers,
 		Share: servers.Shares(), Jain: servers.Jain(), PeakToMean: servers.PeakToMean(),
-		Opened: t.conns.opened.Load(), Latency: t.total.latency.Percentiles(),
+		Opened: conns.opened, Verified: conns.verified, Latency: t.total.latency.Percentiles(),
 	}
 	t.events <- event{line: summary}
 	return summary
@@ -197,13 +198,22 @@ func (t *tally) cut(now time.Time) {
 			servers[server], by.window = by.window, 0
 		}
 	}
-	opened, closed := t.conns.opened.Load(), t.conns.closed.Load()
+	conns := t.conns.counts()
 	t.events <- event{hist: w.latency, line: &calllog.Window{
 		Header: at(now), Seq: t.seq, Start: t.start, End: now, Issued: w.issued, Calls: w.calls, Failures: w.failures, Servers: servers,
-		Connections: opened - closed, Opened: opened - t.opened, Closed: closed - t.closed, Barrier: t.inFlight == 0,
+		Connections: conns.opened - conns.closed, Opened: conns.opened - t.before.opened,
+		Verified: conns.verified - t.before.verified, Closed: conns.closed - t.before.closed, Barrier: t.inFlight == 0,
 	}}
-	t.opened, t.closed = opened, closed
-	t.window, t.start, t.ripe = newCounters(), now, false
+	t.before, t.window, t.start, t.ripe = conns, newCounters(), now, false
+}
+
+// peerShown writes that a server has shown a certificate for the first time.
+func (t *tally) peerShown(line *calllog.Peer) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.over {
+		t.events <- event{line: line}
+	}
 }
 
 // results returns the calls issued and the outcomes by code since the start.

@@ -1,6 +1,7 @@
 package loadgen
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -31,6 +32,9 @@ func text(line calllog.Line) string {
 		return fmt.Sprintf("calling %s, policy %s, %s", l.Target, l.Policy, how(l))
 	case *calllog.FirstAnswer:
 		return "first answer of " + l.Server + where(l.Reply.GetNode(), l.Reply.GetZone())
+	case *calllog.Peer:
+		return fmt.Sprintf("%s shows the certificate %s of %q, valid until %s: verified as %q by %s",
+			l.Address, l.Serial, cmp.Or(l.SPIFFEID, l.Subject), l.NotAfter.Format(time.RFC3339), l.ServerName, l.TLS)
 	case *calllog.Failure:
 		return fmt.Sprintf("failed: %s: %s", l.Code, l.Error)
 	case *calllog.Window:
