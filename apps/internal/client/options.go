@@ -186,6 +186,7 @@ func (o *options) addCallFlags(fs *pflag.FlagSet, targets string) {
 	fs.DurationVar(&o.KeepaliveTime, "keepalive-time", 30*time.Second, "time without traffic after which the client pings a connection; 0 disables pings")
 	fs.DurationVar(&o.KeepaliveTimeout, "keepalive-timeout", 10*time.Second, "time after which the client closes a connection whose ping has no answer")
 	fs.StringVar(&o.Message, "message", "hello", "message of each call")
+	fs.StringToStringVar(&o.Metadata, "metadata", nil, "metadata of each call, NAME=VALUE; a proxy can choose by it")
 	fs.StringVar(&o.admin, "admin", "127.0.0.1:9091", "loopback address that serves channelz, LoadBalancerStatsService and ClientControlService; an empty value disables it")
 	fs.StringVar(&o.metrics, "metrics", "", "address at which Prometheus reads gRPC's OpenTelemetry metrics, such as :9464 (default: none)")
 	fs.BoolVar(&o.version, "version", false, "print the version and exit")

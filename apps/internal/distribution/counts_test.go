@@ -160,3 +160,27 @@ func TestFirstCalls(t *testing.T) {
 		t.Error("Slowest of nothing found one")
 	}
 }
+
+// Shares that chance explains are told from those that it does not; 2000 calls tell 10 % from
+// its half and its double.
+func TestShares(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		n, all int64
+		want   bool
+	}{
+		{"exact", 200, 2000, true},
+		{"four_sigmas_more", 253, 2000, true},
+		{"six_sigmas_more", 281, 2000, false},
+		{"half", 100, 2000, false},
+		{"double", 400, 2000, false},
+		{"none", 0, 2000, false},
+		{"none_of_few", 0, 20, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if p, plausible := distribution.TestShare(tt.n, tt.all, 0.1); plausible != tt.want || p < 0 || p > 1 {
+				t.Errorf("TestShare(%d, %d, 0.1) = %v, %t, expected plausible %t", tt.n, tt.all, p, plausible, tt.want)
+			}
+		})
+	}
+}

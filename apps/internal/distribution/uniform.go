@@ -115,3 +115,11 @@ func chiSquareTail(x float64, df int) float64 {
 	}
 	return min(sum, 1)
 }
+
+// TestShare tests whether each of all calls took a way with the probability share,
+// 0 < share < 1, independently of the others, if n of them took it: by the exact binomial
+// distribution. P is the probability of a count at least that far out on its side.
+func TestShare(n, all int64, share float64) (p float64, plausible bool) {
+	p = binomialTail(n, all, share)
+	return p, p >= tail
+}

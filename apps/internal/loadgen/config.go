@@ -61,6 +61,7 @@ type Config struct {
 	KeepaliveTime    time.Duration // 0: off
 	KeepaliveTimeout time.Duration
 	Message          string
+	Metadata         map[string]string // sent with each call
 	// Unattributed counts calls without regard to who answered. It shows what that costs.
 	Unattributed bool
 
@@ -96,6 +97,7 @@ func (c *Config) Validate() error {
 		reject(c.Rate > 0 && c.Concurrency > 0, "--rate (open loop) and --concurrency (closed loop) exclude each other: give one")
 		reject(c.Rate == 0 && c.Concurrency == 0, "nothing to do: give --rate, --concurrency or --fresh-connections")
 	}
+	errs = append(errs, checkMetadata(c.Metadata)...)
 	if err := c.validateBalancing(); err != nil {
 		errs = append(errs, err)
 	}
@@ -170,6 +172,9 @@ func (c *Config) dial(conns *connections) (*grpc.ClientConn, error) {
 		// An estimate of the bandwidth would cost a ping in each round trip.
 		grpc.WithStaticStreamWindowSize(window),
 		grpc.WithStaticConnWindowSize(window),
+	}
+	if len(c.Metadata) > 0 {
+		opts = append(opts, withMetadata(c.Metadata)...)
 	}
 	if c.Authority != "" {
 		opts = append(opts, grpc.WithAuthority(c.Authority))

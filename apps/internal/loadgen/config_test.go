@@ -49,6 +49,11 @@ func TestValidate(t *testing.T) {
 		{"service_config_unknown_policy", func(c *loadgen.Config) {
 			c.ServiceConfig = `{"loadBalancingConfig":[{"best":{}}]}`
 		}, []string{"service config", "best"}},
+		{"metadata", func(c *loadgen.Config) { c.Metadata = map[string]string{"x-version": "next"} }, nil},
+		{"metadata_in_capitals", func(c *loadgen.Config) { c.Metadata = map[string]string{"X-Version": "next"} }, []string{"--metadata X-Version=next", "0-9 a-z"}},
+		{"metadata_of_grpc", func(c *loadgen.Config) { c.Metadata = map[string]string{"grpc-timeout": "1S"} }, []string{"--metadata grpc-timeout=1S", "gRPC's own"}},
+		{"metadata_binary", func(c *loadgen.Config) { c.Metadata = map[string]string{"x-bin": "a"} }, []string{"--metadata x-bin=a", "binary"}},
+		{"metadata_no_ascii", func(c *loadgen.Config) { c.Metadata = map[string]string{"x": "\n"} }, []string{`--metadata x="\n"`, "ASCII"}},
 		{"xds", asXDS, nil},
 		{"xds_with_policy", func(c *loadgen.Config) { asXDS(c); c.Policy = "round_robin" }, []string{`"xds:///server:8080"`, "--lb-policy", "xDS server"}},
 		{"xds_with_service_config", func(c *loadgen.Config) { asXDS(c); c.ServiceConfig = "{}" }, []string{"--service-config", "xDS server"}},

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/resolver/manual"
@@ -35,6 +37,7 @@ type server struct {
 
 	mu      sync.Mutex
 	peers   map[string]int // calls by the address they came from
+	asked   map[string]int // calls, or messages, by their metadata x-version
 	streams int            // opened
 }
 
@@ -42,6 +45,11 @@ func (s *server) Echo(ctx context.Context, _ *echopb.EchoRequest) (*echopb.EchoR
 	if p, ok := peer.FromContext(ctx); ok {
 		s.mu.Lock()
 		s.peers[p.Addr.String()]++
+		s.mu.Unlock()
+	}
+	if md, ok := metadata.FromIncomingContext(ctx); ok {
+		s.mu.Lock()
+		s.asked[strings.Join(md["x-version"], ",")]++
 		s.mu.Unlock()
 	}
 	if s.delay > 0 {
@@ -69,7 +77,7 @@ func cluster(t *testing.T, inMemory bool, servers ...*server) loadgen.Config {
 	names := manual.NewBuilderWithScheme("test")
 	var state resolver.State
 	for i, s := range servers {
-		s.peers = map[string]int{}
+		s.peers, s.asked = map[string]int{}, map[string]int{}
 		var lis net.Listener
 		addr := fmt.Sprintf("server-%d", i)
 		if inMemory {

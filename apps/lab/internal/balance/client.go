@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
@@ -165,6 +166,9 @@ func (c *Cluster) isTarget(w manifest.Workload, text string) bool {
 	if e.problem != "" { // such as a short name of a Service of another namespace
 		e = c.lead(t, manifest.Workload{Object: &corev1.Pod{}, Template: &corev1.PodTemplateSpec{}})
 	}
+	if e.gateway != nil {
+		return explicit || slices.ContainsFunc(c.routes, func(r *gatewayv1.GRPCRoute) bool { return c.attaches(r, e.gateway, e.listener) })
+	}
 	if e.service == nil {
 		return explicit && strings.HasPrefix(rest, "//")
 	}
@@ -172,7 +176,7 @@ func (c *Cluster) isTarget(w manifest.Workload, text string) bool {
 	return !own && (explicit || c.IsGRPC(e.service, e.port))
 }
 
-// mayName says whether a text can name a Service of the objects, without parsing it: a
+// mayName says whether a text can name a Service of the objects, or of a Gateway's proxy, without parsing it: a
 // file can hold many texts. An address can be that of a Service too.
 func (c *Cluster) mayName(text string) bool {
 	if strings.HasPrefix(text, "[") || strings.Contains(text, "$(") {
@@ -180,7 +184,8 @@ func (c *Cluster) mayName(text string) bool {
 	}
 	label := text[:strings.IndexAny(text, ".:")]
 	_, err := strconv.Atoi(label)
-	return err == nil || len(c.services[strings.ToLower(label)]) > 0
+	return err == nil || len(c.services[strings.ToLower(label)]) > 0 ||
+		slices.ContainsFunc(c.gateways, func(g *gatewayv1.Gateway) bool { return serviceOf(g) == strings.ToLower(label) })
 }
 
 // policyOf returns the effective policy of a target. Of a marked client all is known: its

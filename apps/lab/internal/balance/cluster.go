@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
@@ -27,6 +28,8 @@ type Cluster struct {
 	selected   map[*corev1.Service][]manifest.Workload
 	variables  map[string]map[string]variable // of Services, by namespace
 	routed     map[Backend]bool               // by GRPCRoutes, or known otherwise
+	gateways   []*gatewayv1.Gateway
+	routes     []*gatewayv1.GRPCRoute
 	paths      []Path
 }
 
@@ -45,7 +48,8 @@ func Foreign(objects []manifest.Object) *Cluster {
 		secrets: byName[*corev1.Secret](objects), namespaces: byName[*corev1.Namespace](objects),
 		variables: map[string]map[string]variable{},
 	}
-	c.routed = routed(objects)
+	c.gateways, c.routes = manifest.All[*gatewayv1.Gateway](objects), manifest.All[*gatewayv1.GRPCRoute](objects)
+	c.routed = routed(c.routes)
 	c.selected = selected(manifest.All[*corev1.Service](objects), c.workloads)
 	return c
 }

@@ -9,6 +9,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
@@ -20,6 +21,10 @@ type end struct {
 	port    corev1.ServicePort // of the Service
 	// meant is a Service of that name in another namespace, if the target's has none.
 	meant *corev1.Service
+	// gateway is the Gateway whose proxy the target means, and listener its port; nil and 0
+	// without one.
+	gateway  *gatewayv1.Gateway
+	listener gatewayv1.PortNumber
 	// node is the workload behind a port of the client's node, or the zero value.
 	node manifest.Workload
 	// elsewhere says that the target leads out of what the objects show, such as to
@@ -56,6 +61,9 @@ func (c *Cluster) lead(t Target, w manifest.Workload) end {
 	}
 	s := c.service(name.service, name.namespace)
 	if s == nil {
+		if g := c.gatewayNamed(name); g != nil {
+			return leadToListener(g, nil, t.Port)
+		}
 		if other := c.inOtherNamespace(name.service); other != nil {
 			return end{meant: other, problem: fmt.Sprintf("namespace %q has no Service %q; namespace %q has one: write %s.%s", name.namespace, name.service, other.Namespace, name.service, other.Namespace)}
 		}
@@ -67,6 +75,10 @@ func (c *Cluster) lead(t Target, w manifest.Workload) end {
 		return e
 	}
 	e.port, e.problem = c.portFor(t, s)
+	if g := c.gatewayBehind(s); g != nil && e.problem == "" {
+		port := targetPort(e.port)
+		return leadToListener(g, s, port.String())
+	}
 	return e
 }
 

@@ -100,6 +100,8 @@ func (c *Cluster) Judge(client Client) Path {
 		p.unreachable(client.Pods.Object, client.Target.Text, "target %q: %s", client.Target.Text, e.problem)
 	case e.node.Object != nil:
 		c.throughNode(&p, e.node)
+	case e.gateway != nil:
+		c.throughGateway(&p, e)
 	case e.elsewhere != "":
 		p.Elsewhere = e.elsewhere
 		p.Because = "the target leads to " + e.elsewhere + ", of which the objects show nothing"

@@ -55,6 +55,7 @@ func (c *Cluster) ServiceFindings() []Finding {
 	c.budgets(before, find)
 	c.subsets(find)
 	c.pinnedAutoscalers(before, find)
+	c.grpcRoutes(find)
 	return all
 }
 
@@ -224,4 +225,16 @@ func (c *Cluster) pinnedAutoscalers(before map[manifest.Object][]*corev1.Service
 			}
 		}
 	}
+}
+
+// objectsIn returns the objects of a list in an object.
+func objectsIn(object map[string]any, fields ...string) []map[string]any {
+	list, _, _ := unstructured.NestedSlice(object, fields...)
+	var all []map[string]any
+	for _, item := range list {
+		if m, ok := item.(map[string]any); ok {
+			all = append(all, m)
+		}
+	}
+	return all
 }

@@ -15,6 +15,8 @@ type View struct {
 	// NodeProxy is the name of the workload whose port of the client's own node is the
 	// target, or "".
 	NodeProxy string
+	// Gateway is the name of the Gateway whose proxy is the target, or "".
+	Gateway string
 	// UsesAll says that the client's policy uses all addresses of the target.
 	UsesAll bool
 	// Mesh is what a mesh adds to the client's pods.
@@ -46,6 +48,9 @@ func (c *Cluster) View() View {
 	}
 	if e.node.Object != nil {
 		v.NodeProxy = e.node.GetName()
+	}
+	if e.gateway != nil {
+		v.Gateway = e.gateway.Name
 	}
 	return v
 }

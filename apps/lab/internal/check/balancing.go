@@ -16,6 +16,7 @@ var balancingRules = []Rule{
 	envoyUpstreamRule,
 	envoyDiscoveryRule,
 	envoyProtocolRule,
+	grpcRouteRule,
 	sessionAffinityRule,
 	trafficPolicyRule,
 	notReadyAddressesRule,

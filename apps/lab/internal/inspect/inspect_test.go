@@ -95,8 +95,10 @@ var none = custom()
 
 func custom(objects ...runtime.Object) *dynamicfake.FakeDynamicClient {
 	return dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), map[schema.GroupVersionResource]string{
-		{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "grpcroutes"}: "GRPCRouteList",
-		{Group: "networking.istio.io", Version: "v1", Resource: "destinationrules"}: "DestinationRuleList",
+		{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "gateways"}:        "GatewayList",
+		{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "grpcroutes"}:      "GRPCRouteList",
+		{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "referencegrants"}: "ReferenceGrantList",
+		{Group: "networking.istio.io", Version: "v1", Resource: "destinationrules"}:      "DestinationRuleList",
 	}, objects...)
 }
 
@@ -245,7 +247,7 @@ func TestCustomResources(t *testing.T) {
 	plain := clientset(t, "name: grpc, port: 80, targetPort: 9000", "name: main, port: 80, targetPort: 9000", "readinessProbe: {grpc: {port: 9000}}", "readinessProbe: {tcpSocket: {port: 9000}}")
 	route := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GRPCRoute", "metadata": map[string]any{"name": "r", "namespace": "shop"},
-		"spec": map[string]any{"rules": []any{map[string]any{"backendRefs": []any{map[string]any{"name": "cart", "port": int64(80)}}}}},
+		"spec": map[string]any{"parentRefs": []any{map[string]any{"name": "front"}}, "rules": []any{map[string]any{"backendRefs": []any{map[string]any{"name": "cart", "port": int64(80)}}}}},
 	}}
 	subset := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": map[string]any{"name": "d", "namespace": "shop"},

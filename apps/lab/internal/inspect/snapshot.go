@@ -24,6 +24,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/pager"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/balance"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/coredns"
@@ -66,7 +67,9 @@ type group struct {
 
 // customs are the custom resources that say something about calls.
 var customs = []schema.GroupVersionResource{
-	{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "grpcroutes"},
+	{Group: gatewayv1.GroupName, Version: "v1", Resource: "gateways"},
+	{Group: gatewayv1.GroupName, Version: "v1", Resource: "grpcroutes"},
+	{Group: gatewayv1.GroupName, Version: "v1", Resource: "referencegrants"},
 	{Group: "networking.istio.io", Version: "v1", Resource: "destinationrules"},
 }
 
@@ -171,7 +174,8 @@ func (s *Snapshot) keep(o runtime.Object) {
 
 func (s *Snapshot) keepCustom(o runtime.Object) {
 	if object, ok := o.(*unstructured.Unstructured); ok {
-		s.objects = append(s.objects, object)
+		object.SetManagedFields(nil)
+		s.objects = append(s.objects, manifest.Typed(object))
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/kubernetes/scheme"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/json"
 	sigsyaml "sigs.k8s.io/yaml"
 )
@@ -41,8 +42,19 @@ func Unstructured(rendered []byte) ([]*unstructured.Unstructured, error) {
 	}
 }
 
-// Decode reads a rendering into Kubernetes' own types, in its order. A field
-// that a type does not have is an error.
+// known has Kubernetes' own types and those of the Gateway API.
+var known = func() *runtime.Scheme {
+	all := runtime.NewScheme()
+	for _, install := range []func(*runtime.Scheme) error{scheme.AddToScheme, gatewayv1.Install} {
+		if err := install(all); err != nil {
+			panic(fmt.Sprintf("manifest: %v", err))
+		}
+	}
+	return all
+}()
+
+// Decode reads a rendering into the types of Kubernetes and the Gateway API, in its
+// order. A field that a type does not have is an error.
 func Decode(rendered []byte) ([]Object, error) {
 	objects, wrong, err := DecodeAll(rendered)
 	if err != nil {
@@ -71,7 +83,7 @@ func DecodeAll(rendered []byte) (objects []Object, wrong []ObjectError, err erro
 	if err != nil {
 		return nil, nil, err
 	}
-	strict := serializer.NewCodecFactory(scheme.Scheme, serializer.EnableStrict).UniversalDeserializer()
+	strict := serializer.NewCodecFactory(known, serializer.EnableStrict).UniversalDeserializer()
 	for _, u := range raw {
 		var typed runtime.Object
 		var kind *schema.GroupVersionKind
@@ -96,6 +108,20 @@ func DecodeAll(rendered []byte) (objects []Object, wrong []ObjectError, err erro
 		}
 	}
 	return objects, wrong, nil
+}
+
+// Typed returns a live object as one of its own type, or as it is if the type is not known
+// or has no such field.
+func Typed(o *unstructured.Unstructured) Object {
+	typed, err := known.New(o.GroupVersionKind())
+	if err != nil {
+		return o
+	}
+	object, ok := typed.(Object)
+	if !ok || runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, object) != nil {
+		return o
+	}
+	return object
 }
 
 // Named is an object of a kind, with a name.

@@ -14,7 +14,6 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/check"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/argocd"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/istio"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/report"
@@ -82,6 +81,9 @@ func (p *Plan) Measure(ctx context.Context, on cluster.Cluster, s *Supplies, e E
 			c.Parallel = atOnce
 		}
 	}
+	if s.gateways != nil { // else the interface would hold a nil pointer
+		c.GatewayAPI = s.gateways
+	}
 	if p.oneByOne {
 		c.Parallel = 1
 	}
@@ -116,24 +118,37 @@ func (r remarks) add(strategy, origin string) {
 // measureSynced lets Argo CD deploy the overlays, judges that, and runs the
 // experiments on what it deployed.
 func (p *Plan) measureSynced(ctx context.Context, client *kube.Client, s *Supplies, c runner.Config) (result report.Result, err error) {
-	cleans := !p.Keep && !c.Disposable
-	if cleans {
-		defer func() { err = errors.Join(err, clearArgoCD(context.WithoutCancel(ctx), client)) }()
+	var added []runner.Addon // by this run
+	if !p.Keep && !c.Disposable {
+		defer func() {
+			ctx := context.WithoutCancel(ctx)
+			err = errors.Join(err, clearArgoCD(ctx, client))
+			for _, a := range slices.Backward(added) {
+				err = errors.Join(err, a.Remove(ctx, client))
+			}
+		}()
 	}
-	if s.istio != nil {
-		installed, err := installIstio(ctx, client, s.istio, c.Progress)
-		if err != nil {
-			return result, err
+	add := func(a runner.Addon, needed func(runner.Strategy) bool) error {
+		installed, err := installAddon(ctx, client, a, c.Progress)
+		if installed == "" {
+			return err
 		}
-		if installed != "" {
-			for i, o := range c.Overlays {
-				if o.NeedsMesh() {
-					c.Overlays[i].Origins = append(slices.Clone(o.Origins), installed)
-				}
+		added = append(added, a)
+		for i, o := range c.Overlays {
+			if needed(o.Strategy) {
+				c.Overlays[i].Origins = append(slices.Clone(o.Origins), installed)
 			}
 		}
-		if installed != "" && cleans {
-			defer func() { err = errors.Join(err, s.istio.Remove(context.WithoutCancel(ctx), client)) }()
+		return err
+	}
+	if s.gateways != nil { // before Istio, which then serves it from its start
+		if err := add(s.gateways, p.hasGateways); err != nil {
+			return result, err
+		}
+	}
+	if s.istio != nil {
+		if err := add(s.istio, runner.Strategy.NeedsMesh); err != nil {
+			return result, err
 		}
 	}
 	started := time.Now()
@@ -157,18 +172,18 @@ func (p *Plan) measureSynced(ctx context.Context, client *kube.Client, s *Suppli
 	return result, err
 }
 
-// installIstio puts Istio onto a cluster that lacks it, before Argo CD syncs what
-// needs it, and says what it installed.
-func installIstio(ctx context.Context, client *kube.Client, i *istio.Istio, r progress.Reporter) (installed string, err error) {
-	there, err := i.Installed(ctx, client)
+// installAddon puts what is missing onto a cluster, before Argo CD syncs what needs it, and
+// says what it installed.
+func installAddon(ctx context.Context, client *kube.Client, a runner.Addon, r progress.Reporter) (installed string, err error) {
+	there, err := a.Installed(ctx, client)
 	if err != nil || there {
 		return "", err
 	}
-	if installed, err = i.Describe(); err != nil {
+	if installed, err = a.Describe(); err != nil {
 		return "", err
 	}
-	return installed, progress.Run(ctx, r, "install Istio", imageTime, func(ctx context.Context, _ func(string)) error {
-		return i.Install(ctx, client)
+	return installed, progress.Run(ctx, r, "install "+a.String(), imageTime, func(ctx context.Context, _ func(string)) error {
+		return a.Install(ctx, client)
 	})
 }
 
@@ -182,11 +197,11 @@ func (p *Plan) try(ctx context.Context, client *kube.Client, s *Supplies, c runn
 	unable := map[string]string{}
 	for _, st := range p.synced {
 		why := cmp.Or(st.NotRun, s.unavailable[st.Name])
-		if st.Sidecar.ClientsOnly && s.istio == nil {
-			why = st.Sidecar.Lacks
+		if s.istio == nil && (st.Sidecar.ClientsOnly || st.Gateway) {
+			why = cmp.Or(why, strategy.LacksIstio)
 		}
 		// Without sidecars all pods of istio run, as l4's do.
-		if why != "" && (!st.NeedsMesh() || st.Sidecar.ClientsOnly) {
+		if why != "" && (!st.Injected() || st.Sidecar.ClientsOnly) {
 			unable[st.Name] = why
 		}
 	}

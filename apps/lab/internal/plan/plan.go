@@ -77,8 +77,9 @@ type Plan struct {
 	oneByOne bool
 	// mesh says that Istio is part of it.
 	mesh bool
-	// metrics says that metrics-server is.
-	metrics bool
+	// gateways says that the definitions of the Gateway API are, and metrics that
+	// metrics-server is.
+	gateways, metrics bool
 	// released are the images of this repository's programs, as base names them.
 	released []types.Image
 	// named holds, by strategy, the images that this repository does not release.
@@ -135,7 +136,11 @@ func New(repository *manifest.Repository, b component.Builder, o Options, t Targ
 	if err := p.planMesh(); err != nil {
 		return nil, err
 	}
-	p.metrics = !p.NoInstall && p.Registry == nil && slices.ContainsFunc(p.strategies, p.readsMetrics)
+	if installs := !p.NoInstall && p.Registry == nil; installs {
+		// Argo CD can sync no overlay whose kinds are not defined.
+		p.gateways = p.GitOps || slices.ContainsFunc(p.strategies, p.hasGateways)
+		p.metrics = slices.ContainsFunc(p.strategies, p.readsMetrics)
+	}
 	for _, name := range deployed {
 		rendered, err := repository.Render(name)
 		if err != nil {
@@ -174,6 +179,9 @@ func (p *Plan) planMesh() error {
 	return nil
 }
 
+// hasGateways tells whether what is made with a strategy has objects of the Gateway API.
+func (p *Plan) hasGateways(s runner.Strategy) bool { return s.NeedsGatewayAPI(p.Purpose) }
+
 // readsMetrics tells whether what is made with a strategy reads metrics.k8s.io.
 func (p *Plan) readsMetrics(s runner.Strategy) bool { return s.NeedsMetrics(p.Purpose) }
 
@@ -205,6 +213,9 @@ func (p *Plan) Components() []component.Component {
 	all := append(slices.Clone(component.Images), p.thirdParty.Components(p.refs())...)
 	if p.mesh {
 		all = append(all, component.Mesh...)
+	}
+	if p.gateways {
+		all = append(all, component.Gateways...)
 	}
 	if p.GitOps {
 		all = append(all, component.GitOps...)
@@ -268,6 +279,9 @@ func (p *Plan) Steps() int {
 		n += 2 + argocd.Steps
 	}
 	if p.GitOps && p.mesh {
+		n++
+	}
+	if p.GitOps && p.gateways {
 		n++
 	}
 	if p.metrics {

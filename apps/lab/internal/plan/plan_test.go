@@ -96,6 +96,38 @@ func TestProvided(t *testing.T) {
 	}
 }
 
+// The Gateway API is there for a strategy with a Gateway, for an experiment with routes in a
+// mesh, and for Argo CD, which syncs every overlay; not where nothing may be installed.
+func TestPlanGateways(t *testing.T) {
+	registry, err := image.ParseRegistry("localhost:5000/lab")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name    string
+		options Options
+		on      Target
+		want    bool
+	}{
+		{name: "the_strategy", options: Options{Overlays: []string{"gateway"}}, on: thisMachine, want: true},
+		{name: "another_strategy", options: Options{Overlays: []string{"istio"}}, on: thisMachine},
+		{name: "routes_in_a_mesh", options: Options{Overlays: []string{"istio"}, Experiments: []string{strategy.Routes}}, on: thisMachine, want: true},
+		{name: "argocd", options: Options{Overlays: []string{"l4"}, GitOps: true}, on: thisMachine, want: true},
+		{name: "no_install", options: Options{Overlays: []string{"gateway"}, NoInstall: true}, on: thisMachine},
+		{name: "cluster_of_others", options: Options{Overlays: []string{"gateway"}}, on: Target{Nodes: thisMachine.Nodes, Registry: &registry}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			p, err := newPlan(t, test.options, test.on)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if needs := namesOf(p.Components()); slices.Contains(needs, component.GatewayAPI.Name) != test.want {
+				t.Errorf("builds %q, want the Gateway API among them: %t", needs, test.want)
+			}
+		})
+	}
+}
+
 // metrics-server is built for a run that is asked for an experiment which reads
 // metrics.k8s.io, and where the lab may install it; no other run builds it.
 func TestPlanMetrics(t *testing.T) {

@@ -26,7 +26,7 @@ func (p *Plan) split() (first, then *Plan, err error) {
 	if len(first.strategies) == 0 {
 		return nil, nil, nil
 	}
-	first.mesh = false
+	first.mesh, first.gateways = false, false
 	return first, then, nil
 }
 

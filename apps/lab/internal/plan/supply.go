@@ -14,6 +14,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/debian"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/argocd"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/gatewayapi"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/istio"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/metricsserver"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
@@ -36,6 +37,7 @@ type Supplies struct {
 	images   map[string]string
 	istio    *istio.Istio
 	argocd   *argocd.ArgoCD
+	gateways *gatewayapi.GatewayAPI
 	metrics  runner.Addon
 	versions map[string]string
 }
@@ -68,7 +70,7 @@ func (p *Plan) Supply(ctx context.Context, on cluster.Cluster, had *Supplies, r 
 	} else {
 		s.images, s.versions = maps.Clone(had.images), maps.Clone(had.versions)
 	}
-	for _, get := range []func(context.Context) error{s.getThirdParty, s.getMesh, s.getGitOps, s.getMetrics} {
+	for _, get := range []func(context.Context) error{s.getThirdParty, s.getMesh, s.getGateways, s.getGitOps, s.getMetrics} {
 		if err := get(ctx); err != nil {
 			return nil, err
 		}
@@ -189,6 +191,30 @@ func (s *supplier) getMesh(ctx context.Context) error {
 	}
 	for _, st := range s.strategies {
 		if st.NeedsMesh() {
+			s.unavailable[st.Name] = err.Error()
+		}
+	}
+	return nil
+}
+
+// getGateways gets the definitions of the Gateway API. Without them the strategies that
+// have objects of it are not run.
+func (s *supplier) getGateways(ctx context.Context) error {
+	if !s.Plan.gateways {
+		return nil
+	}
+	programs, versions, err := s.builder.BuildAll(ctx, component.Gateways, s.step)
+	if err == nil {
+		maps.Copy(s.versions, versions)
+		name := component.GatewayAPI.Name
+		s.Supplies.gateways = &gatewayapi.GatewayAPI{Dir: programs[name], Version: versions[name]}
+		return nil
+	}
+	if ctx.Err() != nil {
+		return err
+	}
+	for _, st := range s.strategies {
+		if s.hasGateways(st) {
 			s.unavailable[st.Name] = err.Error()
 		}
 	}

@@ -53,7 +53,7 @@ type Environment struct {
 func NewEnvironment(s Strategy, on cluster.Cluster, k *kube.Client, facts *observe.Facts) *Environment {
 	a := &Environment{
 		Strategy: s, Cluster: on, Kube: k, Subject: facts.Subject, facts: facts, Record: observe.NewRecord(facts),
-		say: func(string) {}, shared: newShared(nil, nil),
+		say: func(string) {}, shared: newShared(nil, nil, nil),
 	}
 	a.journal = &a.own
 	return a

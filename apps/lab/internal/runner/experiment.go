@@ -38,6 +38,8 @@ type Experiment struct {
 	Alone bool
 	// Metrics says that it reads metrics.k8s.io, as an HPA does.
 	Metrics bool
+	// GatewayAPI says that it makes objects of the Gateway API.
+	GatewayAPI bool
 	// Rights returns the access that it takes beyond what every run does; nil means
 	// none.
 	Rights func(Strategy) []Access

@@ -21,6 +21,7 @@ var (
 	ChangeOf       = changeOf
 	Doubtful       = doubtful
 	Repeat         = repeat
+	ConditionOf    = conditionOf
 )
 
 // The limits that tests come up to.
@@ -42,6 +43,17 @@ func CleanUp(ctx context.Context, cfg Config, client *kube.Client) {
 	m := newAttempt(cfg, []Overlay{o}).measurements[0]
 	m.env = NewEnvironment(o.Strategy, nil, client, observe.NewFacts(observe.Subject{Strategy: o.Name, Namespace: o.Namespace}))
 	m.cleanUp(ctx, client)
+}
+
+// ServeGateways prepares a strategy with a Gateway, and returns why it cannot be run.
+func ServeGateways(ctx context.Context, cfg Config, client *kube.Client) observe.Reason {
+	o := Overlay{Strategy: Strategy{Name: "gateway", Gateway: true}}
+	m := newAttempt(cfg, []Overlay{o}).measurements[0]
+	m.env = NewEnvironment(o.Strategy, nil, client, observe.NewFacts(observe.Subject{Strategy: o.Name}))
+	if err := m.serveGateways(ctx, client); err != nil {
+		return reasonOf(err)
+	}
+	return observe.Reason{}
 }
 
 // MakeReadingMetrics makes an experiment of l4 that reads metrics.k8s.io, and returns why
@@ -69,7 +81,7 @@ type Together struct {
 
 func NewTogether() Together {
 	rest := []Experiment{{Name: "first", AtRest: true}, {Name: "second", AtRest: true}}
-	return Together{newShared(nil, nil), rest}
+	return Together{newShared(nil, nil, nil), rest}
 }
 
 func (t Together) Join() Member {

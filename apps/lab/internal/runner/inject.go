@@ -10,7 +10,7 @@ import (
 // injected returns an error unless every pod that should has got the strategy's
 // sidecar.
 func (env *Environment) injected(ctx context.Context) error {
-	if !env.Strategy.NeedsMesh() {
+	if !env.Strategy.Injected() {
 		return nil
 	}
 	if err := env.Await(ctx, SteadyTimeout, "the clients' pods", func(f *observe.Facts) string {

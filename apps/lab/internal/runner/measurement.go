@@ -26,6 +26,7 @@ type measurement struct {
 	checked   *observe.Preflight // nil if there was no preflight
 	unchecked error              // why there was no preflight
 	installed []string           // what this run put beside the overlay
+	used      []*addon           // what it shares with others, until the end
 	err       error              // why the strategy did not run
 	watched   bool               // it was shown
 }
@@ -115,7 +116,10 @@ func (m *measurement) run(ctx context.Context, joined membership, client *kube.C
 		if err := env.started(ctx, m.in.StartTime); err != nil {
 			return err
 		}
-		return env.injected(ctx)
+		if err := env.injected(ctx); err != nil {
+			return err
+		}
+		return env.programmed(ctx, m.Objects)
 	}()
 	if m.err == nil {
 		m.err = m.experiments(ctx, client)
@@ -238,19 +242,32 @@ func (m *measurement) deploy(ctx context.Context, client *kube.Client) error {
 // prepare installs what the strategy needs beside its overlay and the cluster
 // does not have.
 func (m *measurement) prepare(ctx context.Context, client *kube.Client) error {
+	if m.NeedsGatewayAPI(m.in.Purpose) {
+		if err := m.serveGateways(ctx, client); err != nil {
+			return err
+		}
+	}
 	if !m.NeedsMesh() {
 		return nil
 	}
-	installed, err := m.in.shared.mesh.join(ctx, client, m.env.Note)
-	m.installed = append(m.installed, installed)
+	_, err := m.use(ctx, client, &m.in.shared.mesh.addon)
 	return err
+}
+
+// use joins the users of something until the end of the measurement, and says whether this
+// run installed it.
+func (m *measurement) use(ctx context.Context, client *kube.Client, a *addon) (installed bool, err error) {
+	m.used = append(m.used, a)
+	what, err := a.join(ctx, client, m.env.Note)
+	m.installed = append(m.installed, what)
+	return what != "", err
 }
 
 func (m *measurement) cleanUp(ctx context.Context, client *kube.Client) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
-	if m.NeedsMesh() {
-		defer m.in.shared.mesh.leave(ctx, client, m.env.Note)
+	for _, a := range m.used { // the last comes first
+		defer a.leave(ctx, client, m.env.Note)
 	}
 	m.env.Note("wait until namespace %s is deleted", m.Namespace)
 	// A run that failed early has a deployer that would bring the namespace back.

@@ -165,6 +165,7 @@ func TestChangeOfOverlays(t *testing.T) {
 		},
 		"linkerd": {Args: []string{"--target=passthrough:///[$(HOST_IP)]:4140", "--authority=echo-server:8080"}, Rights: none},
 		"envoy":   {Args: []string{"--target=dns:///envoy:8080"}, Rights: none},
+		"gateway": {Args: []string{"--target=dns:///echo-gateway-istio:8080"}, Rights: none},
 		"istio":   {Args: none, Rights: none},
 		"xds":     {Args: []string{"--target=xds:///echo-server:8080"}, Code: "google.golang.org/grpc/xds", Rights: none},
 	}

@@ -65,8 +65,7 @@ func Rights(s Strategy, objects []*unstructured.Unstructured) ([]kube.Right, err
 		if o.GetKind() == "Namespace" {
 			continue
 		}
-		resource, _ := meta.UnsafeGuessKindToResource(o.GroupVersionKind())
-		add("", Access{Group: resource.Group, Resources: []string{resource.Resource}, Verbs: []string{"create", "patch"}})
+		add("", Access{Group: o.GroupVersionKind().Group, Resources: []string{resourceOf(o)}, Verbs: []string{"create", "patch"}})
 		if o.GetKind() == "Role" { // nobody may grant what they may not do
 			granted, err := rulesOf(o)
 			if err != nil {
@@ -85,6 +84,16 @@ func Rights(s Strategy, objects []*unstructured.Unstructured) ([]kube.Right, err
 		add("", s.Preflight.Rights...)
 	}
 	return all, nil
+}
+
+// resourceOf guesses the resource of an object's kind, as Kubernetes' own guess does, but
+// for a vowel before the y of Gateway.
+func resourceOf(o *unstructured.Unstructured) string {
+	if o.GetKind() == "Gateway" {
+		return "gateways"
+	}
+	resource, _ := meta.UnsafeGuessKindToResource(o.GroupVersionKind())
+	return resource.Resource
 }
 
 func rulesOf(role *unstructured.Unstructured) ([]Access, error) {

@@ -30,6 +30,10 @@ func TestRights(t *testing.T) {
 			{Verb: "create", Group: "apps", Resource: "daemonsets"},
 		},
 		"envoy": {{Verb: "create", Resource: "pods/eviction"}, {Verb: "delete", Resource: "configmaps"}},
+		"gateway": {
+			{Verb: "create", Group: "gateway.networking.k8s.io", Resource: "gateways"},
+			{Verb: "patch", Group: "gateway.networking.k8s.io", Resource: "grpcroutes"},
+		},
 		"istio": {{Verb: "create", Resource: "pods/exec"}},
 		"dns":   {{Verb: "create", Resource: "pods/exec"}},
 	}

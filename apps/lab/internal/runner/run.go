@@ -23,6 +23,9 @@ type Config struct {
 	// Istio is installed if a strategy needs it and the cluster has none; nil installs
 	// nothing.
 	Istio *istio.Istio
+	// GatewayAPI is installed, before Istio, if a strategy has objects of it and the cluster
+	// does not serve them; nil installs nothing.
+	GatewayAPI Addon
 	// Metrics is installed for an experiment that reads metrics.k8s.io, if the cluster
 	// does not serve that; nil installs nothing.
 	Metrics Addon

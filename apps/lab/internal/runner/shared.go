@@ -14,6 +14,7 @@ const fewAtOnce = 2
 // shared is what strategies that run side by side have in common.
 type shared struct {
 	mesh     *mesh
+	gateways *addon              // the definitions of the Gateway API
 	metrics  *addon              // what serves metrics.k8s.io
 	mu       sync.Mutex          // guards barriers
 	barriers map[string]*barrier // by the experiments that are made at rest
@@ -21,8 +22,8 @@ type shared struct {
 	starting *semaphore.Weighted // held by those that start pods
 }
 
-func newShared(m *mesh, metrics Addon) *shared {
-	return &shared{mesh: m, metrics: &addon{what: metrics}, barriers: map[string]*barrier{}, starting: semaphore.NewWeighted(fewAtOnce)}
+func newShared(m *mesh, gateways, metrics Addon) *shared {
+	return &shared{mesh: m, gateways: &addon{what: gateways}, metrics: &addon{what: metrics}, barriers: map[string]*barrier{}, starting: semaphore.NewWeighted(fewAtOnce)}
 }
 
 // membership is one strategy's part in the barriers of the experiments that it

@@ -31,6 +31,8 @@ type Strategy struct {
 	ByName bool
 	// Sidecar is what the cluster must inject; its zero value is nothing.
 	Sidecar Sidecar
+	// Gateway says that the overlay has a Gateway, of which Istio makes the proxy.
+	Gateway bool
 	// Proxy is the name of the pods that the overlay puts between clients and
 	// servers.
 	Proxy string
@@ -58,8 +60,18 @@ type Sidecar struct {
 	Lacks string
 }
 
-// NeedsMesh tells whether the strategy needs a mesh that injects a sidecar.
-func (s Strategy) NeedsMesh() bool { return s.Sidecar.Container != "" }
+// NeedsMesh tells whether the strategy needs Istio, which injects a sidecar or makes the
+// proxy of a Gateway.
+func (s Strategy) NeedsMesh() bool { return s.Injected() || s.Gateway }
+
+// Injected tells whether the cluster must inject a sidecar.
+func (s Strategy) Injected() bool { return s.Sidecar.Container != "" }
+
+// NeedsGatewayAPI tells whether the overlay, or an experiment of a run for that purpose,
+// has objects of the Gateway API.
+func (s Strategy) NeedsGatewayAPI(purpose Purpose) bool {
+	return s.Gateway || slices.ContainsFunc(s.Experiments, func(e Experiment) bool { return e.GatewayAPI && e.servesFor(purpose) })
+}
 
 // NeedsMetrics tells whether an experiment of a run for that purpose reads
 // metrics.k8s.io.

@@ -106,7 +106,7 @@ func watchAPIAway(ctx context.Context, env *runner.Environment, p *observe.Phase
 // startMeanwhile runs a client, and scales out, while the API server is away. A pod of a
 // mesh cannot start then: its agent gets no certificate.
 func startMeanwhile(ctx context.Context, env *runner.Environment, p *observe.Phase, seen *Newcomers) error {
-	if env.Strategy.NeedsMesh() {
+	if env.Strategy.Injected() {
 		return nil
 	}
 	ran, err := startClient(ctx, env, APIAway, newcomerTime, "--duration="+newcomerTime.String(), "--timeout="+newcomerTime.String())

@@ -65,7 +65,7 @@ var _ = makeOnRequest(Asked{
 
 func watchDNSAway(ctx context.Context, env *runner.Environment, p *observe.Phase) error {
 	return without(ctx, env, p, cluster.Fault{Kind: cluster.DNSAway}, func(ctx context.Context) error {
-		if env.Strategy.NeedsMesh() {
+		if env.Strategy.Injected() {
 			return nil // nothing is claimed about one that starts
 		}
 		lasts := lookupTime

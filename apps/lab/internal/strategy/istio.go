@@ -30,14 +30,15 @@ const (
 	ControlPlaneAway = "control-plane-away"
 )
 
-const lacksIstio = "Istio is not installed"
+// LacksIstio is why a strategy that needs Istio does not run on a cluster without it.
+const LacksIstio = "Istio is not installed"
 
 var _ = add(runner.Strategy{
 	Name: "istio", Order: 80,
 	Recognises:  func(v balance.View) bool { return v.Meshed() },
 	Balancer:    "Envoy, a sidecar of each client",
 	EveryServer: true,
-	Sidecar:     runner.Sidecar{Container: sidecarName, Lacks: lacksIstio},
+	Sidecar:     runner.Sidecar{Container: sidecarName, Lacks: LacksIstio},
 	Claims: []runner.Claim{
 		{
 			ID:        13,

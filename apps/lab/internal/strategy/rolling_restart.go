@@ -33,10 +33,15 @@ const rolloutTimeout = 2 * time.Minute
 
 // rollingRestart replaces every server as `kubectl rollout restart` does.
 func rollingRestart(ctx context.Context, env *runner.Environment) error {
-	env.Note("restart Deployment %s", env.Server)
+	return restartDeployment(ctx, env, env.Server)
+}
+
+// restartDeployment asks for new pods, and does not wait for them.
+func restartDeployment(ctx context.Context, env *runner.Environment, name string) error {
+	env.Note("restart Deployment %s", name)
 	patch := fmt.Appendf(nil, `{"spec":{"template":{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":%q}}}}}`, time.Now().Format(time.RFC3339Nano))
-	if _, err := env.Kube.Typed.AppsV1().Deployments(env.Namespace).Patch(ctx, env.Server, types.StrategicMergePatchType, patch, metav1.PatchOptions{FieldManager: runner.FieldManager}); err != nil {
-		return fmt.Errorf("restarting %s: %w", env.Server, err)
+	if _, err := env.Kube.Typed.AppsV1().Deployments(env.Namespace).Patch(ctx, name, types.StrategicMergePatchType, patch, metav1.PatchOptions{FieldManager: runner.FieldManager}); err != nil {
+		return fmt.Errorf("restarting %s: %w", name, err)
 	}
 	return nil
 }

@@ -106,7 +106,7 @@ func takeTurns(ctx context.Context, env *runner.Environment, p *observe.Phase) (
 			return err
 		}
 	}
-	if env.Strategy.NeedsMesh() && !env.Strategy.Sidecar.ClientsOnly {
+	if env.Strategy.Injected() && !env.Strategy.Sidecar.ClientsOnly {
 		counted, err := countHandshakes(ctx, env)
 		if err != nil {
 			return err

@@ -28,7 +28,7 @@ var _ = add(runner.Strategy{
 	Recognises:  func(v balance.View) bool { return v.Scheme == "xds" },
 	Balancer:    "client; Istio sends it the endpoints (xDS)",
 	EveryServer: true,
-	Sidecar:     runner.Sidecar{Container: sidecarName, ClientsOnly: true, Lacks: lacksIstio},
+	Sidecar:     runner.Sidecar{Container: sidecarName, ClientsOnly: true, Lacks: LacksIstio},
 	Code:        "google.golang.org/grpc/xds",
 	Claims: []runner.Claim{
 		{

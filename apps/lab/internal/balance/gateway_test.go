@@ -1,0 +1,179 @@
+package balance_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/balance"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+)
+
+// gatewayScene is a client of a Gateway's proxy in another namespace than the servers,
+// whose Service a ReferenceGrant lets the route name.
+const gatewayScene = `
+apiVersion: v1
+kind: Namespace
+metadata: {name: edge, labels: {calls: cart}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: cart, namespace: shop}
+spec: {selector: {app: cart}, ports: [{name: grpc, port: 9000}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: cart, namespace: shop}
+spec:
+  selector: {matchLabels: {app: cart}}
+  template:
+    metadata: {labels: {app: cart}}
+    spec: {containers: [{name: cart, ports: [{containerPort: 9000}], readinessProbe: {grpc: {port: 9000}}}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: ReferenceGrant
+metadata: {name: edge, namespace: shop}
+spec: {from: [{group: gateway.networking.k8s.io, kind: GRPCRoute, namespace: edge}], to: [{group: "", kind: Service}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: front, namespace: edge}
+spec:
+  gatewayClassName: istio
+  infrastructure: {labels: {app: front}}
+  listeners: [{name: grpc, port: 8080, protocol: HTTP, allowedRoutes: {kinds: [{kind: GRPCRoute}], namespaces: {from: Same}}}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GRPCRoute
+metadata: {name: cart, namespace: edge}
+spec:
+  parentRefs: [{name: front, sectionName: grpc}]
+  rules: [{backendRefs: [{name: cart, namespace: shop, port: 9000, weight: 9}]}]
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: edge}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, args: ['--cart=front-istio:8080']}]}
+`
+
+// others is a second Gateway's route, of another kind.
+const others = `---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: web, namespace: edge}
+spec: {parentRefs: [{name: front}]}
+`
+
+const closedServers = `---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: cart, namespace: shop}
+spec:
+  podSelector: {matchLabels: {app: cart}}
+  ingress: [{from: [{namespaceSelector: {}, podSelector: {matchLabels: {app: web}}}]}]
+`
+
+// A client of a Gateway's proxy is balanced if a route leads on to a Service. A route that
+// gets no call is found whoever calls.
+func TestGateways(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		edits   []string
+		more    string
+		verdict balance.Verdict
+		seen    []string // what findings say
+		because string
+	}{
+		{name: "a route to a Service", verdict: balance.Balanced},
+		{name: "the scheme names what gRPC resolves", edits: []string{"front-istio:8080", "dns:///front-istio.edge.svc:8080"}, verdict: balance.Balanced},
+		{name: "no listener at the port", edits: []string{"'--cart=front-istio:8080'", "'--cart=dns:///front-istio:80'"}, verdict: balance.Unreachable, seen: []string{"Gateway/front has no listener at port 80, expected 8080 (grpc)"}},
+		{name: "another class makes another name", edits: []string{"gatewayClassName: istio", "gatewayClassName: nginx", "--cart=front-istio", "--cart=dns:///front-istio"}, verdict: balance.Undecided, because: `no Service has the short name "front-istio"`},
+		{name: "the route's parent is no listener", edits: []string{"sectionName: grpc", "sectionName: http", "--cart=front-istio", "--cart=dns:///front-istio"}, verdict: balance.Unreachable, seen: []string{"no GRPCRoute leads from its port 8080 to a Service", "parent front: the Gateway has no listener that the reference means"}},
+		{name: "a listener of TCP", edits: []string{"protocol: HTTP", "protocol: TCP", "--cart=front-istio", "--cart=dns:///front-istio"}, verdict: balance.Unreachable, seen: []string{"no GRPCRoute leads from its port 8080 to a Service", "parent front: listener grpc has protocol TCP, expected HTTP or HTTPS"}},
+		{name: "a listener for HTTPRoutes", edits: []string{"kind: GRPCRoute}]", "kind: HTTPRoute}]", "--cart=front-istio", "--cart=dns:///front-istio"}, verdict: balance.Unreachable, seen: []string{"no GRPCRoute leads from its port 8080 to a Service", "parent front: listener grpc allows no GRPCRoute"}},
+		{name: "no such port", edits: []string{"port: 9000, weight", "port: 90, weight"}, verdict: balance.Unreachable, seen: []string{"no GRPCRoute leads from its port 8080 to a Service", "backend cart: Service/cart has no port 90, expected 9000 (grpc)"}},
+		{name: "no grant", edits: []string{`kind: Service}]`, `kind: Service, name: till}]`}, verdict: balance.Unreachable, seen: []string{"no GRPCRoute leads from its port 8080 to a Service", `backend cart: no ReferenceGrant of namespace "shop" lets a GRPCRoute of namespace "edge" name its Service "cart"`}},
+		{name: "a weight of 0", edits: []string{"weight: 9", "weight: 0"}, verdict: balance.Unreachable, seen: []string{"no GRPCRoute leads from its port 8080 to a Service"}},
+		{name: "a route of another kind", edits: []string{"weight: 9", "weight: 0"}, more: others, verdict: balance.Undecided, because: "HTTPRoute/web leads on from Gateway/front, which is not judged"},
+		{name: "servers that admit the client alone", more: closedServers, verdict: balance.Balanced, seen: []string{"no rule of ingress admits Gateway/front at port 9000 of Deployment/cart"}},
+		{name: "servers that admit the proxy", more: strings.Replace(closedServers, "app: web", "app: front", 1), verdict: balance.Balanced},
+		{name: "a mesh's route for a Service that has no such port", more: mesh, verdict: balance.Balanced, seen: []string{"parent cart: Service/cart has no port 90, expected 9000 (grpc)"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			objects, err := manifest.Decode([]byte(edit(gatewayScene, tt.edits...) + tt.more))
+			if err != nil {
+				t.Fatal(err)
+			}
+			cluster := balance.Foreign(objects)
+			found := cluster.Paths()
+			if len(found) != 1 {
+				t.Fatalf("%d clients, expected 1: %+v", len(found), found)
+			}
+			p := found[0]
+			var seen []string
+			for _, f := range slices.Concat(p.Findings, cluster.ServiceFindings()) {
+				if _, text, ok := strings.Cut(f.Seen, `:8080": `); ok {
+					f.Seen = text
+				}
+				if _, text, ok := strings.Cut(f.Seen, `:80": `); ok {
+					f.Seen = text
+				}
+				seen = append(seen, f.Seen)
+			}
+			if p.Verdict != tt.verdict || !slices.Equal(seen, tt.seen) || !strings.Contains(p.Because, tt.because) {
+				t.Errorf("%s %q because %q, expected %s %q because %q", p.Verdict, seen, p.Because, tt.verdict, tt.seen, tt.because)
+			}
+		})
+	}
+}
+
+const mesh = `---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GRPCRoute
+metadata: {name: mesh, namespace: shop}
+spec:
+  parentRefs: [{group: "", kind: Service, name: cart, port: 90}]
+  rules: [{backendRefs: [{name: cart, port: 9000}]}]
+`
+
+// In a cluster the proxy's Service is there, and leads to its pods; what is nowhere in it is
+// found.
+func TestLiveGateways(t *testing.T) {
+	const made = `---
+apiVersion: v1
+kind: Service
+metadata: {name: front-istio, namespace: edge}
+spec: {clusterIP: 10.96.0.8, selector: {gateway.networking.k8s.io/gateway-name: front}, ports: [{name: grpc, port: 8080}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: front-istio, namespace: edge}
+spec:
+  selector: {matchLabels: {gateway.networking.k8s.io/gateway-name: front}}
+  template:
+    metadata: {labels: {gateway.networking.k8s.io/gateway-name: front}}
+    spec: {containers: [{name: istio-proxy}]}
+`
+	objects, err := manifest.Decode([]byte(gatewayScene + made))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := balance.Live(objects).Paths()
+	if len(found) != 1 {
+		t.Fatalf("%d clients, expected 1: %+v", len(found), found)
+	}
+	if p := found[0]; p.Verdict != balance.Balanced || p.Through == nil || p.Through.Name != "front-istio" || p.Service.Name != "cart" || p.ProxyAdmin != 15000 {
+		t.Errorf("%s through %v to %v, admin port %d; expected balanced through front-istio to cart, 15000", p.Verdict, p.Through, p.Service, p.ProxyAdmin)
+	}
+	if objects, err = manifest.Decode([]byte(edit(gatewayScene+made, "name: cart, namespace: shop, port", "name: basket, namespace: shop, port"))); err != nil {
+		t.Fatal(err)
+	}
+	findings := balance.Live(objects).ServiceFindings()
+	if len(findings) != 1 || findings[0].Seen != `backend basket: namespace "shop" has no Service "basket"` {
+		t.Errorf("findings %+v, expected one about the backend basket", findings)
+	}
+}

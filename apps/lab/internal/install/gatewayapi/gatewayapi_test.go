@@ -1,0 +1,72 @@
+package gatewayapi_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/gobuild"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/gatewayapi"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const root = "../../../../.."
+
+// The definitions are those of the standard channel and of the release that Istio is built
+// with, and the lab reads objects with the types of the same release.
+func TestDefinitions(t *testing.T) {
+	in := gobuild.Go{Dir: filepath.Join(root, "apps/lab/components/istio"), Env: []string{"GOFLAGS=", "GOWORK=off"}}
+	if _, err := in.Output(t.Context(), "mod", "download", component.GatewayAPI.Module); err != nil {
+		t.Fatal(err)
+	}
+	module, err := in.Output(t.Context(), "list", "-m", "-f", "{{.Dir}}", component.GatewayAPI.Module)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for name, source := range component.GatewayAPI.Files {
+		content, err := os.ReadFile(filepath.Join(module, source))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name), content, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	version, err := component.GatewayAPI.Version(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects, err := (&gatewayapi.GatewayAPI{Dir: dir, Version: version}).Definitions()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kinds []string
+	for _, o := range objects {
+		kind, _, _ := unstructured.NestedString(o.Object, "spec", "names", "kind")
+		kinds = append(kinds, kind)
+		const channel, bundle = "gateway.networking.k8s.io/channel", "gateway.networking.k8s.io/bundle-version"
+		if o.GetKind() != "CustomResourceDefinition" || o.GetAnnotations()[channel] != "standard" || o.GetAnnotations()[bundle] != version {
+			t.Errorf("%s %s has the annotations %v, expected a definition of the standard channel of %s", o.GetKind(), o.GetName(), o.GetAnnotations(), version)
+		}
+	}
+	for _, kind := range []string{"GatewayClass", "Gateway", "GRPCRoute", "ReferenceGrant"} {
+		if !slices.Contains(kinds, kind) {
+			t.Errorf("it defines %v, expected %s among them", kinds, kind)
+		}
+	}
+	mod, err := os.ReadFile(filepath.Join(root, "go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if line := component.GatewayAPI.Module + " " + version + "\n"; !strings.Contains(string(mod), line) {
+		t.Errorf("the lab's go.mod does not require %s", line)
+	}
+}
