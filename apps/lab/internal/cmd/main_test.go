@@ -139,6 +139,7 @@ func TestFailures(t *testing.T) {
 		want []string // in the line on stderr
 	}{
 		{"watch's lanes without a terminal", call{args: []string{"watch", "--tui"}}, 2, []string{"--tui: standard input or output is no terminal"}},
+		{"a port for watch's lanes", call{args: []string{"watch", "--tui", "--port", "8080"}}, 2, []string{"--port 8080 is about the page, and --tui shows none"}},
 		{"an experiment of no name", call{args: []string{"run", "--experiment", "nope"}}, 2, []string{`experiment "nope" is not known: expected one of `}},
 		{"an experiment that does not concern an overlay", call{args: []string{"run", "--experiment", "scale-to-zero", "--only", "linkerd"}}, 2, []string{"--experiment scale-to-zero does not concern linkerd", "lab experiments"}},
 		{"an experiment under Argo CD", call{args: []string{"run", "--experiment", "scale-to-zero", "--deploy", "argocd"}}, 2, []string{"--experiment scale-to-zero with --deploy argocd"}},

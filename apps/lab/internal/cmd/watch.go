@@ -62,6 +62,9 @@ func (o watchOptions) watch(ctx context.Context, stdout io.Writer) error {
 	if o.port < 0 || o.port > 65535 {
 		return exitError{exitUsage, fmt.Errorf("--port %d: expected 1 to 65535, or 0 for any free one", o.port)}
 	}
+	if o.tui && o.port != 0 {
+		return exitError{exitUsage, fmt.Errorf("--port %d is about the page, and --tui shows none: give one of the two", o.port)}
+	}
 	if o.tui && (!term.IsTerminal(int(os.Stdin.Fd())) || !term.IsTerminal(int(os.Stdout.Fd()))) {
 		return exitError{exitUsage, errors.New("--tui: standard input or output is no terminal: leave --tui out to get a page")}
 	}
