@@ -21,7 +21,7 @@ const (
 	splitCalls   = 2000
 	splitRate    = 200 // calls a second
 	routeCalls   = 200
-	routeRate    = 100
+	routeRate    = 100 // calls a second
 	routeTimeout = 10 * time.Second
 	// newShare is the part of the calls that the new version gets.
 	newShare = 0.1
@@ -68,7 +68,7 @@ var _ = makeOnRequest(Asked{
 			Strategies: []string{"gateway"},
 			Claim: runner.Claim{
 				ID:        74,
-				Text:      "a route that names no Service says ResolvedRefs=False, and its calls fail with one code",
+				Text:      "a route that names no Service says ResolvedRefs=False, and its calls fail at once, with one code",
 				Criterion: of(Routes, exactly("ResolvedRefs is False (BackendNotFound), every call fails with the same code, and none with DeadlineExceeded"), saysNoBackend),
 			},
 		},
@@ -133,7 +133,7 @@ func tryRoutes(ctx context.Context, env *runner.Environment, p *observe.Phase) e
 	if _, err := apply(ctx, env, route.with(rule{to: weights{env.Server: 90, next: 10}})); err != nil {
 		return err
 	}
-	if seen.Split, _, err = callRouted(ctx, env, seen, "split", fmt.Sprintf("--count=%d", splitCalls), fmt.Sprintf("--rate=%d", splitRate)); err != nil {
+	if seen.Split, _, err = callRouted(ctx, env, seen, "split", splitCalls, splitRate); err != nil {
 		return err
 	}
 	if !env.Strategy.Gateway {
@@ -153,11 +153,11 @@ func tryHeader(ctx context.Context, env *runner.Environment, seen *Routed, route
 	}
 	return alongside(ctx,
 		func(ctx context.Context) (err error) {
-			seen.With, _, err = callRouted(ctx, env, seen, "with-metadata", "--metadata="+routeHeader+"="+routeValue)
+			seen.With, _, err = callRouted(ctx, env, seen, "with-metadata", routeCalls, routeRate, "--metadata="+routeHeader+"="+routeValue)
 			return err
 		},
 		func(ctx context.Context) (err error) {
-			seen.Without, _, err = callRouted(ctx, env, seen, "without-metadata")
+			seen.Without, _, err = callRouted(ctx, env, seen, "without-metadata", routeCalls, routeRate)
 			return err
 		})
 }
@@ -167,7 +167,7 @@ func tryMissing(ctx context.Context, env *runner.Environment, seen *Routed, rout
 		return err
 	}
 	var ran runner.ClientResult
-	seen.Nowhere, ran, err = callRouted(ctx, env, seen, "missing")
+	seen.Nowhere, ran, err = callRouted(ctx, env, seen, "missing", routeCalls, routeRate)
 	seen.Failures, seen.Error = ran.Summary.Failures, ran.Failure
 	return err
 }
@@ -182,7 +182,7 @@ func tryRival(ctx context.Context, env *runner.Environment, seen *Routed, route 
 	if _, err := apply(ctx, env, rival.with(rule{to: weights{nextOf(env): 1}})); err != nil {
 		return err
 	}
-	if seen.Older, _, err = callRouted(ctx, env, seen, "two-routes"); err != nil {
+	if seen.Older, _, err = callRouted(ctx, env, seen, "two-routes", routeCalls, routeRate); err != nil {
 		return err
 	}
 	if err := env.Kube.Delete(ctx, route.object()); err != nil {
@@ -191,7 +191,7 @@ func tryRival(ctx context.Context, env *runner.Environment, seen *Routed, route 
 	if err := poll.Sleep(ctx, pushed); err != nil {
 		return err
 	}
-	seen.Younger, _, err = callRouted(ctx, env, seen, "one-route")
+	seen.Younger, _, err = callRouted(ctx, env, seen, "one-route", routeCalls, routeRate)
 	return err
 }
 
@@ -219,7 +219,8 @@ func chosenByHeader(f *observe.Facts, _ *observe.Phase, _ exactly) runner.Verdic
 }
 
 // saysNoBackend wants the status of a route without a backend, and one code for its calls
-// that is no timeout.
+// that is no timeout. The Gateway API wants Unavailable. Istio answers with HTTP 500, which is
+// Unknown to gRPC.
 func saysNoBackend(f *observe.Facts, _ *observe.Phase, _ exactly) runner.Verdict {
 	seen := observe.EvidenceOf[*Routed](f, Routes)
 	if seen == nil || seen.Nowhere.all() < routeCalls {

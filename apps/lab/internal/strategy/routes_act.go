@@ -210,13 +210,12 @@ func (r grpcRoute) String() string {
 	return strings.Join(rules, ", ")
 }
 
-// callRouted lets a client of the overlay make calls, routeCalls of them unless the arguments
-// say otherwise, and counts who answered.
-func callRouted(ctx context.Context, env *runner.Environment, seen *Routed, name string, args ...string) (Share, runner.ClientResult, error) {
+// callRouted lets a client of the overlay make calls, and counts who answered.
+func callRouted(ctx context.Context, env *runner.Environment, seen *Routed, name string, calls, rate int, args ...string) (Share, runner.ClientResult, error) {
 	ran, err := env.RunClient(ctx, runner.ClientJob{
-		Name: Routes + "-" + name, Limit: runner.SteadyTimeout + splitCalls/splitRate*time.Second, MayFail: true,
+		Name: Routes + "-" + name, Limit: runner.SteadyTimeout + time.Duration(calls/rate)*time.Second, MayFail: true,
 		Args: slices.Concat(env.Clients.Spec.Template.Spec.Containers[0].Args, []string{
-			fmt.Sprintf("--count=%d", routeCalls), fmt.Sprintf("--rate=%d", routeRate), "--timeout=" + routeTimeout.String(),
+			fmt.Sprintf("--count=%d", calls), fmt.Sprintf("--rate=%d", rate), "--timeout=" + routeTimeout.String(),
 		}, args),
 	})
 	if err != nil {

@@ -11,7 +11,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/gobuild"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/gatewayapi"
 )
 
@@ -22,23 +21,9 @@ const root = "../../../../.."
 // The definitions are those of the standard channel and of the release that Istio is built
 // with, and the lab reads objects with the types of the same release.
 func TestDefinitions(t *testing.T) {
-	in := gobuild.Go{Dir: filepath.Join(root, "apps/lab/components/istio"), Env: []string{"GOFLAGS=", "GOWORK=off"}}
-	if _, err := in.Output(t.Context(), "mod", "download", component.GatewayAPI.Module); err != nil {
-		t.Fatal(err)
-	}
-	module, err := in.Output(t.Context(), "list", "-m", "-f", "{{.Dir}}", component.GatewayAPI.Module)
+	dir, err := component.Builder{Root: root, Cache: t.TempDir()}.Build(t.Context(), component.GatewayAPI)
 	if err != nil {
 		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	for name, source := range component.GatewayAPI.Files {
-		content, err := os.ReadFile(filepath.Join(module, source))
-		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, name), content, 0o600)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
 	}
 	version, err := component.GatewayAPI.Version(root)
 	if err != nil {
