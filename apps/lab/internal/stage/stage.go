@@ -26,6 +26,8 @@ const (
 	// ahead bounds how far this machine's clock is taken to be ahead of the last count: a
 	// cluster of others can have another clock.
 	ahead = 3 * time.Second
+	// silence is how long no client may tell of its calls before that is shown.
+	silence = 5 * time.Second
 	// actionTime is what asking for a change may take.
 	actionTime = 15 * time.Second
 	// journalled is how many entries of the journal are shown, marked how many marks.
@@ -63,6 +65,9 @@ type actor struct {
 	ended  bool
 	reason string            // why it cannot be shown
 	off    map[string]string // by action, why it cannot be made
+	// told is up to when the clients have told their calls, by the cluster's clock, and
+	// heard when that was seen, by this machine's.
+	told, heard time.Time
 }
 
 // New returns a stage for strategies, in this order. They begin one by one.
@@ -144,6 +149,8 @@ type Strategy struct {
 	Reason string
 	// Timeline is who answered lately; nil until a call was seen.
 	Timeline *report.Timeline
+	// Silent says for how long no client has told of its calls; empty while they do.
+	Silent string
 	// Counted is up to when all clients have told their calls.
 	Counted time.Time
 	// Marks are the changes in that time, the oldest first.
@@ -183,6 +190,12 @@ func (a *actor) view(name string) Strategy {
 	a.env.Record.Look(func(f *observe.Facts) { t = timeline.Last(f, Shown) })
 	if t == nil {
 		return v
+	}
+	if !t.End().Equal(a.told) {
+		a.told, a.heard = t.End(), time.Now()
+	}
+	if silent := time.Since(a.heard); v.Running && silent > silence {
+		v.Silent = fmt.Sprintf("no log of a client came for %.0f s: its node or the cluster is out of reach", silent.Seconds())
 	}
 	for _, m := range a.marks {
 		if m.Time.After(t.Start) {

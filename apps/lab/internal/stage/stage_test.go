@@ -6,10 +6,12 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
@@ -150,6 +152,42 @@ func TestOff(t *testing.T) {
 					t.Errorf("%s: %v, want ErrOff and %q", name, err, reason)
 				}
 			}
+		}
+	})
+}
+
+// When no client is heard any more, that is shown, also where the cluster's clock is another.
+func TestSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		on := &stagetest.Cluster{}
+		env := on.Environment(runner.Strategy{Name: "l4"}, observe.NewFacts(observe.Subject{Strategy: "l4"}))
+		s := stage.New([]string{"l4"})
+		ended := make(chan error)
+		go func() { ended <- s.Watch(t.Context(), env) }()
+		synctest.Wait()
+		told := time.Now().Add(-time.Hour)
+		for _, step := range []struct {
+			tells bool
+			pass  time.Duration
+			want  string
+		}{{true, 0, ""}, {false, 4 * time.Second, ""}, {false, 3 * time.Second, "no log of a client came for 7 s"}, {true, 0, ""}} {
+			if step.tells {
+				told = told.Add(time.Second)
+				env.Record.Update(func(f *observe.Facts) {
+					f.Clients["client"] = &observe.Client{Windows: []calllog.Window{{Start: told.Add(-time.Second), End: told}}}
+				})
+			}
+			time.Sleep(step.pass)
+			if got := s.View().Strategies[0].Silent; !strings.Contains(got, step.want) || (got == "") != (step.want == "") {
+				t.Errorf("%v after the last view: %q, want %q", step.pass, got, step.want)
+			}
+		}
+		s.End()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if got := s.View().Strategies[0].Silent; got != "" {
+			t.Errorf("after the end: %q, want nothing", got)
 		}
 	})
 }

@@ -73,6 +73,9 @@ func (s screen) strategy(st stage.Strategy, chosen bool, width, most int) []stri
 	if len(st.InForce) > 0 {
 		lines = append(lines, "  in force: "+clean(strings.Join(st.InForce, "; ")))
 	}
+	if st.Silent != "" {
+		lines = append(lines, "  "+clean(st.Silent))
+	}
 	if st.Timeline == nil {
 		return lines
 	}

@@ -65,6 +65,7 @@ func TestFits(t *testing.T) {
 	for i := range 5 {
 		st := pinned(fmt.Sprintf("strategy-%d", i))
 		st.Timeline.Lanes[0].Server = "<script>\x1b[31m"
+		st.Silent = "silent \x1b[31m"
 		st.InForce = []string{"the API server is away \x1b]0;x\x07"}
 		v.Strategies = append(v.Strategies, st)
 	}
