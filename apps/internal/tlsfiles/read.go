@@ -3,7 +3,6 @@ package tlsfiles
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -30,7 +29,6 @@ func (f *files) load(now time.Time) error {
 
 func (f *files) read() (content, error) {
 	var c content
-	var errs []error
 	for _, one := range []struct {
 		file file
 		into *string
@@ -41,11 +39,11 @@ func (f *files) read() (content, error) {
 		}
 		b, err := os.ReadFile(one.file.path)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%v: expected %s in PEM: %w; is the Secret there, and mounted?", one.file, one.what, err))
+			return c, fmt.Errorf("%v: expected %s in PEM: %w; is the Secret there, and mounted?", one.file, one.what, err)
 		}
 		*one.into = string(b)
 	}
-	return c, errors.Join(errs...)
+	return c, nil
 }
 
 func (f *files) verify(c content, now time.Time) error {
