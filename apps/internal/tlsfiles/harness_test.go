@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 
 const (
 	// often is the time between two looks at the files.
-	often    = time.Millisecond
+	often    = 5 * time.Millisecond
 	patience = 20 * time.Second
 )
 
