@@ -97,12 +97,16 @@ func (c *Cluster) throughGateway(p *Path, e end) {
 	g, port := e.gateway, e.listener
 	var most int32
 	var servicePort corev1.ServicePort
+	var meant *corev1.Service // that no call reaches
 	for _, r := range c.routes {
 		if !c.attaches(r, g, port) {
 			continue
 		}
 		for _, to := range backends(r) {
 			s, at, problem := c.backend(r, to)
+			if problem != "" && s != nil {
+				meant = s
+			}
 			if weight := weightOf(to); problem == "" && s != nil && weight > most {
 				p.Service, servicePort, most = s, at, weight
 			}
@@ -113,7 +117,7 @@ func (c *Cluster) throughGateway(p *Path, e end) {
 		p.Because = fmt.Sprintf("%s leads on from Gateway/%s, which is not judged", others, g.Name)
 		return
 	case p.Service == nil:
-		p.Verdict = Unreachable
+		p.Verdict, p.Service = Unreachable, meant
 		p.find("grpc-route", g, "", "no GRPCRoute leads from its port %d to a Service", port)
 		return
 	}
