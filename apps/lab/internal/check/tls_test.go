@@ -1,0 +1,142 @@
+package check_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/check"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest/manifesttest"
+)
+
+// withTLS is a checkout in which an overlay has its component for TLS, by one line, and
+// what it renders.
+func withTLS(t *testing.T, overlay string) (*manifest.Repository, []manifest.Object) {
+	t.Helper()
+	files := manifesttest.ByHand(t, manifest.Variant{Overlay: overlay, Components: []string{"tls"}})
+	if overlay == "envoy" {
+		file := "overlays/envoy/kustomization.yaml"
+		plain, err := manifesttest.Checkout(t).Read(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[file] = string(manifesttest.Mutate(t, plain, "  - envoy\n", "  - envoy\n  - tls\n"))
+	}
+	repository := manifesttest.Clone(t, files)
+	rendered, err := repository.Render(overlay)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return repository, manifesttest.Decode(t, rendered)
+}
+
+// With TLS every rule accepts an overlay, its probes ask the port without TLS, and each
+// program that needs the Secret mounts it read-only. No Secret is rendered.
+func TestTLS(t *testing.T) {
+	for overlay, programs := range map[string][]string{
+		"l4": {"echo-server", "echo-client"}, "dns": {"echo-server", "echo-client"}, "k8s-api": {"echo-server", "echo-client"},
+		"envoy": {"echo-server", "echo-client", "envoy"},
+	} {
+		t.Run(overlay, func(t *testing.T) {
+			repository, objects := withTLS(t, overlay)
+			violations, err := check.Checkout(repository, overlay)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, v := range violations {
+				t.Error(v)
+			}
+			pods := podsOf(objects)
+			for _, program := range programs {
+				pod := pods[program]
+				if len(pod.Volumes) == 0 || pod.Volumes[0].Secret == nil || pod.Volumes[0].Secret.SecretName != "echo-tls" {
+					t.Errorf("%s has the volumes %+v, want the Secret echo-tls", program, pod.Volumes)
+				}
+				if mounts := pod.Containers[0].VolumeMounts; len(mounts) == 0 || mounts[0].MountPath != "/tls" || !mounts[0].ReadOnly {
+					t.Errorf("%s mounts %+v, want /tls, read-only", program, mounts)
+				}
+			}
+			server := pods["echo-server"].Containers[0]
+			if ready, alive := server.ReadinessProbe.GRPC, server.LivenessProbe.GRPC; ready.Port != 8081 || alive.Port != 8081 ||
+				ready.Service == nil || *ready.Service != "com.example.grpc.EchoService" {
+				t.Errorf("probes %+v and %+v, want the health port 8081 and the service of before", ready, alive)
+			}
+			if secrets := manifest.All[*corev1.Secret](objects); len(secrets) > 0 {
+				t.Errorf("%d Secrets are rendered, want none", len(secrets))
+			}
+		})
+	}
+}
+
+// cert-manager's certificate has the names that clients of each strategy verify. They hold
+// the namespace of the overlay that the component is put around; within the overlay, where
+// it is not set yet, Kustomize refuses the component.
+func TestTLS_CertManager(t *testing.T) {
+	repository := manifesttest.Clone(t, map[string]string{
+		"overlays/mine/kustomization.yaml": "resources: [../k8s-api]\ncomponents: [../../base/components/tls, ../../base/components/tls/cert-manager]\n",
+	})
+	rendered, err := repository.Render("mine")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "  dnsNames:\n  - echo-server\n  - envoy\n  - envoy.grpc-lb-k8s-api.svc\n  - echo-server.grpc-lb-k8s-api.svc\n  - echo-server.grpc-lb-k8s-api.svc.cluster.local\n"
+	if !strings.Contains(string(rendered), want) || strings.Contains(string(rendered), ".NAMESPACE.") {
+		t.Errorf("rendered\n%s\nwant\n%s", rendered, want)
+	}
+	inside := manifesttest.Clone(t, manifesttest.ByHand(t, manifest.Variant{Overlay: "l4", Components: []string{"tls/cert-manager"}}))
+	_, err = inside.Render("l4")
+	manifesttest.Rejected(t, err, "`metadata.namespace` is missing for replacement source Service")
+}
+
+// Envoy's configuration with TLS is the one without, but for TLS.
+func TestTLS_EnvoyDiffersInTLSAlone(t *testing.T) {
+	_, objects := withTLS(t, "envoy")
+	with, without := map[string]any{}, map[string]any{}
+	for content, into := range map[string]*map[string]any{
+		envoyFiles(t, objects)["envoy.yaml"]: &with, envoyFiles(t, manifesttest.Decode(t, manifesttest.Render(t, "envoy")))["envoy.yaml"]: &without,
+	} {
+		if err := yaml.Unmarshal([]byte(content), into); err != nil {
+			t.Fatal(err)
+		}
+	}
+	delete(with, "node")
+	if sockets := removeAll(with, "transport_socket"); sockets != 2 {
+		t.Errorf("%d transport sockets, want those of the clients and of the servers", sockets)
+	}
+	if diff := cmp.Diff(without, with); diff != "" {
+		t.Errorf("(-without TLS +with):\n%s", diff)
+	}
+}
+
+func removeAll(tree any, key string) (removed int) {
+	switch node := tree.(type) {
+	case map[string]any:
+		if _, ok := node[key]; ok {
+			delete(node, key)
+			removed++
+		}
+		for _, child := range node {
+			removed += removeAll(child, key)
+		}
+	case []any:
+		for _, child := range node {
+			removed += removeAll(child, key)
+		}
+	}
+	return removed
+}
+
+func envoyFiles(t *testing.T, objects []manifest.Object) map[string]string {
+	t.Helper()
+	for _, m := range manifest.All[*corev1.ConfigMap](objects) {
+		if m.Data["envoy.yaml"] != "" {
+			return m.Data
+		}
+	}
+	t.Fatal("no ConfigMap has an envoy.yaml")
+	return nil
+}
