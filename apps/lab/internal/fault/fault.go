@@ -142,9 +142,12 @@ func hold(ctx context.Context, n Node, name, text string) (*holder, error) {
 		<-read
 		select {
 		case <-asked:
+			if err == nil { // at the end of its input
+				return
+			}
 		default:
-			h.early = fmt.Errorf("fault: nft on %s: %w", n.Name, errors.Join(cluster.ErrEnded, err))
 		}
+		h.early = fmt.Errorf("fault: nft on %s: %w", n.Name, errors.Join(cluster.ErrEnded, err))
 	}()
 	// Its answer to the last command tells that it has heeded all. Where it does not read,
 	// it says why.

@@ -327,9 +327,17 @@ func TestBroken(t *testing.T) {
 	if !answers(s.dial(s.pod, "tcp", 53, patience), patience) { // it sends again what is lost
 		t.Error("DNS does not answer after nft was killed")
 	}
-	if err := mend(t.Context()); !errors.Is(err, cluster.ErrEnded) || !strings.Contains(err.Error(), "worker") {
-		t.Errorf("mend: %v, want that it ended before", err)
+	wantEnded := func() {
+		t.Helper()
+		if err := mend(t.Context()); !errors.Is(err, cluster.ErrEnded) || !strings.Contains(err.Error(), "worker") {
+			t.Errorf("mend: %v, want that it ended before", err)
+		}
 	}
+	wantEnded()
+	mend, err = fault.Break(t.Context(), cluster.Fault{Kind: cluster.DNSAway}, network, []fault.Node{node})
+	s.must(err)
+	s.must(nft.Process.Kill())
+	wantEnded() // also where the lab has not seen the end
 	for _, test := range []struct{ name, script, want string }{
 		{"refused", "echo 'Error: Operation not supported'; cat", "on worker: Error: Operation not supported"},
 		{"ended", "echo 'nft: not found'", "nft ended: nft: not found"},
