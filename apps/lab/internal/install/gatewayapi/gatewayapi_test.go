@@ -3,12 +3,13 @@ package gatewayapi_test
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
-	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utilversion "k8s.io/apimachinery/pkg/util/version"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/gatewayapi"
@@ -19,7 +20,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const root = "../../../../.."
 
 // The definitions are those of the standard channel and of the release that Istio is built
-// with, and the lab reads objects with the types of the same release.
+// with, and the lab reads objects with types that know all that they define.
 func TestDefinitions(t *testing.T) {
 	dir, err := component.Builder{Root: root, Cache: t.TempDir()}.Build(t.Context(), component.GatewayAPI)
 	if err != nil {
@@ -51,7 +52,11 @@ func TestDefinitions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if line := component.GatewayAPI.Module + " " + version + "\n"; !strings.Contains(string(mod), line) {
-		t.Errorf("the lab's go.mod does not require %s", line)
+	types := regexp.MustCompile(regexp.QuoteMeta(component.GatewayAPI.Module) + ` (v\S+)`).FindSubmatch(mod)
+	if types == nil {
+		t.Fatalf("the lab's go.mod does not require %s", component.GatewayAPI.Module)
+	}
+	if has := string(types[1]); utilversion.MustParseSemantic(has).LessThan(utilversion.MustParseSemantic(version)) {
+		t.Errorf("the lab reads objects with the types of %s, expected %s or later: go get %s@%[2]s", has, version, component.GatewayAPI.Module)
 	}
 }
