@@ -44,7 +44,7 @@ type Config struct {
 // AddFlags defines a flag for each field of c, with the field's default.
 func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.IntVar(&c.Port, "port", 8080, "port of EchoService and of the health service; 0 picks a free port")
-	fs.IntVar(&c.HealthPort, healthPortFlag, 0, "port that serves the health service alone, without TLS, for the kubelet's gRPC probes, which know no TLS; 0 is none; the environment variable "+flagenv.Name(healthPortFlag)+" sets the default")
+	fs.IntVar(&c.HealthPort, healthPortFlag, 0, "port that serves the health service alone, without TLS, for the kubelet's gRPC probes, which show no certificate; 0 is none; the environment variable "+flagenv.Name(healthPortFlag)+" sets the default")
 	c.TLS.AddFlags(fs)
 	fs.StringVar(&c.Admin, "admin", "127.0.0.1:9090", "loopback address that serves channelz and ServerControlService; an empty value disables it")
 	fs.StringVar(&c.Metrics, "metrics", "", "address at which Prometheus reads gRPC's OpenTelemetry metrics, such as :9464 (default: none)")
