@@ -38,7 +38,7 @@ const (
 )
 
 // serverOf and clientOf read the flags that a program would be started with.
-func serverOf(t testing.TB, args ...string) *tlsfiles.Server {
+func serverOf(t *testing.T, args ...string) *tlsfiles.Server {
 	t.Helper()
 	s := new(tlsfiles.Server)
 	fs := pflag.NewFlagSet("server", pflag.ContinueOnError)
@@ -49,7 +49,7 @@ func serverOf(t testing.TB, args ...string) *tlsfiles.Server {
 	return s
 }
 
-func clientOf(t testing.TB, args ...string) *tlsfiles.Client {
+func clientOf(t *testing.T, args ...string) *tlsfiles.Client {
 	t.Helper()
 	c := new(tlsfiles.Client)
 	fs := pflag.NewFlagSet("client", pflag.ContinueOnError)
@@ -86,7 +86,7 @@ func (l *syncedLog) count(part string) int {
 func (l *syncedLog) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
 // serve serves gRPC health on loopback with mTLS by a Secret.
-func serve(t testing.TB, secret *tlstest.Secret, log *syncedLog) (addr string, creds *tlsfiles.Followed) {
+func serve(t *testing.T, secret *tlstest.Secret, log *syncedLog) (addr string, creds *tlsfiles.Followed) {
 	t.Helper()
 	creds, err := serverOf(t, mutual(secret, "tls-client-ca")...).Follow(often, log.logger())
 	if err != nil {
@@ -97,7 +97,7 @@ func serve(t testing.TB, secret *tlstest.Secret, log *syncedLog) (addr string, c
 	return addr, creds
 }
 
-func serveWith(t testing.TB, creds credentials.TransportCredentials) (addr string, stop func()) {
+func serveWith(t *testing.T, creds credentials.TransportCredentials) (addr string, stop func()) {
 	t.Helper()
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -111,7 +111,7 @@ func serveWith(t testing.TB, creds credentials.TransportCredentials) (addr strin
 }
 
 // credentialsOf returns a client's credentials that follow the files for the time of the test.
-func credentialsOf(t testing.TB, args ...string) *tlsfiles.Followed {
+func credentialsOf(t *testing.T, args ...string) *tlsfiles.Followed {
 	t.Helper()
 	creds, err := clientOf(t, args...).Follow(often, new(syncedLog).logger())
 	if err != nil {
@@ -145,9 +145,8 @@ func callOn(conn *grpc.ClientConn) (serial string, err error) {
 	return "", nil
 }
 
-// until calls on new connections until the server shows the certificate, and returns how
-// many calls that took.
-func until(t testing.TB, creds credentials.TransportCredentials, addr, serial string) int {
+// until calls on new connections until the server shows the certificate.
+func until(t *testing.T, creds credentials.TransportCredentials, addr, serial string) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
 	for calls := 1; ; calls++ {
@@ -156,7 +155,7 @@ func until(t testing.TB, creds credentials.TransportCredentials, addr, serial st
 		case err != nil:
 			t.Fatalf("call %d: %v", calls, err)
 		case got == serial:
-			return calls
+			return
 		case time.Now().After(deadline):
 			t.Fatalf("after %d calls the server shows the certificate %s, want %s", calls, got, serial)
 		}

@@ -25,7 +25,7 @@ type CA struct {
 }
 
 // NewCA returns a CA with a key of its own.
-func NewCA(t testing.TB, name string) *CA {
+func NewCA(t *testing.T, name string) *CA {
 	t.Helper()
 	ca := &CA{key: newKey(t)}
 	template := &x509.Certificate{
@@ -51,7 +51,7 @@ type Pair struct {
 
 // Issue returns a pair for servers and clients that is valid for an hour and has the DNS
 // names, as long as change, which may be nil, leaves it so.
-func (ca *CA) Issue(t testing.TB, change func(*x509.Certificate), names ...string) Pair {
+func (ca *CA) Issue(t *testing.T, change func(*x509.Certificate), names ...string) Pair {
 	t.Helper()
 	key := newKey(t)
 	template := &x509.Certificate{
@@ -85,9 +85,9 @@ type Secret struct {
 }
 
 // Mount mounts a Secret in cert-manager's layout.
-func Mount(t testing.TB, pair Pair, ca []byte) *Secret {
+func Mount(t *testing.T, pair Pair, ca []byte) *Secret {
 	t.Helper()
-	s := &Secret{dir: memory(t)}
+	s := &Secret{dir: t.TempDir()}
 	s.Update(t, pair, ca)
 	for _, name := range []string{"tls.crt", "tls.key", "ca.crt"} {
 		if err := os.Symlink(filepath.Join("..data", name), s.Path(name)); err != nil {
@@ -101,7 +101,7 @@ func Mount(t testing.TB, pair Pair, ca []byte) *Secret {
 func (s *Secret) Path(name string) string { return filepath.Join(s.dir, name) }
 
 // Update replaces all files at once. A file without content is absent.
-func (s *Secret) Update(t testing.TB, pair Pair, ca []byte) {
+func (s *Secret) Update(t *testing.T, pair Pair, ca []byte) {
 	t.Helper()
 	s.written++
 	version := fmt.Sprintf("..%d", s.written)
@@ -127,23 +127,7 @@ func (s *Secret) Update(t testing.TB, pair Pair, ca []byte) {
 	}
 }
 
-// memory returns a directory in memory, which is what the kubelet keeps Secrets in, or one
-// on disk where there is none.
-func memory(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "secret")
-	if err != nil {
-		return t.TempDir()
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
-
-func newKey(t testing.TB) *ecdsa.PrivateKey {
+func newKey(t *testing.T) *ecdsa.PrivateKey {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -152,7 +136,7 @@ func newKey(t testing.TB) *ecdsa.PrivateKey {
 	return key
 }
 
-func serial(t testing.TB) *big.Int {
+func serial(t *testing.T) *big.Int {
 	t.Helper()
 	n, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
 	if err != nil {

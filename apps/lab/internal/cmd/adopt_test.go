@@ -120,7 +120,7 @@ func (a adoption) old(text string) []string {
 	like := regexp.QuoteMeta(a.names["like"])
 	for line := range strings.Lines(text) {
 		if !strings.HasSuffix(line, ".yaml\n") {
-			all = append(all, regexp.MustCompile(`echo-(?:server|client)|EchoService|(?:grpc-lb-|overlays/)`+like+`\b|`+a.released+`|8080|\.\./base`).FindAllString(line, -1)...)
+			all = append(all, regexp.MustCompile(`echo-(?:server|client)|EchoService|(?:grpc-lb-|overlays/)`+like+`\b|`+a.released+`|8080|\.\./\.\./base`).FindAllString(line, -1)...)
 		}
 	}
 	return all
