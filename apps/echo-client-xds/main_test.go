@@ -83,7 +83,7 @@ func TestControlPlaneSaysHowToBalance(t *testing.T) {
 	for _, name := range want {
 		addrs = append(addrs, serveEcho(t, name))
 	}
-	server := serveXDS(t, "echo-server:8080", addrs)
+	server := serveXDS(t, "echo-server:8080", addrs, nil)
 	env := []string{bootstrapFile + "=" + bootstrap(t, server)}
 
 	code, stdout, stderr := run(t, env, "--target xds:///echo-server:8080 --rate 200 --count 600 --wait-for-ready --timeout 20s --admin 127.0.0.1:0")

@@ -86,8 +86,8 @@ func (s *xdsServer) StreamAggregatedResources(stream discoverypb.AggregatedDisco
 }
 
 // serveXDS returns the address of an xDS server that knows one name, which stands
-// for servers to be called in turn.
-func serveXDS(t *testing.T, name string, addrs []string) string {
+// for servers to be called in turn. The socket, which may be nil, says how to connect.
+func serveXDS(t *testing.T, name string, addrs []string, socket *corepb.TransportSocket) string {
 	t.Helper()
 	const cluster = "cluster"
 	server := &xdsServer{resources: map[string]*anypb.Any{}}
@@ -107,7 +107,7 @@ func serveXDS(t *testing.T, name string, addrs []string) string {
 			}},
 		})}},
 		&clusterpb.Cluster{
-			Name: cluster, LbPolicy: clusterpb.Cluster_ROUND_ROBIN,
+			Name: cluster, LbPolicy: clusterpb.Cluster_ROUND_ROBIN, TransportSocket: socket,
 			ClusterDiscoveryType: &clusterpb.Cluster_Type{Type: clusterpb.Cluster_EDS},
 			EdsClusterConfig: &clusterpb.Cluster_EdsClusterConfig{EdsConfig: &corepb.ConfigSource{
 				ConfigSourceSpecifier: &corepb.ConfigSource_Ads{Ads: &corepb.AggregatedConfigSource{}},
