@@ -20,6 +20,15 @@ const (
 	firstRead = 5 * time.Second
 )
 
+// The messages of the log about the files of a side.
+const (
+	// MsgInUse comes with the serial number, in hexadecimal, of the certificate that the side
+	// shows from then on.
+	MsgInUse = "certificate in use"
+	// MsgBad comes with the error.
+	MsgBad = "the certificate files are bad; the last pair that was whole stays in use"
+)
+
 // source follows the files of one side.
 type source struct {
 	files    files
@@ -69,7 +78,7 @@ func (s *source) watch(ctx context.Context, every time.Duration) {
 	for {
 		if leaf := s.leaf(ctx); leaf != nil && !leaf.Equal(inUse) {
 			inUse = leaf
-			s.log.Info("certificate in use", "subject", leaf.Subject.String(), "dns_names", leaf.DNSNames,
+			s.log.Info(MsgInUse, "subject", leaf.Subject.String(), "dns_names", leaf.DNSNames,
 				"serial", leaf.SerialNumber.Text(16), "not_before", leaf.NotBefore, "not_after", leaf.NotAfter)
 		}
 		fault := ""
@@ -81,7 +90,7 @@ func (s *source) watch(ctx context.Context, every time.Duration) {
 			if fault == "" {
 				s.log.Info("the certificate files are whole and valid again")
 			} else {
-				s.log.Error("the certificate files are bad; the last pair that was whole stays in use", "error", fault)
+				s.log.Error(MsgBad, "error", fault)
 			}
 		}
 		seen = fault

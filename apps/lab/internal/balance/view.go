@@ -25,13 +25,18 @@ type View struct {
 	Server string
 	// MaxConnectionAge is the server's --max-connection-age, or "".
 	MaxConnectionAge string
+	// TLS says that the server has a certificate.
+	TLS bool
 }
 
 // View returns what tells which strategy the objects follow. The client and the server
 // are the Deployments that have the labels of an overlay.
 func (c *Cluster) View() View {
 	server, _ := manifest.Component(c.objects, manifest.Server)
-	v := View{Server: server.Name, MaxConnectionAge: manifest.Setting(manifest.MainContainer(server.Spec.Template), "max-connection-age")}
+	program := manifest.MainContainer(server.Spec.Template)
+	v := View{
+		Server: server.Name, MaxConnectionAge: manifest.Setting(program, "max-connection-age"), TLS: manifest.Setting(program, "tls-cert") != "",
+	}
 	clients := c.Clients()
 	i := slices.IndexFunc(clients, func(client Client) bool { return client.Marked })
 	if i < 0 {

@@ -42,16 +42,13 @@ func checkRequests(r manifest.Rendering, wrong reportObject) {
 
 var referenceRule = Rule{Name: "reference", Remedy: "render the object in the same overlay, or correct the name", objects: checkReferences}
 
-// tlsSecret is that of base/components/tls. It is not rendered, because it holds a key:
-// cert-manager makes it, or the lab, or the user.
-const tlsSecret = "echo-tls"
-
 // checkReferences wants the ConfigMaps, the Secrets and the ServiceAccount of pods to
-// be there, unless they are optional or somebody makes them in the cluster.
+// be there, unless they are optional or somebody makes them in the cluster: cert-manager, the
+// lab or the user makes the Secret with certificates, which holds a key.
 func checkReferences(r manifest.Rendering, wrong reportObject) {
 	for _, w := range manifest.Workloads(r.Objects) {
 		want := func(kind, name string, optional *bool, where string) {
-			there := optional != nil && *optional || kind == "ConfigMap" && name == "kube-root-ca.crt" || kind == "Secret" && name == tlsSecret
+			there := optional != nil && *optional || kind == "ConfigMap" && name == "kube-root-ca.crt" || kind == "Secret" && name == manifest.TLSSecret
 			for _, o := range r.Objects {
 				there = there || o.GetName() == name && o.GetObjectKind().GroupVersionKind().Kind == kind
 			}

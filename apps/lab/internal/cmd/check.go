@@ -197,6 +197,9 @@ func (c checkout) checkEnvoys(ctx context.Context, found *checked) error {
 func (c checkout) follows(overlays []string) map[string]string {
 	all := map[string]string{}
 	for _, name := range overlays {
+		if manifest.IsAsked(name) { // its name says it
+			continue
+		}
 		if s, err := strategy.Named(c.repository, []string{name}); err == nil && s[0].Follows != "" {
 			all[name] = s[0].Follows
 		}

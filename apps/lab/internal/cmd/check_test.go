@@ -14,7 +14,7 @@ import (
 // the rule, the file and the remedy, in text and as JSON.
 func TestCheck(t *testing.T) {
 	code, stdout, stderr := call{args: []string{"check"}}.run(t)
-	if code != 0 || stderr != "" || !strings.HasSuffix(stdout, "dns-max-age: 0 violations, 0 of balancing and 0 of the house\n") {
+	if code != 0 || stderr != "" || !strings.HasSuffix(stdout, "envoy-tls: 0 violations, 0 of balancing and 0 of the house\n") {
 		t.Errorf("exit code %d, want 0; output:\n%s%s", code, stdout, stderr)
 	}
 	const note = "note: base/echo-server/deployment.yaml: Deployment/echo-server: later commits of spec.replicas are ignored by Argo CD, which sets it only when it creates the object: "

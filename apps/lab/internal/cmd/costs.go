@@ -154,6 +154,11 @@ func (o costsOptions) measure(ctx context.Context) (t costs.Table, err error) {
 	}
 	defer unlock()
 	command := "go run ./apps/lab costs" + o.spelled()
+	if len(o.run.only) == 0 { // also those that a run does not take unasked
+		if o.run.only, err = c.repository.All(); err != nil {
+			return t, exitError{exitUsage, err}
+		}
+	}
 	if err := c.choose(&o.run); err != nil {
 		return t, exitError{exitUsage, err}
 	}

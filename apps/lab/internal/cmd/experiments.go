@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -14,10 +15,12 @@ import (
 
 // listed is an experiment as `lab experiments -o json` prints it.
 type listed struct {
-	Name     string        `json:"name"`
-	Question string        `json:"question"`
-	Overlays []string      `json:"overlays"`
-	Claims   []listedClaim `json:"claims"`
+	Name     string   `json:"name"`
+	Question string   `json:"question"`
+	Overlays []string `json:"overlays"`
+	// Without says why it is not made with other overlays.
+	Without map[string]string `json:"without,omitempty"`
+	Claims  []listedClaim     `json:"claims"`
 }
 
 type listedClaim struct {
@@ -53,9 +56,9 @@ overlays that each one concerns, and the claims that it judges. A run without
 
 func onRequest() (all []listed) {
 	for _, a := range strategy.OnRequest() {
-		l := listed{Name: a.Name, Question: a.Question, Overlays: a.Concerned()}
+		l := listed{Name: a.Name, Question: a.Question, Overlays: a.Concerned(), Without: a.Without}
 		for _, c := range a.Claims {
-			l.Claims = append(l.Claims, listedClaim{c.ID, c.Text, c.Strategies})
+			l.Claims = append(l.Claims, listedClaim{c.ID, c.Text, a.Overlays(c)})
 		}
 		all = append(all, l)
 	}
@@ -86,6 +89,9 @@ func printExperiments(w io.Writer, all []listed) {
 				about = "all of " + about
 			}
 			wrapped(fmt.Sprintf("  %3d  ", c.ID), "       ", c.Text+" ("+about+")")
+		}
+		for _, name := range slices.Sorted(maps.Keys(l.Without)) {
+			wrapped("  not  ", "       ", name+": "+l.Without[name])
 		}
 	}
 }

@@ -335,6 +335,7 @@ func TestOutput(t *testing.T) {
 		{"help of up", []string{"up", "--help"}, []string{"Examples:\n", "--api-port"}},
 		{"least rights", []string{"run", "--print-rbac", "--only", "k8s-api"}, []string{"kind: ClusterRole", "- grpc-lb-k8s-api\n", "- endpointslices\n", "create clusterrolebinding grpc-lb-lab"}},
 		{"least rights of an experiment", []string{"run", "--print-rbac", "--only", "l4", "--experiment", "hpa"}, []string{"lab run --experiment hpa --context", "- horizontalpodautoscalers\n"}},
+		{"least rights with certificates", []string{"run", "--print-rbac", "--experiment", "tls"}, []string{"- grpc-lb-k8s-api-tls\n", "- secrets\n"}},
 		{"least rights of a page's buttons", []string{"watch", "--print-rbac", "--only", "l4"}, []string{"of lab watch --context", "- pods/portforward\n", "create clusterrolebinding grpc-lb-lab --clusterrole=grpc-lb-lab"}},
 		{"completion", []string{"completion", "bash"}, []string{"# bash completion"}},
 		{"completion of an overlay", []string{"__complete", "run", "--only", ""}, []string{strings.Join(all, "\n") + "\n"}},

@@ -261,7 +261,11 @@ func (c checkout) choose(o *runOptions) error {
 	}
 	all := len(o.only) == 0
 	if all {
-		o.only = known
+		candidates, err := strategy.Candidates(c.repository, o.experiments)
+		if err != nil {
+			return err
+		}
+		o.only = slices.DeleteFunc(candidates, func(n string) bool { return !slices.Contains(known, n) })
 	}
 	if len(o.experiments) > 0 {
 		concerned, err := c.concerned(o.only, o.experiments)

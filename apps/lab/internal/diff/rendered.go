@@ -130,11 +130,7 @@ func dirs(name string) []string {
 	}
 	for _, v := range manifest.Variants {
 		if v.Name == name {
-			all := []string{path.Join("overlays", v.Overlay)}
-			for _, c := range v.Components {
-				all = append(all, path.Join("base/components", c))
-			}
-			return all
+			return append([]string{path.Join("overlays", v.Overlay)}, v.Components...)
 		}
 	}
 	return []string{path.Join("overlays", name)}

@@ -86,6 +86,12 @@ func (r *Repository) All() ([]string, error) {
 	return names, nil
 }
 
+// Usual returns All without the variants that a run takes only if somebody asks for them.
+func (r *Repository) Usual() ([]string, error) {
+	names, err := r.All()
+	return slices.DeleteFunc(names, IsAsked), err
+}
+
 // Checked returns what Check judges when it is given no name: the overlays, and
 // the variants of those.
 func (r *Repository) Checked() ([]string, error) {

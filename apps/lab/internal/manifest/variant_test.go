@@ -16,8 +16,8 @@ import (
 )
 
 // A variant is its overlay with the components added by hand, in a namespace of
-// its own, as the library and as kubectl render it, and the overlay's README
-// says how to add them.
+// its own, as the library and as kubectl render it, and a README says how to add
+// them.
 func TestVariantsAreMadeByHand(t *testing.T) {
 	program := kubectl(t)
 	for _, v := range manifest.Variants {
@@ -41,14 +41,17 @@ func TestVariantsAreMadeByHand(t *testing.T) {
 			if diff := cmp.Diff(string(want), got); diff != "" {
 				t.Errorf("(-kubectl by hand +variant):\n%s", diff)
 			}
-			readme, err := os.ReadFile(filepath.Join(manifesttest.Checkout(t).Root(), "overlays", v.Overlay, "README.md"))
+			page := filepath.Join("overlays", v.Overlay, "README.md")
+			if v.Asked { // all of them are of one kind
+				page = "overlays/README.md"
+			}
+			readme, err := os.ReadFile(filepath.Join(manifesttest.Checkout(t).Root(), page))
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, c := range v.Components {
-				if lines := "    components:\n      - ../../base/components/" + c + "\n"; !strings.Contains(string(readme), lines) {
-					t.Errorf("overlays/%s/README.md does not say\n%s", v.Overlay, lines)
-				}
+			lines := "    components:\n" + manifesttest.Components(t, v, "      ")
+			if !strings.Contains(string(readme), lines) {
+				t.Errorf("%s does not say\n%s", page, lines)
 			}
 		})
 	}
@@ -58,7 +61,7 @@ func TestVariantsAreMadeByHand(t *testing.T) {
 // appends two.
 func TestMaxConnectionAge(t *testing.T) {
 	for _, v := range manifest.Variants {
-		if !slices.Equal(v.Components, []string{"max-connection-age"}) {
+		if !slices.Equal(v.Components, []string{"base/components/max-connection-age"}) {
 			continue
 		}
 		plain, aged := manifesttest.Render(t, v.Overlay), manifesttest.Render(t, v.Name)
@@ -101,6 +104,22 @@ func TestAll(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("All (-want +got):\n%s", diff)
+	}
+}
+
+// Usual is All without what a run takes only if somebody asks for it.
+func TestUsual(t *testing.T) {
+	all, err := manifesttest.Checkout(t).All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	usual, err := manifesttest.Checkout(t).Usual()
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := slices.DeleteFunc(all, func(name string) bool { return slices.Contains(usual, name) })
+	if diff := cmp.Diff([]string{"l4-tls", "dns-tls", "k8s-api-tls", "envoy-tls"}, asked); diff != "" {
+		t.Errorf("not usual (-want +got):\n%s", diff)
 	}
 }
 

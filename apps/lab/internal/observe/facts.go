@@ -72,6 +72,7 @@ type DNS = cluster.DNS
 type Client struct {
 	// Started is the time of its first line.
 	Started time.Time
+	Files
 	// First holds when each server answered for the first time.
 	First   map[string]time.Time
 	Windows []calllog.Window
@@ -82,8 +83,17 @@ type Client struct {
 	Trouble string
 }
 
+// Files is what a pod's program logs of the files with its certificate.
+type Files struct {
+	// InUse holds when each certificate came into use, by serial number in hexadecimal.
+	InUse map[string]time.Time
+	// Bad holds the errors about the files, by when they were logged.
+	Bad map[time.Time]string
+}
+
 // Server is the log of one server pod.
 type Server struct {
+	Files
 	// Calls is the count that it logged when it stopped, nil before.
 	Calls   *int64
 	Ended   bool

@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
+	"github.com/grpc-lb/grpc-lb/apps/internal/tlsfiles"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 )
 
@@ -132,6 +133,7 @@ func finished(ctx context.Context, client kubernetes.Interface, pod *corev1.Pod,
 
 // ingestClient adds a line of a client to what is known of it.
 func ingestClient(c *Client, raw []byte) {
+	c.ingest(raw)
 	parsed, err := calllog.Decode(raw)
 	if err != nil {
 		// A client that gives up writes the reason as text to standard error. The line
@@ -160,8 +162,34 @@ func ingestClient(c *Client, raw []byte) {
 	}
 }
 
+// ingest adds a line if it is about the files with certificates.
+func (f *Files) ingest(raw []byte) {
+	var l struct {
+		Time               time.Time
+		Msg, Serial, Error string
+	}
+	if json.Unmarshal(raw, &l) != nil { // whoever reads the other lines says so
+		return
+	}
+	switch l.Msg {
+	case tlsfiles.MsgInUse:
+		if f.InUse == nil {
+			f.InUse = map[string]time.Time{}
+		}
+		if _, known := f.InUse[l.Serial]; !known {
+			f.InUse[l.Serial] = l.Time
+		}
+	case tlsfiles.MsgBad:
+		if f.Bad == nil {
+			f.Bad = map[time.Time]string{}
+		}
+		f.Bad[l.Time] = l.Error
+	}
+}
+
 // ingestServer adds a line of a server.
 func ingestServer(s *Server, raw []byte) {
+	s.ingest(raw)
 	var l struct {
 		Msg   string `json:"msg"`
 		Calls *int64 `json:"calls"`

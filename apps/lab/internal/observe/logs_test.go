@@ -74,6 +74,31 @@ func TestIngest(t *testing.T) {
 	}
 }
 
+// What a program logs of its certificate files is kept on both sides: the first time of each
+// certificate, and every error.
+func TestIngestFiles(t *testing.T) {
+	c, s := &observe.Client{First: map[string]time.Time{}}, &observe.Server{}
+	for _, raw := range []string{
+		`{"time":"2026-08-01T10:00:01Z","level":"INFO","msg":"certificate in use","serial":"a1"}`,
+		`{"time":"2026-08-01T10:00:02Z","level":"INFO","msg":"certificate in use","serial":"b2"}`,
+		`{"time":"2026-08-01T10:00:03Z","level":"INFO","msg":"certificate in use","serial":"a1"}`,
+		`{"time":"2026-08-01T10:00:04Z","level":"ERROR","msg":"the certificate files are bad; the last pair that was whole stays in use","error":"half of it"}`,
+		`{"time":"2026-08-01T10:00:05Z","level":"INFO","msg":"the certificate files are whole and valid again"}`,
+	} {
+		observe.IngestClient(c, []byte(raw))
+		observe.IngestServer(s, []byte(raw))
+	}
+	want := observe.Files{InUse: map[string]time.Time{"a1": at(1), "b2": at(2)}, Bad: map[time.Time]string{at(4): "half of it"}}
+	for side, got := range map[string]observe.Files{"client": c.Files, "server": s.Files} {
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", side, diff)
+		}
+	}
+	if c.Trouble != "" || s.Trouble != "" {
+		t.Errorf("troubles %q and %q, want none", c.Trouble, s.Trouble)
+	}
+}
+
 // Of an audit log only the account's requests of this run count, each once,
 // with its last code.
 func TestReadAudit(t *testing.T) {

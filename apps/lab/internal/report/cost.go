@@ -13,7 +13,8 @@ type Cost struct {
 	NewPods *NewPods `json:"time_to_new_pods,omitempty"`
 	// Failed holds the calls that failed by experiment.
 	Failed map[string]Failed `json:"failed"`
-	// Encrypted says that every server's proxy counted TLS handshakes.
+	// Encrypted says that every server's proxy counted TLS handshakes, or that every client
+	// verified its servers.
 	Encrypted bool   `json:"encrypted"`
 	Change    Change `json:"change"`
 }
@@ -25,6 +26,9 @@ const (
 	Memory = "memory_mib_a_pod"
 	// Connections is how many a client holds.
 	Connections = "connections_per_client"
+	// Handshakes is how many TLS handshakes a client makes while all servers are restarted.
+	// Clients without TLS have none, and it is absent.
+	Handshakes = "tls_handshakes_per_client_in_a_rolling_restart"
 	// OtherNode is the share of calls that another node answered, 0 to 1.
 	OtherNode = "share_to_other_nodes"
 )
@@ -37,6 +41,7 @@ var Figures = []struct {
 }{
 	{Memory, "extra memory a pod (MiB)", 0},
 	{Connections, "connections a client", 1},
+	{Handshakes, "TLS handshakes a client, rolling restart", 1},
 }
 
 // Turn is one measurement.

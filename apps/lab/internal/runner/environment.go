@@ -39,6 +39,8 @@ type Environment struct {
 	// Servers and Clients are the overlay's Deployments as rendered.
 	Servers, Clients *appsv1.Deployment
 	Proxies          *appsv1.Deployment // nil without any
+	// Certificates are those of the pods, nil without any. An experiment may replace them.
+	Certificates *Certificates
 
 	experiments []*report.Experiment
 	journal     *[]report.Entry // where note writes: the strategy's or the running experiment's

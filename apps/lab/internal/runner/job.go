@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
 )
 
@@ -30,6 +31,8 @@ type ClientJob struct {
 	Node string
 	// Labels and Annotations are added to the pod's.
 	Labels, Annotations map[string]string
+	// Secret, if not "", is what the pod mounts in place of the Secret with certificates.
+	Secret string
 	// Limit is how long it may take.
 	Limit time.Duration
 	// MayFail says that it is a result, too, if no call is answered.
@@ -131,6 +134,11 @@ func (c ClientJob) job(template corev1.PodTemplateSpec) *batchv1.Job {
 	pod.Spec.TopologySpreadConstraints = nil // they count the Deployment's pods
 	pod.Spec.NodeName = c.Node
 	pod.Spec.Containers[0].Args = c.Args
+	for _, v := range pod.Spec.Volumes {
+		if c.Secret != "" && v.Secret != nil && v.Secret.SecretName == manifest.TLSSecret {
+			v.Secret.SecretName = c.Secret
+		}
+	}
 	never := int32(0)
 	return &batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{Name: c.Name, Labels: map[string]string{observe.NameLabel: probeName}},

@@ -152,6 +152,10 @@ func (m *measurement) environment(client *kube.Client, joined membership) (*Envi
 	env := NewEnvironment(m.Strategy, m.in.Cluster, client, observe.NewFacts(subject))
 	env.shared, env.barriers, env.Servers, env.Clients = m.in.shared, joined, servers, clients
 	env.Proxies, _ = deployment(m.Objects, m.Proxy) // a DaemonSet's is none
+	if m.Certificates != nil {
+		// Another attempt begins with those of the overlay.
+		env.Certificates = new(*m.Certificates)
+	}
 	return env, err
 }
 

@@ -26,6 +26,8 @@ type Overlay struct {
 	Run string
 	// Origins say where images came from that this lab did not build.
 	Origins []string
+	// Certificates are nil where the pods need none of the lab's.
+	Certificates *Certificates
 
 	l4      *appsv1.Deployment // the client to compare with
 	differs *[]string          // see observe.Facts.Differs
@@ -66,6 +68,9 @@ func Render(repository *manifest.Repository, strategies []Strategy, images map[s
 				return nil, err
 			}
 			o.differs = &differences
+		}
+		if err := o.certify(); err != nil {
+			return nil, fmt.Errorf("%s: %w", s.Name, err)
 		}
 		all = append(all, o)
 	}

@@ -75,6 +75,9 @@ func Rights(s Strategy, objects []*unstructured.Unstructured) ([]kube.Right, err
 		}
 	}
 	add("", measuring...)
+	if s.TLS {
+		add("", Access{Resources: []string{"secrets"}, Verbs: []string{"create", "patch"}})
+	}
 	for _, e := range s.Experiments {
 		if e.Rights != nil {
 			add("", e.Rights(s)...)

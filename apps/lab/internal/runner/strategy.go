@@ -20,6 +20,8 @@ type Strategy struct {
 	// Follows is the strategy whose experiments are made and whose claims are
 	// judged, where the overlay is a copy of another name; else it is empty.
 	Follows string
+	// TLS says that the overlay's server has a certificate.
+	TLS bool
 	// Balancer says who balances, for the table.
 	Balancer string
 	// NotRun says why it cannot run here; empty means that it can.

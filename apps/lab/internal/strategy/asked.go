@@ -6,15 +6,24 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 )
 
 // Asked is an experiment that a run makes only if somebody asks for it by name. Such a
-// run makes no other experiment, and judges no other claim.
+// run makes no other experiment, and judges no other claim, unless it says so.
 type Asked struct {
 	runner.Experiment
 	// Question is what it answers, in a sentence.
 	Question string
+	// TLS says that it is made with overlays whose servers have certificates: variants with
+	// the component tls, with which no other experiment is made, and others that have it.
+	TLS bool
+	// Usual says that the strategies' other experiments are made before it, and their claims
+	// judged.
+	Usual bool
+	// Without says why it is not made with strategies with which somebody may expect it.
+	Without map[string]string
 	// OneByOne says that the strategies are measured one after the other, because the
 	// experiment takes what all of them use.
 	OneByOne bool
@@ -42,6 +51,9 @@ func OnRequest() []Asked {
 
 // about returns the claims about a strategy, or about the one that it follows.
 func (a Asked) about(s runner.Strategy) (claims []runner.Claim) {
+	if a.TLS && !s.TLS || !a.TLS && manifest.IsAsked(s.Name) {
+		return nil
+	}
 	for _, c := range a.Claims {
 		if slices.Contains(c.Strategies, cmp.Or(s.Follows, s.Name)) {
 			claims = append(claims, c.Claim)
@@ -50,15 +62,58 @@ func (a Asked) about(s runner.Strategy) (claims []runner.Claim) {
 	return claims
 }
 
-// Concerned returns the names of the strategies that it is made with, in the order of the
-// table.
+// Concerned returns the names of the overlays and variants of this repository that it is
+// made with, in the order of the table.
 func (a Asked) Concerned() (names []string) {
 	for _, s := range All() {
-		if len(a.about(s)) > 0 {
-			names = append(names, s.Name)
+		for _, c := range a.Claims {
+			names = append(names, a.overlays(c, s.Name)...)
+		}
+	}
+	return distinct(names)
+}
+
+// Overlays returns those of them that one of its claims is about.
+func (a Asked) Overlays(c About) (names []string) {
+	for _, s := range All() {
+		names = append(names, a.overlays(c, s.Name)...)
+	}
+	return names
+}
+
+// overlays returns the strategy if the claim is about it, or its variants with certificates.
+func (a Asked) overlays(c About, strategy string) (names []string) {
+	switch {
+	case !slices.Contains(c.Strategies, strategy):
+	case !a.TLS:
+		names = append(names, strategy)
+	default:
+		for _, v := range manifest.Variants {
+			if v.Overlay == strategy && v.Asked {
+				names = append(names, v.Name)
+			}
 		}
 	}
 	return names
+}
+
+func distinct(names []string) (each []string) {
+	for _, name := range names {
+		if !slices.Contains(each, name) {
+			each = append(each, name)
+		}
+	}
+	return each
+}
+
+// Candidates returns the overlays and variants among which a run of the named experiments
+// looks for those that they concern, if it is not told which: the usual ones, and with an
+// experiment about certificates all.
+func Candidates(r *manifest.Repository, experiments []string) ([]string, error) {
+	if slices.ContainsFunc(OnRequest(), func(a Asked) bool { return a.TLS && slices.Contains(experiments, a.Name) }) {
+		return r.All()
+	}
+	return r.Usual()
 }
 
 // Asking returns what the strategies are in a run that makes the named experiments and no
@@ -76,15 +131,22 @@ func Asking(strategies []runner.Strategy, names []string) (some []runner.Strateg
 		oneByOne = oneByOne || all[i].OneByOne || all[i].Alone
 	}
 	for _, s := range strategies {
-		s.Experiments, s.Claims, s.Preflight = nil, nil, nil
+		asking := s
+		asking.Experiments, asking.Claims, asking.Preflight = nil, nil, nil
+		usual := false
 		for _, a := range asked {
 			if claims := a.about(s); len(claims) > 0 {
-				s.Experiments, s.Claims = append(s.Experiments, a.Experiment), append(s.Claims, claims...)
+				asking.Experiments, asking.Claims = append(asking.Experiments, a.Experiment), append(asking.Claims, claims...)
+				usual = usual || a.Usual
 			}
 		}
-		if len(s.Experiments) > 0 {
-			some = append(some, s)
+		if len(asking.Experiments) == 0 {
+			continue
 		}
+		if usual {
+			asking.Experiments, asking.Claims = slices.Concat(s.Experiments, asking.Experiments), slices.Concat(s.Claims, asking.Claims)
+		}
+		some = append(some, asking)
 	}
 	return some, oneByOne, nil
 }

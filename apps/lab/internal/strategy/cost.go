@@ -13,6 +13,7 @@ var figures = map[string]func(f *observe.Facts, last Turn) *float64{
 	report.Connections: connections,
 	report.OtherNode:   otherNode,
 	report.Memory:      addedMemory,
+	report.Handshakes:  handshakesAtRestart,
 }
 
 // cost sums up what a strategy costs, as far as it was measured; nil without a
@@ -22,7 +23,7 @@ func cost(f *observe.Facts, change report.Change) (*report.Cost, error) {
 	if seen == nil || len(seen.Turns) == 0 {
 		return nil, nil
 	}
-	c := &report.Cost{Figures: map[string]float64{}, Rate: turnRate * float64(len(f.Phases[Turns].Clients)), Change: change, Encrypted: seen.Handshakes.all()}
+	c := &report.Cost{Figures: map[string]float64{}, Rate: turnRate * float64(len(f.Phases[Turns].Clients)), Change: change, Encrypted: seen.Handshakes.all() || allVerified(f)}
 	for _, t := range seen.Turns {
 		windows := windowsIn(f, t)
 		turn := report.Turn{CPU: map[string]float64{}}
@@ -118,6 +119,32 @@ func connections(f *observe.Facts, t Turn) *float64 {
 		sum, n = sum+w.Connections, n+1
 	}
 	return new(float64(sum) / float64(max(n, 1)))
+}
+
+// handshakesAtRestart returns how many handshakes each client made while the servers were
+// restarted.
+func handshakesAtRestart(f *observe.Facts, _ Turn) *float64 {
+	restart, _ := f.Phase(RollingRestart)
+	if restart == nil || len(restart.Clients) == 0 || !allVerified(f) {
+		return nil
+	}
+	var made int64
+	for _, name := range restart.Clients {
+		for _, w := range f.Clients[name].Between(restart.Begin, restart.End) {
+			made += w.Verified
+		}
+	}
+	return new(float64(made) / float64(len(restart.Clients)))
+}
+
+// allVerified tells whether all clients called, and verified their servers.
+func allVerified(f *observe.Facts) bool {
+	for _, c := range f.Clients {
+		if unverified(c) != "" {
+			return false
+		}
+	}
+	return len(f.Clients) > 0
 }
 
 // otherNode is the share of the steady state's calls that were answered on

@@ -118,6 +118,24 @@ func TestCost(t *testing.T) {
 		{name: "turn_without_a_window", change: func(f *observe.Facts) { turns(f).Turns[0].From, turns(f).Turns[0].To = at(900), at(905) }, want: func(c *report.Cost) { c.Turns = c.Turns[1:] }},
 		{name: "plain_at_one_server", change: func(f *observe.Facts) { turns(f).Handshakes["s2"] = 0 }, want: func(c *report.Cost) { c.Encrypted = false }},
 		{name: "handshakes_not_counted", change: func(f *observe.Facts) { turns(f).Handshakes = nil }, want: func(c *report.Cost) { c.Encrypted = false }},
+		{name: "verified_by_the_clients", change: func(f *observe.Facts) {
+			turns(f).Handshakes = nil
+			for name, c := range f.Clients {
+				c.Windows[0].Opened, c.Windows[0].Verified = 3, 3
+				if name != "c3" {
+					c.Windows[leftChange+1].Opened, c.Windows[leftChange+1].Verified = 3, 3
+				}
+			}
+		}, want: func(c *report.Cost) { c.Figures[report.Handshakes] = 2 }},
+		{name: "one_client_without_tls", change: func(f *observe.Facts) {
+			turns(f).Handshakes = nil
+			for name, c := range f.Clients {
+				c.Windows[0].Opened = 3
+				if name != "c3" {
+					c.Windows[0].Verified = 3
+				}
+			}
+		}, want: func(c *report.Cost) { c.Encrypted = false }},
 		{name: "all_on_one_node", change: func(f *observe.Facts) {
 			for pod := range f.Nodes {
 				f.Nodes[pod] = "n1"

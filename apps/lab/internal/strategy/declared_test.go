@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest/manifesttest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/strategy"
@@ -108,6 +109,51 @@ func TestAsking(t *testing.T) {
 	}
 	if _, _, err := strategy.Asking(strategy.All(), []string{"nope"}); err == nil || !strings.Contains(err.Error(), `experiment "nope" is not known: expected one of `) {
 		t.Errorf("error %v: expected one that names the experiments", err)
+	}
+}
+
+// An experiment about certificates is made with the variants that have them, after all that
+// is usual, and judges the usual claims too. Only a run that is asked for it considers them.
+func TestAskingTLS(t *testing.T) {
+	repository := manifesttest.Checkout(t)
+	candidates, err := strategy.Candidates(repository, []string{strategy.TLS})
+	if err != nil {
+		t.Fatal(err)
+	}
+	named, err := strategy.Named(repository, candidates)
+	if err != nil {
+		t.Fatal(err)
+	}
+	some, _, err := strategy.Asking(named, []string{strategy.TLS})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, s := range some {
+		names = append(names, s.Name)
+		i := slices.IndexFunc(strategy.All(), func(other runner.Strategy) bool { return other.Name == s.Follows })
+		if i < 0 || !s.TLS {
+			t.Errorf("%s follows %q and has certificates: %t", s.Name, s.Follows, s.TLS)
+			continue
+		}
+		followed := strategy.All()[i]
+		if len(s.Experiments) != len(followed.Experiments)+1 || s.Experiments[len(s.Experiments)-1].Name != strategy.TLS || len(s.Claims) <= len(followed.Claims) {
+			t.Errorf("%s makes %d experiments and judges %d claims: expected those of %s and more", s.Name, len(s.Experiments), len(s.Claims), s.Follows)
+		}
+	}
+	want := []string{"l4-tls", "dns-tls", "k8s-api-tls", "envoy-tls"}
+	if diff := cmp.Diff(want, names); diff != "" {
+		t.Errorf("it is made with (-want +got):\n%s", diff)
+	}
+	for _, a := range strategy.OnRequest() {
+		if a.Name == strategy.TLS {
+			if diff := cmp.Diff(want, a.Concerned()); diff != "" {
+				t.Errorf("the list of experiments says (-want +got):\n%s", diff)
+			}
+		}
+	}
+	if unasked, err := strategy.Candidates(repository, []string{strategy.Stream}); err != nil || slices.Contains(unasked, "k8s-api-tls") {
+		t.Errorf("without %s there is among the candidates k8s-api-tls: %v (%v)", strategy.TLS, unasked, err)
 	}
 }
 

@@ -1,6 +1,8 @@
 package strategy
 
 import (
+	"context"
+	"net"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -9,6 +11,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/pki"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/runner"
 )
 
@@ -86,3 +89,15 @@ func findings(name string, f *observe.Facts) []string {
 	}
 	return all
 }
+
+// LookAt makes the connections to a server at an address that the experiment tls makes to a
+// pod, whose certificate must have the name. At is when certificates must be valid; zero is now.
+func LookAt(ctx context.Context, address, name string, at time.Time, own *pki.Certificate, trusted ...*pki.Authority) (Peer, error) {
+	dial := func(ctx context.Context) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	}
+	return peer{pod: "s1", name: name}.look(ctx, dial, dialing{own: own, trusted: trusted, at: at})
+}
+
+// Wrong says what is not as it should be with a peer.
+func (p Peer) Wrong() string { return p.wrong() }

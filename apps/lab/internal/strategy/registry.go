@@ -94,13 +94,25 @@ func Named(repository *manifest.Repository, overlays []string) ([]runner.Strateg
 			some = append(some, s)
 		}
 		for _, name := range followers[s.Name] {
-			follower := s
-			follower.Name, follower.Follows = name, s.Name
-			follower.Claims = slices.DeleteFunc(slices.Clone(s.Claims), func(c runner.Claim) bool { return c.Own })
-			some = append(some, follower)
+			some = append(some, following(s, name))
 		}
 	}
+	for i := range some {
+		v, err := balance.ViewOf(repository, some[i].Name)
+		if err != nil {
+			return nil, err
+		}
+		some[i].TLS = v.TLS
+	}
 	return some, nil
+}
+
+// following returns what an overlay of that name is measured as, which follows s.
+func following(s runner.Strategy, name string) runner.Strategy {
+	follower := s
+	follower.Name, follower.Follows = name, s.Name
+	follower.Claims = slices.DeleteFunc(slices.Clone(s.Claims), func(c runner.Claim) bool { return c.Own })
+	return follower
 }
 
 // FollowsDNS tells whether what is claimed about a strategy depends on how far the

@@ -165,10 +165,28 @@ func ByHand(t *testing.T, v manifest.Variant) map[string]string {
 	if !strings.Contains(changed, "\ncomponents:\n") {
 		changed += "components:\n"
 	}
-	for _, c := range v.Components {
-		changed = strings.Replace(changed, "components:\n", "components:\n  - ../../base/components/"+c+"\n", 1)
+	before, after, _ := strings.Cut(changed, "\ncomponents:\n")
+	before += "\ncomponents:\n"
+	for strings.HasPrefix(after, "  - ") { // a component of the overlay's own comes first
+		line, rest, _ := strings.Cut(after, "\n")
+		before, after = before+line+"\n", rest
 	}
-	return map[string]string{file: changed}
+	return map[string]string{file: before + Components(t, v, "  ") + after}
+}
+
+// Components returns the lines that add a variant's components to its overlay, each with that
+// indentation.
+func Components(t *testing.T, v manifest.Variant, indent string) string {
+	t.Helper()
+	var lines strings.Builder
+	for _, c := range v.Components {
+		relative, err := filepath.Rel(filepath.Join("overlays", v.Overlay), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines.WriteString(indent + "- " + filepath.ToSlash(relative) + "\n")
+	}
+	return lines.String()
 }
 
 // Pin returns the release with a digest for each image, no two the same.

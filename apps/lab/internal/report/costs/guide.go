@@ -114,7 +114,7 @@ func byName(a, b Row) int { return strings.Compare(a.Strategy, b.Strategy) }
 func guide(t Table) string {
 	var b strings.Builder
 	for _, s := range situations {
-		rows := slices.DeleteFunc(slices.Clone(t.Rows), func(r Row) bool { return r.NotRun != "" || !s.fits(r) })
+		rows := slices.DeleteFunc(slices.Clone(t.Rows), func(r Row) bool { return r.NotRun != "" || r.overTLS() || !s.fits(r) })
 		slices.SortStableFunc(rows, s.better)
 		fmt.Fprintf(&b, "**%s.** ", s.name)
 		if len(rows) == 0 {

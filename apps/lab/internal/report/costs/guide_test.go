@@ -101,7 +101,7 @@ func TestGuide(t *testing.T) {
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			rows := append([]costs.Row{row("a-max-age", 1, unrun)}, test.rows...) // would be best everywhere
+			rows := append([]costs.Row{row("a-max-age", 1, unrun), row("a-tls", 1)}, test.rows...) // would be best everywhere
 			got := answers(t, costs.Table{Rows: rows})
 			if len(got) != 5 {
 				t.Errorf("%d situations, want 5", len(got))

@@ -55,6 +55,7 @@ func sample(t *testing.T) costs.Table {
 		measured("l4-max-age", 2.25, some),
 		measured("dns", 2, needs("", []string{}, "--target=dns:///x:1", "--policy=round_robin"), silent),
 		measured(costs.Baseline, 2, needs("apps/k8sresolver", rights, "--target=k8s:///x:1"), failed("rolling-restart", 2, 2)),
+		measured("k8s-api-tls", 2.5, func(s *report.Strategy) { s.Cost.Encrypted, s.Cost.Figures[report.Handshakes] = true, 3 }),
 		unable("linkerd", "image x cannot be had: a | b"),
 		measured("envoy", 3.5, envoy, needs("", []string{}, "--target=envoy:1"), failed("kill", 7, 3)),
 		measured("istio", 2.5, istio),
@@ -129,6 +130,8 @@ func TestCells(t *testing.T) {
 		{name: "containers_beside", column: "extra containers", change: func(r *costs.Row) { r.Beside = 1 }, want: "1 a pod"},
 		{name: "containers_beside_some", column: "extra containers", change: func(r *costs.Row) { r.Beside = 3. / 7 }, want: "0.43 a pod"},
 		{name: "containers_both", column: "extra containers", change: func(r *costs.Row) { r.Beside, r.Pods = .5, 2 }, want: "0.5 a pod, 2 pods"},
+		{name: "handshakes", column: "TLS handshakes a client, rolling restart", change: figure(report.Handshakes, once(3)), want: "3.0"},
+		{name: "no_handshakes", column: "TLS handshakes a client, rolling restart", want: "–"},
 		{name: "memory_none", column: "extra memory a pod (MiB)", want: "–"},
 		{name: "memory_of_one_run", column: "extra memory a pod (MiB)", change: figure(report.Memory, once(47.6)), want: "48"},
 		{name: "memory_of_several", column: "extra memory a pod (MiB)", change: func(r *costs.Row) {
