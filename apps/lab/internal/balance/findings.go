@@ -69,7 +69,7 @@ var Kinds = []Kind{
 	{"disruption-budget", "A node cannot be drained, so its pods stay where they are.", "set maxUnavailable: 1", ""},
 	{"destination-subset", "Calls that a route sends to the subset fail.", "give the subset labels that pods have, or give the pods these labels", whyIstio},
 	{"autoscaler-pinned", "New pods get no calls, and the average load stays low.", "let the clients choose a server for each call", whyHalf},
-	{"network-policy", "Where the cluster enforces NetworkPolicies, calls time out.", "let the policy's rules admit the clients at the servers' port", ""},
+	{"network-policy", "Where the cluster enforces NetworkPolicies, calls fail or time out.", "admit what is missing by a rule, as the folder network-policy of each strategy's overlay does", ""},
 	{"dns-scale-out", "New pods get no calls while the client's connections live.", "set MaxConnectionAge on the servers, or use k8s:///", whyIdle},
 	{"partial-view", "Some servers get no calls of some clients.", "set MaxConnectionAge on the servers, or use k8s:///", whySome},
 	{"no-endpoints", "Calls fail: nobody is there to answer.", "start a server that the Service's selector matches, and let it become ready", ""},

@@ -19,7 +19,6 @@ func (c *Cluster) networkPolicies(p *Path, from manifest.Workload, servers []man
 	if from.Template.Spec.HostNetwork {
 		return // what holds for the node's network is not defined
 	}
-	before := len(p.Findings)
 	for _, to := range servers {
 		for _, number := range podNumbers([]manifest.Workload{to}, port) {
 			if closed := c.closed(networkingv1.PolicyTypeIngress, to, from, to, number); closed != nil {
@@ -30,36 +29,6 @@ func (c *Cluster) networkPolicies(p *Path, from manifest.Workload, servers []man
 			}
 		}
 	}
-	if closed := c.withoutDNS(p, from); closed != nil && len(p.Findings) == before {
-		p.find("network-policy", closed, "", "no rule of egress lets %s ask DNS at port 53", manifest.Describe(from.Object))
-	}
-}
-
-// withoutDNS returns a policy that selects the pods of a client which looks names up, if no
-// policy's rule of egress admits a call to port 53.
-func (c *Cluster) withoutDNS(p *Path, from manifest.Workload) manifest.Object {
-	if !p.Client.Target.byDNS() || p.Client.Target.literal() {
-		return nil
-	}
-	var selecting manifest.Object
-	for _, policy := range manifest.All[*networkingv1.NetworkPolicy](c.objects) {
-		if !sameNamespace(policy.Namespace, from.GetNamespace()) || !applies(policy, networkingv1.PolicyTypeEgress) || !selects(&policy.Spec.PodSelector, from.Template.Labels) {
-			continue
-		}
-		selecting = policy
-		for _, r := range policy.Spec.Egress {
-			if len(r.Ports) == 0 || slices.ContainsFunc(r.Ports, admitsDNS) {
-				return nil
-			}
-		}
-	}
-	return selecting
-}
-
-// admitsDNS gives a port that has a name the benefit of the doubt.
-func admitsDNS(p networkingv1.NetworkPolicyPort) bool {
-	const dns, openShift = 53, 5353 // the port of the Service, and of its pods on OpenShift
-	return p.Port == nil || p.Port.Type == intstr.String || p.Port.IntVal == dns || p.Port.IntVal == openShift || p.EndPort != nil && p.Port.IntVal <= dns && dns <= *p.EndPort
 }
 
 // closed returns a policy of the direction that selects the pods of a workload, if none

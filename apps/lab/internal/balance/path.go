@@ -100,6 +100,7 @@ func (c *Cluster) Judge(client Client) Path {
 		p.unreachable(client.Pods.Object, client.Target.Text, "target %q: %s", client.Target.Text, e.problem)
 	case e.node.Object != nil:
 		c.throughNode(&p, e.node)
+		c.nodePolicies(&p, e.node)
 	case e.gateway != nil:
 		c.throughGateway(&p, e)
 	case e.elsewhere != "":
@@ -116,10 +117,7 @@ func (c *Cluster) Judge(client Client) Path {
 		if p.Verdict == Balanced && len(p.Servers) == 0 && p.Service != nil && len(p.Service.Spec.Selector) > 0 && !c.live {
 			p.Verdict, p.Because = Undecided, "Service/"+p.Service.Name+" selects the pods of no workload among the objects"
 		}
-		c.networkPolicies(&p, client.Pods, first, targetPort(e.port))
-		if p.Through != nil {
-			c.networkPolicies(&p, p.Proxy, p.Servers, targetPort(p.upstream))
-		}
+		c.ways(&p, first, targetPort(e.port))
 	}
 	return p
 }

@@ -102,6 +102,10 @@ func checkProject(a *manifest.ArgoCD, wrong reportObject) {
 
 var argocdKindsRule = Rule{Name: "argocd-kinds", Remedy: "list exactly the kinds that the overlays render", argocd: checkKinds}
 
+// offered are kinds that an overlay renders only with a component that it need not have.
+// The AppProject may allow them before.
+var offered = []metav1.GroupKind{{Group: "networking.k8s.io", Kind: "NetworkPolicy"}}
+
 // checkKinds wants the AppProject to allow the kinds that the overlays render.
 func checkKinds(a *manifest.ArgoCD, wrong reportObject) {
 	if a.Project == nil {
@@ -123,7 +127,10 @@ func checkKinds(a *manifest.ArgoCD, wrong reportObject) {
 	}
 	equal := equal(a.Project, wrong)
 	equal("clusterResourceWhitelist", sorted(allowed), slices.Compact(sorted(cluster)))
-	equal("namespaceResourceWhitelist", sorted(a.Project.Spec.NamespaceResourceWhitelist), slices.Compact(sorted(namespaced)))
+	inNamespaces := slices.DeleteFunc(sorted(a.Project.Spec.NamespaceResourceWhitelist), func(kind metav1.GroupKind) bool {
+		return slices.Contains(offered, kind) && !slices.Contains(namespaced, kind)
+	})
+	equal("namespaceResourceWhitelist", inNamespaces, slices.Compact(sorted(namespaced)))
 }
 
 var argocdRootRule = Rule{Name: "argocd-root", Remedy: "give root.yaml its own AppProject, which allows this repository's Applications and AppProjects in Argo CD's namespace, and nothing else", argocd: checkRoot}

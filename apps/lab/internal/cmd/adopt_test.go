@@ -235,7 +235,25 @@ func TestAdopt(t *testing.T) {
 			if o := differs.Overlays[0]; o.Name != a.names["name"] || o.Change != "added" || len(o.Objects) < 7 {
 				t.Errorf("diff: %s is %s with %d objects, want %s added with all it has", o.Name, o.Change, len(o.Objects), a.names["name"])
 			}
+			addPolicies(t, filepath.Join(dir, "overlays", a.names["name"], "kustomization.yaml"))
+			if code, stdout, stderr = a.prove(t, dir, t.TempDir(), "check", ""); code != 0 {
+				t.Errorf("check with the folder network-policy: exit code %d, want 0:\n%s%s", code, stdout, stderr)
+			}
 		})
+	}
+}
+
+// addPolicies adds the one line that turns an overlay's NetworkPolicies on.
+func addPolicies(t *testing.T, file string) {
+	t.Helper()
+	const list, line = "components:\n", "  - network-policy\n"
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, after, _ := strings.Cut(string(content), list)
+	if err := os.WriteFile(file, []byte(before+list+line+after), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }
 
