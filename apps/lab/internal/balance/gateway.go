@@ -136,6 +136,11 @@ func (c *Cluster) throughGateway(p *Path, e end) {
 	}
 	c.networkPolicies(p, p.Client.Pods, []manifest.Workload{proxy}, intstr.FromInt32(port))
 	c.networkPolicies(p, proxy, p.Servers, targetPort(servicePort))
+	c.unmet(p, p.Client.Pods, needsOf(p.Client))
+	c.unmet(p, proxy, []need{dnsNeed})
+	if g.Spec.GatewayClassName == "istio" {
+		c.unmet(p, proxy, []need{istiodNeed})
+	}
 }
 
 // otherRoutes names a route of another kind that has the Gateway as a parent, or is "".

@@ -15,6 +15,7 @@ import (
 var unneeded = map[string][]string{
 	"k8s-api": {"dns"},                               // it asks the API server by its address
 	"envoy":   {"echo-client", "echo-server"},        // the client calls Envoy
+	"gateway": {"echo-client", "echo-server"},        // the client calls the Gateway's proxy
 	"linkerd": {"dns", "echo-client", "echo-server"}, // the client calls l5d at its node's address
 }
 

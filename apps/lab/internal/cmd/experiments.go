@@ -21,6 +21,8 @@ type listed struct {
 	// Without says why it is not made with other overlays.
 	Without map[string]string `json:"without,omitempty"`
 	Claims  []listedClaim     `json:"claims"`
+	// Usual says that the usual claims about the overlays are judged too.
+	Usual bool `json:"usual,omitempty"`
 }
 
 type listedClaim struct {
@@ -56,7 +58,7 @@ overlays that each one concerns, and the claims that it judges. A run without
 
 func onRequest() (all []listed) {
 	for _, a := range strategy.OnRequest() {
-		l := listed{Name: a.Name, Question: a.Question, Overlays: a.Concerned(), Without: a.Without}
+		l := listed{Name: a.Name, Question: a.Question, Overlays: a.Concerned(), Without: a.Without, Usual: a.Usual}
 		for _, c := range a.Claims {
 			l.Claims = append(l.Claims, listedClaim{c.ID, c.Text, a.Overlays(c)})
 		}
@@ -92,6 +94,9 @@ func printExperiments(w io.Writer, all []listed) {
 		}
 		for _, name := range slices.Sorted(maps.Keys(l.Without)) {
 			wrapped("  not  ", "       ", name+": "+l.Without[name])
+		}
+		if l.Usual {
+			wrapped("       ", "       ", "and all that a run without --experiment claims about them")
 		}
 	}
 }

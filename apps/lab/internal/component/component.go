@@ -54,8 +54,8 @@ type Space struct {
 }
 
 // Cluster lists what a node is made of, Images what images are built with, Mesh
-// what Istio is, Gateways what defines the Gateway API, GitOps what Argo CD is and
-// Metrics what serves metrics.k8s.io.
+// what Istio is, Gateways what defines the Gateway API, GitOps what Argo CD is, Metrics
+// what serves metrics.k8s.io and Policy what enforces NetworkPolicies.
 var (
 	Kubernetes = Component{
 		Name:     "kubernetes",
@@ -188,15 +188,24 @@ var (
 		Minutes: 3,
 	}
 
+	KubeRouter = Component{
+		Name:     "kube-router",
+		Module:   "github.com/cloudnativelabs/kube-router/v2",
+		Programs: map[string]string{"kube-router": "."},
+		Space:    Space{Sources: 300, Compiled: 700, Programs: 40},
+		Minutes:  2,
+	}
+
 	Cluster  = []Component{Kubernetes, Containerd, Etcd, CoreDNS, CNI, Pause}
 	Images   = []Component{Ko}
 	Mesh     = []Component{Istio, Istioctl, Envoy}
 	Gateways = []Component{GatewayAPI}
 	GitOps   = []Component{ArgoCD, Kustomize}
 	Metrics  = []Component{MetricsServer}
+	Policy   = []Component{KubeRouter}
 
 	// Groups are all of them; what is compiled is shared within one, and goes after it.
-	Groups = [][]Component{Cluster, Images, Mesh, Gateways, GitOps, Metrics}
+	Groups = [][]Component{Cluster, Images, Mesh, Gateways, GitOps, Metrics, Policy}
 )
 
 // standardChannel names the definitions of the Gateway API that are stable.

@@ -72,7 +72,7 @@ func (p *Plan) Measure(ctx context.Context, on cluster.Cluster, s *Supplies, e E
 	c := runner.Config{
 		Options: runner.Options{Purpose: p.Purpose, Retries: p.Retries, Keep: p.Keep},
 		Place:   runner.Place{Cluster: on, DNS: dns, Disposable: e.Disposable, Shared: p.Registry != nil},
-		Istio:   s.istio, Metrics: s.metrics, Judge: runner.Judge{Summarize: strategy.Summarize, Check: check.Objects},
+		Istio:   s.istio, Metrics: s.metrics, Policies: s.policies, Judge: runner.Judge{Summarize: strategy.Summarize, Check: check.Objects},
 		Listener: runner.Listener{Progress: e.Progress, Judged: e.Judged, Live: e.Live, Failed: e.Failed},
 	}
 	if c.Shared {

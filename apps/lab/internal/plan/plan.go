@@ -77,9 +77,9 @@ type Plan struct {
 	oneByOne bool
 	// mesh says that Istio is part of it.
 	mesh bool
-	// gateways says that the definitions of the Gateway API are, and metrics that
-	// metrics-server is.
-	gateways, metrics bool
+	// gateways says that the definitions of the Gateway API are, metrics that
+	// metrics-server is, and policies that kube-router is.
+	gateways, metrics, policies bool
 	// released are the images of this repository's programs, as base names them.
 	released []types.Image
 	// named holds, by strategy, the images that this repository does not release.
@@ -140,6 +140,7 @@ func New(repository *manifest.Repository, b component.Builder, o Options, t Targ
 		// Argo CD can sync no overlay whose kinds are not defined.
 		p.gateways = p.GitOps || slices.ContainsFunc(p.strategies, p.hasGateways)
 		p.metrics = slices.ContainsFunc(p.strategies, p.readsMetrics)
+		p.policies = p.Nodes.foreign() == "" && slices.ContainsFunc(p.strategies, func(s runner.Strategy) bool { return s.NeedsPolicies(p.Purpose) })
 	}
 	for _, name := range deployed {
 		rendered, err := repository.Render(name)
@@ -223,6 +224,9 @@ func (p *Plan) Components() []component.Component {
 	if p.metrics {
 		all = append(all, component.Metrics...)
 	}
+	if p.policies {
+		all = append(all, component.Policy...)
+	}
 	return all
 }
 
@@ -286,6 +290,9 @@ func (p *Plan) Steps() int {
 	}
 	if p.metrics {
 		n++
+	}
+	if p.policies {
+		n += 2
 	}
 	return n
 }

@@ -128,34 +128,36 @@ func TestPlanGateways(t *testing.T) {
 	}
 }
 
-// metrics-server is built for a run that is asked for an experiment which reads
-// metrics.k8s.io, and where the lab may install it; no other run builds it.
-func TestPlanMetrics(t *testing.T) {
+// What an experiment needs on its cluster is built for a run that is asked for it, and where
+// the lab may install it; no other run builds it.
+func TestPlanAddons(t *testing.T) {
 	registry, err := image.ParseRegistry("localhost:5000/lab")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, test := range []struct {
-		name    string
-		options Options
-		on      Target
-		want    bool
-	}{
-		{name: "asked", options: Options{Experiments: []string{strategy.HPA}}, on: thisMachine, want: true},
-		{name: "the_usual_run", on: thisMachine},
-		{name: "another_experiment", options: Options{Experiments: []string{strategy.ScaleIn}}, on: thisMachine},
-		{name: "no_install", options: Options{Experiments: []string{strategy.HPA}, NoInstall: true}, on: thisMachine},
-		{name: "cluster_of_others", options: Options{Experiments: []string{strategy.HPA}}, on: Target{Nodes: thisMachine.Nodes, Registry: &registry}},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			test.options.Overlays = []string{"l4", "k8s-api"}
-			p, err := newPlan(t, test.options, test.on)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if needs := namesOf(p.Components()); slices.Contains(needs, component.MetricsServer.Name) != test.want {
-				t.Errorf("builds %q, want metrics-server among them: %t", needs, test.want)
-			}
-		})
+	for experiment, addon := range map[string]component.Component{strategy.HPA: component.MetricsServer, strategy.NetworkPolicy: component.KubeRouter} {
+		for _, test := range []struct {
+			name    string
+			options Options
+			on      Target
+			want    bool
+		}{
+			{name: "asked", options: Options{Experiments: []string{experiment}}, on: thisMachine, want: true},
+			{name: "the_usual_run", on: thisMachine},
+			{name: "another_experiment", options: Options{Experiments: []string{strategy.ScaleIn}}, on: thisMachine},
+			{name: "no_install", options: Options{Experiments: []string{experiment}, NoInstall: true}, on: thisMachine},
+			{name: "cluster_of_others", options: Options{Experiments: []string{experiment}}, on: Target{Nodes: thisMachine.Nodes, Registry: &registry}},
+		} {
+			t.Run(experiment+"/"+test.name, func(t *testing.T) {
+				test.options.Overlays = []string{"l4", "k8s-api"}
+				p, err := newPlan(t, test.options, test.on)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if needs := namesOf(p.Components()); slices.Contains(needs, addon.Name) != test.want {
+					t.Errorf("builds %q, want %s among them: %t", needs, addon.Name, test.want)
+				}
+			})
+		}
 	}
 }

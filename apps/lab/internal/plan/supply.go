@@ -16,6 +16,7 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/argocd"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/gatewayapi"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/istio"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/kuberouter"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/metricsserver"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/progress"
@@ -39,6 +40,7 @@ type Supplies struct {
 	argocd   *argocd.ArgoCD
 	gateways *gatewayapi.GatewayAPI
 	metrics  runner.Addon
+	policies runner.Addon
 	versions map[string]string
 }
 
@@ -70,7 +72,7 @@ func (p *Plan) Supply(ctx context.Context, on cluster.Cluster, had *Supplies, r 
 	} else {
 		s.images, s.versions = maps.Clone(had.images), maps.Clone(had.versions)
 	}
-	for _, get := range []func(context.Context) error{s.getThirdParty, s.getMesh, s.getGateways, s.getGitOps, s.getMetrics} {
+	for _, get := range []func(context.Context) error{s.getThirdParty, s.getMesh, s.getGateways, s.getGitOps, s.getMetrics, s.getPolicies} {
 		if err := get(ctx); err != nil {
 			return nil, err
 		}
@@ -254,6 +256,31 @@ func (s *supplier) getMetrics(ctx context.Context) error {
 	}
 	for _, st := range s.strategies {
 		if s.readsMetrics(st) {
+			s.unavailable[st.Name] = err.Error()
+		}
+	}
+	return nil
+}
+
+// getPolicies builds kube-router and packs its image. Without it the strategies whose
+// experiments need NetworkPolicies enforced are not run.
+func (s *supplier) getPolicies(ctx context.Context) error {
+	if !s.Plan.policies {
+		return nil
+	}
+	programs, versions, err := s.buildFor(ctx, "kube-router", kuberouter.Needs, component.Policy)
+	if err == nil {
+		name := component.KubeRouter.Name
+		built := &kuberouter.KubeRouter{Program: filepath.Join(programs[name], name), Version: versions[name]}
+		if err = s.pack(ctx, "kube-router", built.Archive); err == nil {
+			s.Supplies.policies = built
+		}
+	}
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	for _, st := range s.strategies {
+		if st.NeedsPolicies(s.Purpose) {
 			s.unavailable[st.Name] = err.Error()
 		}
 	}

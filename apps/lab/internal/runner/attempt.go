@@ -22,7 +22,7 @@ type attempt struct {
 }
 
 func newAttempt(cfg Config, overlays []Overlay) *attempt {
-	a := &attempt{Config: cfg, shared: newShared(newMesh(cfg.Istio), cfg.GatewayAPI, cfg.Metrics)}
+	a := &attempt{Config: cfg, shared: newShared(newMesh(cfg.Istio), cfg.GatewayAPI, cfg.Metrics, cfg.Policies)}
 	for _, o := range overlays {
 		a.measurements = append(a.measurements, &measurement{Overlay: o, in: a})
 	}

@@ -9,6 +9,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/cluster"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
@@ -41,6 +42,8 @@ type Environment struct {
 	Proxies          *appsv1.Deployment // nil without any
 	// Certificates are those of the pods, nil without any. An experiment may replace them.
 	Certificates *Certificates
+	// Policies are the NetworkPolicies of the overlay's folder network-policy.
+	Policies []*unstructured.Unstructured
 
 	experiments []*report.Experiment
 	journal     *[]report.Entry // where note writes: the strategy's or the running experiment's
@@ -55,7 +58,7 @@ type Environment struct {
 func NewEnvironment(s Strategy, on cluster.Cluster, k *kube.Client, facts *observe.Facts) *Environment {
 	a := &Environment{
 		Strategy: s, Cluster: on, Kube: k, Subject: facts.Subject, facts: facts, Record: observe.NewRecord(facts),
-		say: func(string) {}, shared: newShared(nil, nil, nil),
+		say: func(string) {}, shared: newShared(nil, nil, nil, nil),
 	}
 	a.journal = &a.own
 	return a

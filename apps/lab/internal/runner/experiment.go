@@ -40,6 +40,10 @@ type Experiment struct {
 	Metrics bool
 	// GatewayAPI says that it makes objects of the Gateway API.
 	GatewayAPI bool
+	// Policies says that it puts the overlay's NetworkPolicies in force for itself and for all
+	// experiments after it. Where it is not measured, the strategy is not run: what is
+	// claimed then would be claimed without the policies.
+	Policies bool
 	// Rights returns the access that it takes beyond what every run does; nil means
 	// none.
 	Rights func(Strategy) []Access

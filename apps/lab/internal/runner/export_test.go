@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"errors"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/install/istio"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
@@ -73,6 +74,22 @@ func MakeReadingMetrics(ctx context.Context, cfg Config, client *kube.Client, ac
 	return m.env.facts.Phases[e.Name].NotMeasured
 }
 
+// MeasureUnderPolicies makes an experiment of l4 that puts policies in force, which fails with
+// the error, and then another. It returns why l4 was not run.
+func MeasureUnderPolicies(ctx context.Context, fails error, other func()) error {
+	hold := State{Hold: func(context.Context, *Environment) error { return nil }}
+	o := Overlay{Strategy: Strategy{Name: "l4", Experiments: []Experiment{
+		{Name: "policies", Policies: true, Steady: hold, Act: func(context.Context, *Environment, *observe.Phase) error { return fails }},
+		{Name: "usual", Steady: hold, Act: func(context.Context, *Environment, *observe.Phase) error {
+			other()
+			return errors.New("made")
+		}},
+	}}}
+	m := newAttempt(Config{Options: Options{Purpose: Compare}}, []Overlay{o}).measurements[0]
+	m.env = NewEnvironment(o.Strategy, nil, nil, observe.NewFacts(observe.Subject{Strategy: o.Name}))
+	return m.experiments(ctx, nil)
+}
+
 // Together gives tests what strategies share that make an experiment at rest.
 type Together struct {
 	*shared
@@ -81,7 +98,7 @@ type Together struct {
 
 func NewTogether() Together {
 	rest := []Experiment{{Name: "first", AtRest: true}, {Name: "second", AtRest: true}}
-	return Together{newShared(nil, nil, nil), rest}
+	return Together{newShared(nil, nil, nil, nil), rest}
 }
 
 func (t Together) Join() Member {

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -16,10 +17,11 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 )
 
-// probeName labels the pods of Jobs; it must match no selector of an overlay.
-const probeName = "echo-client-probe"
+// ProbeName labels the pods of Jobs; it must match no selector of an overlay.
+const ProbeName = "echo-client-probe"
 
 // ClientJob is one run of the overlay's client with other arguments. It runs as a
 // Job in the cluster because the host can dial no ClusterIP.
@@ -29,6 +31,9 @@ type ClientJob struct {
 	// Node is where it runs, also where the node is cordoned; "" lets the scheduler
 	// choose.
 	Node string
+	// Namespace is where it runs, "" for the strategy's. In another one its pod has no
+	// ServiceAccount of the overlay.
+	Namespace string
 	// Labels and Annotations are added to the pod's.
 	Labels, Annotations map[string]string
 	// Secret, if not "", is what the pod mounts in place of the Secret with certificates.
@@ -54,25 +59,17 @@ type ClientResult struct {
 
 // RunClient runs a client to its end, reads its summary and deletes the Job.
 func (env *Environment) RunClient(ctx context.Context, c ClientJob) (ClientResult, error) {
-	jobs := env.Kube.Typed.BatchV1().Jobs(env.Namespace)
+	namespace := cmp.Or(c.Namespace, env.Namespace)
+	jobs := env.Kube.Typed.BatchV1().Jobs(namespace)
 	env.Note("run Job %s: %s %s", c.Name, env.Client, strings.Join(c.Args, " "))
 	if _, err := jobs.Create(ctx, c.job(env.Clients.Spec.Template), metav1.CreateOptions{FieldManager: FieldManager}); err != nil {
 		return ClientResult{}, fmt.Errorf("creating Job %s: %w", c.Name, err)
 	}
-	var pod string
-	var code int32
-	if err := env.Await(ctx, c.Limit, "Job "+c.Name, func(f *observe.Facts) string {
-		for _, p := range f.Pods {
-			if end := exit(p, env.Client); end != nil && p.Labels[batchv1.JobNameLabel] == c.Name {
-				pod, code = p.Name, end.ExitCode
-				return ""
-			}
-		}
-		return "its client has not ended"
-	}); err != nil {
+	pod, code, err := env.ended(ctx, c)
+	if err != nil {
 		return ClientResult{}, err
 	}
-	raw, err := env.Kube.Typed.CoreV1().Pods(env.Namespace).GetLogs(pod, &corev1.PodLogOptions{Container: env.Client}).DoRaw(ctx)
+	raw, err := env.Kube.Typed.CoreV1().Pods(namespace).GetLogs(pod, &corev1.PodLogOptions{Container: env.Client}).DoRaw(ctx)
 	if err != nil {
 		return ClientResult{}, fmt.Errorf("reading the log of Job %s: %w", c.Name, err)
 	}
@@ -90,6 +87,47 @@ func (env *Environment) RunClient(ctx context.Context, c ClientJob) (ClientResul
 		return ClientResult{}, fmt.Errorf("deleting Job %s: %w", c.Name, err)
 	}
 	return ClientResult{pod, *summary, failure, log}, nil
+}
+
+// ended waits until the Job's client has ended, and returns its pod and its exit code.
+func (env *Environment) ended(ctx context.Context, c ClientJob) (pod string, code int32, err error) {
+	const running = "its client has not ended"
+	is := func(p *corev1.Pod) bool {
+		end := exit(p, env.Client)
+		if end == nil || p.Labels[batchv1.JobNameLabel] != c.Name {
+			return false
+		}
+		pod, code = p.Name, end.ExitCode
+		return true
+	}
+	if c.Namespace == "" {
+		return pod, code, env.Await(ctx, c.Limit, "Job "+c.Name, func(f *observe.Facts) string {
+			for _, p := range f.Pods {
+				if is(p) {
+					return ""
+				}
+			}
+			return running
+		})
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, c.Limit, fmt.Errorf("not in %s", Seconds(c.Limit)))
+	defer cancel()
+	err = poll.Until(ctx, 200*time.Millisecond, func(ctx context.Context) (string, error) { // nobody watches that namespace
+		pods, err := env.Kube.Typed.CoreV1().Pods(c.Namespace).List(ctx, metav1.ListOptions{LabelSelector: batchv1.JobNameLabel + "=" + c.Name})
+		if err != nil {
+			return "", err
+		}
+		for i := range pods.Items {
+			if is(&pods.Items[i]) {
+				return "", nil
+			}
+		}
+		return running, nil
+	})
+	if err != nil {
+		err = fmt.Errorf("waiting for Job %s: %w", c.Name, err)
+	}
+	return pod, code, err
 }
 
 // clientLog reads a client's log. If no call was answered, a line in words
@@ -127,12 +165,15 @@ func containerOf(pod corev1.PodSpec, name string) int {
 // job is the client's pod with other arguments and labels of its own.
 func (c ClientJob) job(template corev1.PodTemplateSpec) *batchv1.Job {
 	pod := *template.DeepCopy()
-	pod.Labels = map[string]string{observe.NameLabel: probeName}
+	pod.Labels = map[string]string{observe.NameLabel: ProbeName}
 	maps.Copy(pod.Labels, c.Labels)
 	pod.Annotations = c.Annotations
 	pod.Spec.RestartPolicy = corev1.RestartPolicyNever
 	pod.Spec.TopologySpreadConstraints = nil // they count the Deployment's pods
 	pod.Spec.NodeName = c.Node
+	if c.Namespace != "" {
+		pod.Spec.ServiceAccountName, pod.Spec.AutomountServiceAccountToken = "", new(false)
+	}
 	pod.Spec.Containers[0].Args = c.Args
 	for _, v := range pod.Spec.Volumes {
 		if c.Secret != "" && v.Secret != nil && v.Secret.SecretName == manifest.TLSSecret {
@@ -141,7 +182,7 @@ func (c ClientJob) job(template corev1.PodTemplateSpec) *batchv1.Job {
 	}
 	never := int32(0)
 	return &batchv1.Job{
-		ObjectMeta: metav1.ObjectMeta{Name: c.Name, Labels: map[string]string{observe.NameLabel: probeName}},
+		ObjectMeta: metav1.ObjectMeta{Name: c.Name, Labels: map[string]string{observe.NameLabel: ProbeName}},
 		Spec:       batchv1.JobSpec{BackoffLimit: &never, Template: pod},
 	}
 }

@@ -156,6 +156,7 @@ func (m *measurement) environment(client *kube.Client, joined membership) (*Envi
 		// Another attempt begins with those of the overlay.
 		env.Certificates = new(*m.Certificates)
 	}
+	env.Policies = m.Policies
 	return env, err
 }
 
@@ -170,6 +171,9 @@ func (m *measurement) experiments(ctx context.Context, client *kube.Client) erro
 		if e.servesFor(m.in.Purpose) {
 			if err := m.experiment(ctx, client, e); err != nil {
 				return err
+			}
+			if why := env.facts.Phases[e.Name].NotMeasured; e.Policies && why != (observe.Reason{}) {
+				return why
 			}
 		}
 	}
@@ -248,6 +252,11 @@ func (m *measurement) deploy(ctx context.Context, client *kube.Client) error {
 func (m *measurement) prepare(ctx context.Context, client *kube.Client) error {
 	if m.NeedsGatewayAPI(m.in.Purpose) {
 		if err := m.serveGateways(ctx, client); err != nil {
+			return err
+		}
+	}
+	if m.NeedsPolicies(m.in.Purpose) {
+		if _, err := m.use(ctx, client, m.in.shared.policies); err != nil {
 			return err
 		}
 	}

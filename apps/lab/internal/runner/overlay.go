@@ -22,6 +22,9 @@ type Overlay struct {
 	Objects []*unstructured.Unstructured
 	// Committed is the rendering without other images.
 	Committed []manifest.Object
+	// Policies are the NetworkPolicies of the overlay's folder network-policy, if an
+	// experiment puts them in force.
+	Policies []*unstructured.Unstructured
 	// Run marks the namespace as made by this run.
 	Run string
 	// Origins say where images came from that this lab did not build.
@@ -61,6 +64,11 @@ func Render(repository *manifest.Repository, strategies []Strategy, images map[s
 		}
 		if o.Objects, err = withImages(repository, s.Name, rendered, images); err != nil {
 			return nil, err
+		}
+		if slices.ContainsFunc(s.Experiments, func(e Experiment) bool { return e.Policies }) {
+			if o.Policies, err = repository.Policies(s.Name); err != nil {
+				return nil, err
+			}
 		}
 		if slices.ContainsFunc(s.Claims, func(c Claim) bool { return c.Own }) {
 			differences, err := manifest.DifferencesInKind(plainest, rendered)

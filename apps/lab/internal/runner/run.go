@@ -29,6 +29,9 @@ type Config struct {
 	// Metrics is installed for an experiment that reads metrics.k8s.io, if the cluster
 	// does not serve that; nil installs nothing.
 	Metrics Addon
+	// Policies is installed for an experiment that needs NetworkPolicies enforced, if it is
+	// not there; nil installs nothing.
+	Policies Addon
 	// Deployer deploys the overlays; nil applies them as kubectl does.
 	Deployer Deployer
 	Judge

@@ -16,14 +16,18 @@ type shared struct {
 	mesh     *mesh
 	gateways *addon              // the definitions of the Gateway API
 	metrics  *addon              // what serves metrics.k8s.io
+	policies *addon              // what enforces NetworkPolicies
 	mu       sync.Mutex          // guards barriers
 	barriers map[string]*barrier // by the experiments that are made at rest
 	turn     sync.Mutex          // held by the one strategy that does something alone
 	starting *semaphore.Weighted // held by those that start pods
 }
 
-func newShared(m *mesh, gateways, metrics Addon) *shared {
-	return &shared{mesh: m, gateways: &addon{what: gateways}, metrics: &addon{what: metrics}, barriers: map[string]*barrier{}, starting: semaphore.NewWeighted(fewAtOnce)}
+func newShared(m *mesh, gateways, metrics, policies Addon) *shared {
+	return &shared{
+		mesh: m, gateways: &addon{what: gateways}, metrics: &addon{what: metrics}, policies: &addon{what: policies},
+		barriers: map[string]*barrier{}, starting: semaphore.NewWeighted(fewAtOnce),
+	}
 }
 
 // membership is one strategy's part in the barriers of the experiments that it

@@ -81,6 +81,12 @@ func (s Strategy) NeedsMetrics(purpose Purpose) bool {
 	return slices.ContainsFunc(s.Experiments, func(e Experiment) bool { return e.Metrics && e.servesFor(purpose) })
 }
 
+// NeedsPolicies tells whether an experiment of a run for that purpose needs a cluster that
+// enforces NetworkPolicies.
+func (s Strategy) NeedsPolicies(purpose Purpose) bool {
+	return slices.ContainsFunc(s.Experiments, func(e Experiment) bool { return e.Policies && e.servesFor(purpose) })
+}
+
 // Preflighter checks all of an overlay up to the running pod.
 type Preflighter struct {
 	// Claim is the number of the claim that is about what it finds.

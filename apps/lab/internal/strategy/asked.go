@@ -19,8 +19,8 @@ type Asked struct {
 	// TLS says that it is made with overlays whose servers have certificates: variants with
 	// the component tls, with which no other experiment is made, and others that have it.
 	TLS bool
-	// Usual says that the strategies' other experiments are made before it, and their claims
-	// judged.
+	// Usual says that the strategies' other experiments are made too, and their claims judged:
+	// before it, or after one that puts policies in force.
 	Usual bool
 	// Without says why it is not made with strategies with which somebody may expect it.
 	Without map[string]string
@@ -144,11 +144,21 @@ func Asking(strategies []runner.Strategy, names []string) (some []runner.Strateg
 			continue
 		}
 		if usual {
-			asking.Experiments, asking.Claims = slices.Concat(s.Experiments, asking.Experiments), slices.Concat(s.Claims, asking.Claims)
+			asking.Experiments, asking.Claims = withUsual(s.Experiments, asking.Experiments), slices.Concat(s.Claims, asking.Claims)
 		}
 		some = append(some, asking)
 	}
 	return some, oneByOne, nil
+}
+
+// withUsual adds the usual experiments to those that are asked for: after one that puts
+// policies in force, which stay so, and before all others.
+func withUsual(usual, asked []runner.Experiment) []runner.Experiment {
+	i := slices.IndexFunc(asked, func(e runner.Experiment) bool { return e.Policies })
+	if i < 0 {
+		return slices.Concat(usual, asked)
+	}
+	return slices.Concat(asked[:i], asked[i+1:], asked[i:i+1], usual)
 }
 
 func requestable() (names []string) {

@@ -33,6 +33,8 @@ var (
 	MeasureTurn    = turn
 	KillBusiest    = killBusiest
 	ListProcesses  = listProcesses
+	ForProbes      = forProbes
+	UnreachableAPI = unreachableAPI
 )
 
 // The limits that tests come up to.
