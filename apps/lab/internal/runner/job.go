@@ -34,6 +34,9 @@ type ClientJob struct {
 	// Namespace is where it runs, "" for the strategy's. In another one its pod has no
 	// ServiceAccount of the overlay.
 	Namespace string
+	// Late starts the client after a container that ends at once. Its pod then has its address
+	// for a second or more, in which rules for that address come into force.
+	Late bool
 	// Labels and Annotations are added to the pod's.
 	Labels, Annotations map[string]string
 	// Secret, if not "", is what the pod mounts in place of the Secret with certificates.
@@ -179,6 +182,11 @@ func (c ClientJob) job(template corev1.PodTemplateSpec) *batchv1.Job {
 		if c.Secret != "" && v.Secret != nil && v.Secret.SecretName == manifest.TLSSecret {
 			v.Secret.SecretName = c.Secret
 		}
+	}
+	if c.Late {
+		first := *pod.Spec.Containers[0].DeepCopy()
+		first.Name, first.Args = "first", []string{"--version"}
+		pod.Spec.InitContainers = append(pod.Spec.InitContainers, first)
 	}
 	never := int32(0)
 	return &batchv1.Job{

@@ -269,7 +269,13 @@ func watchClosed(ctx context.Context, env *runner.Environment, p *observe.Phase)
 		p.Begin, p.Clients, p.Servers = time.Now(), f.Running(), f.ReadyNow()
 		p.Change = p.Begin
 	})
-	if err := poll.Sleep(ctx, underPolicies); err != nil {
+	lasts := underPolicies
+	if env.Strategy.ByName {
+		// A client that started before the rules for its pod were in force was refused once, and
+		// resolves the name again in that time: later it would see a scale-out by that.
+		lasts = relearning.In(env.DNS)
+	}
+	if err := poll.Sleep(ctx, lasts); err != nil {
 		return err
 	}
 	if !asksAPI(env.Strategy) || env.Strategy.Proxy != "" {
@@ -298,12 +304,16 @@ func withoutAPIRule(ctx context.Context, env *runner.Environment, p *observe.Pha
 	}()
 	seen, _ := p.Evidence.(*Closed)
 	for n := range enforcing { // until what was deleted is closed
-		ran, err := startClient(ctx, env, fmt.Sprintf("unruled-%d", n), newcomerTime, "--duration="+newcomerTime.String(), "--timeout="+newcomerTime.String())
+		// A connection that is open before the rules for its pod are in force stays open.
+		ran, err := env.RunClient(ctx, runner.ClientJob{
+			Name: fmt.Sprintf("unruled-%d", n), Late: true, Limit: strangeTime, MayFail: true,
+			Args: append(slices.Clone(env.Clients.Spec.Template.Spec.Containers[0].Args), "--duration="+newcomerTime.String(), "--timeout="+newcomerTime.String()),
+		})
 		if err != nil {
 			return err
 		}
-		env.Record.Update(func(*observe.Facts) { seen.Unruled = ran })
-		if allRefused(ran) {
+		env.Record.Update(func(*observe.Facts) { seen.Unruled = &ran })
+		if allRefused(&ran) {
 			return nil
 		}
 	}
