@@ -80,7 +80,7 @@ var _ = makeOnRequest(Asked{
 			Claim: runner.Claim{
 				ID:        81,
 				Text:      "a pod without the client's label is refused",
-				Criterion: of(NetworkPolicy, exactly("all its calls fail, which were answered without the policies"), ofClosed(strangerRefused)),
+				Criterion: of(NetworkPolicy, exactly("all its calls fail, which were answered without the policies"), ofClosed(theStranger)),
 			},
 		},
 		{
@@ -88,7 +88,7 @@ var _ = makeOnRequest(Asked{
 			Claim: runner.Claim{
 				ID:        82,
 				Text:      "a client of the next namespace is refused",
-				Criterion: of(NetworkPolicy, exactly("all its calls fail, which were answered without the policies"), ofClosed(neighbourRefused)),
+				Criterion: of(NetworkPolicy, exactly("all its calls fail, which were answered without the policies"), ofClosed(theNeighbour)),
 			},
 		},
 		{

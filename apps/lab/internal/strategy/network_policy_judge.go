@@ -25,8 +25,8 @@ func ofClosed(which func(Uninvited) *runner.ClientResult) func(*observe.Facts, *
 	}
 }
 
-func strangerRefused(u Uninvited) *runner.ClientResult  { return u.Stranger }
-func neighbourRefused(u Uninvited) *runner.ClientResult { return u.Neighbour }
+func theStranger(u Uninvited) *runner.ClientResult  { return u.Stranger }
+func theNeighbour(u Uninvited) *runner.ClientResult { return u.Neighbour }
 
 func failedOf(ran *runner.ClientResult) int64 {
 	return distribution.Counts(ran.Summary.Failures).Total()
