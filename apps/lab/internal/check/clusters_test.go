@@ -44,7 +44,7 @@ func TestOpenShift(t *testing.T) {
 	}
 	for _, overlayName := range manifesttest.Names(t) {
 		t.Run(overlayName, func(t *testing.T) {
-			repository := manifesttest.Clone(t, manifesttest.ByHand(t, manifest.Variant{Overlay: overlayName, Components: []string{"openshift"}}))
+			repository := manifesttest.Clone(t, manifesttest.ByHand(t, manifest.Variant{Overlay: overlayName, Components: []string{"base/components/openshift"}}))
 			violations, err := check.Checkout(repository, overlayName)
 			if err != nil {
 				t.Fatal(err)

@@ -17,7 +17,7 @@ import (
 // what it renders.
 func withTLS(t *testing.T, overlay string) (*manifest.Repository, []manifest.Object) {
 	t.Helper()
-	files := manifesttest.ByHand(t, manifest.Variant{Overlay: overlay, Components: []string{"tls"}})
+	files := manifesttest.ByHand(t, manifest.Variant{Overlay: overlay, Components: []string{"base/components/tls"}})
 	if overlay == "envoy" {
 		file := "overlays/envoy/kustomization.yaml"
 		plain, err := manifesttest.Checkout(t).Read(file)
@@ -87,7 +87,7 @@ func TestTLS_CertManager(t *testing.T) {
 	if !strings.Contains(string(rendered), want) || strings.Contains(string(rendered), ".NAMESPACE.") {
 		t.Errorf("rendered\n%s\nwant\n%s", rendered, want)
 	}
-	inside := manifesttest.Clone(t, manifesttest.ByHand(t, manifest.Variant{Overlay: "l4", Components: []string{"tls/cert-manager"}}))
+	inside := manifesttest.Clone(t, manifesttest.ByHand(t, manifest.Variant{Overlay: "l4", Components: []string{"base/components/tls/cert-manager"}}))
 	_, err = inside.Render("l4")
 	manifesttest.Rejected(t, err, "`metadata.namespace` is missing for replacement source Service")
 }
