@@ -11,13 +11,11 @@ import (
 	"slices"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 )
 
 // API is what the definitions make the API server serve.
@@ -27,6 +25,8 @@ const API = "gateway.networking.k8s.io/v1"
 const Lacks = "the Gateway API is not installed: apply standard-install.yaml of a release of kubernetes-sigs/gateway-api, and run an implementation of it, such as Istio"
 
 const readyTime = time.Minute
+
+var kinds = []string{"Gateway", "GRPCRoute"} // that the lab uses
 
 // GatewayAPI is one release of the definitions.
 type GatewayAPI struct {
@@ -45,19 +45,7 @@ func (g *GatewayAPI) Describe() (string, error) {
 func (*GatewayAPI) Installed(_ context.Context, k *kube.Client) (bool, error) { return Served(k) }
 
 // Served tells whether the cluster serves Gateways and GRPCRoutes.
-func Served(k *kube.Client) (bool, error) {
-	served, err := k.Typed.Discovery().ServerResourcesForGroupVersion(API)
-	if apierrors.IsNotFound(err) {
-		return false, nil
-	} else if err != nil {
-		return false, fmt.Errorf("gatewayapi: asking whether the cluster serves %s: %w", API, err)
-	}
-	wanted := map[string]bool{"Gateway": true, "GRPCRoute": true}
-	for _, r := range served.APIResources {
-		delete(wanted, r.Kind)
-	}
-	return len(wanted) == 0, nil
-}
+func Served(k *kube.Client) (bool, error) { return k.Serves(API, kinds...) }
 
 // Install applies the definitions and returns when the API server serves them.
 func (g *GatewayAPI) Install(ctx context.Context, k *kube.Client) error {
@@ -70,16 +58,8 @@ func (g *GatewayAPI) Install(ctx context.Context, k *kube.Client) error {
 	if err := k.Apply(ctx, objects...); err != nil {
 		return fmt.Errorf("gatewayapi: %w", err)
 	}
-	err = poll.Until(ctx, 100*time.Millisecond, func(context.Context) (string, error) {
-		if served, err := Served(k); err != nil {
-			return err.Error(), nil
-		} else if !served {
-			return "the API server does not serve it", nil
-		}
-		return "", nil
-	})
-	if err != nil {
-		return fmt.Errorf("gatewayapi: %s: %w", API, err)
+	if err := k.AwaitServed(ctx, API, kinds...); err != nil {
+		return fmt.Errorf("gatewayapi: %w", err)
 	}
 	return nil
 }

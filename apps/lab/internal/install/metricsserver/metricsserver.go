@@ -11,14 +11,12 @@ import (
 	"path/filepath"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/component"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/image"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/kube"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
-	"github.com/grpc-lb/grpc-lb/apps/lab/internal/poll"
 )
 
 const (
@@ -64,13 +62,7 @@ func (m *MetricsServer) Describe() (string, error) { return "metrics-server " + 
 func (*MetricsServer) Installed(_ context.Context, k *kube.Client) (bool, error) { return Served(k) }
 
 // Served tells whether the cluster serves metrics.k8s.io.
-func Served(k *kube.Client) (bool, error) {
-	_, err := k.Typed.Discovery().ServerResourcesForGroupVersion(API)
-	if err != nil && !apierrors.IsNotFound(err) {
-		return false, fmt.Errorf("metrics-server: asking whether the cluster serves %s: %w", API, err)
-	}
-	return err == nil, nil
-}
+func Served(k *kube.Client) (bool, error) { return k.Serves(API) }
 
 // Install applies metrics-server and returns when the API server serves what it
 // measured. The nodes must have the image.
@@ -87,17 +79,8 @@ func (m *MetricsServer) Install(ctx context.Context, k *kube.Client) error {
 	if err := k.Available(ctx, namespace, deployment); err != nil {
 		return fmt.Errorf("metrics-server: %w", err)
 	}
-	// The API server learns a little later that it can be reached.
-	err = poll.Until(ctx, 200*time.Millisecond, func(context.Context) (string, error) {
-		if served, err := Served(k); err != nil {
-			return err.Error(), nil
-		} else if !served {
-			return "the API server does not serve it", nil
-		}
-		return "", nil
-	})
-	if err != nil {
-		return fmt.Errorf("metrics-server: %s: %w", API, err)
+	if err := k.AwaitServed(ctx, API); err != nil {
+		return fmt.Errorf("metrics-server: %w", err)
 	}
 	return nil
 }
