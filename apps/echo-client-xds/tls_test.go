@@ -1,10 +1,8 @@
 package main
 
 import (
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"net"
 	"net/url"
 	"strings"
 	"testing"
@@ -12,7 +10,6 @@ import (
 	corepb "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tlspb "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
 	"github.com/grpc-lb/grpc-lb/apps/internal/client"
@@ -105,27 +102,5 @@ func bootstrapTLS(t *testing.T, addr string, secret *tlstest.Secret) string {
 // serveMutual returns the address of an EchoService that demands certificates of the CA.
 func serveMutual(t *testing.T, ca *tlstest.CA, pair tlstest.Pair) string {
 	t.Helper()
-	certificate, err := tls.X509KeyPair(pair.Cert, pair.Key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	clients := x509.NewCertPool()
-	clients.AppendCertsFromPEM(ca.PEM)
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv := grpc.NewServer(grpc.Creds(credentials.NewTLS(&tls.Config{
-		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{certificate}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: clients,
-	})))
-	echopb.RegisterEchoServiceServer(srv, echoServer{name: "a"})
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(lis) }()
-	t.Cleanup(func() {
-		srv.Stop()
-		if err := <-served; err != nil {
-			t.Errorf("server: %v", err)
-		}
-	})
-	return lis.Addr().String()
+	return tlstest.ServeMutual(t, ca, pair, func(r grpc.ServiceRegistrar) { echopb.RegisterEchoServiceServer(r, echoServer{name: "a"}) })
 }

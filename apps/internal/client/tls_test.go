@@ -1,15 +1,11 @@
 package client_test
 
 import (
-	"crypto/tls"
-	"crypto/x509"
-	"net"
 	"strings"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 
 	"github.com/grpc-lb/grpc-lb/apps/internal/calllog"
 	"github.com/grpc-lb/grpc-lb/apps/internal/client"
@@ -20,29 +16,7 @@ import (
 // serveMutual returns the address of an EchoService that demands certificates of the CA.
 func serveMutual(t *testing.T, ca *tlstest.CA, pair tlstest.Pair) string {
 	t.Helper()
-	certificate, err := tls.X509KeyPair(pair.Cert, pair.Key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	clients := x509.NewCertPool()
-	clients.AppendCertsFromPEM(ca.PEM)
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv := grpc.NewServer(grpc.Creds(credentials.NewTLS(&tls.Config{
-		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{certificate}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: clients,
-	})))
-	echopb.RegisterEchoServiceServer(srv, server{})
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(lis) }()
-	t.Cleanup(func() {
-		srv.Stop()
-		if err := <-served; err != nil {
-			t.Errorf("server: %v", err)
-		}
-	})
-	return lis.Addr().String()
+	return tlstest.ServeMutual(t, ca, pair, func(r grpc.ServiceRegistrar) { echopb.RegisterEchoServiceServer(r, server{}) })
 }
 
 // With the variables of base/components/tls the log tells that each connection's server was
