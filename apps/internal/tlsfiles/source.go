@@ -25,8 +25,9 @@ const (
 	// MsgInUse comes with the serial number, in hexadecimal, of the certificate that the side
 	// shows from then on.
 	MsgInUse = "certificate in use"
-	// MsgBad comes with the error.
-	MsgBad = "the certificate files are bad; the last pair that was whole stays in use"
+	// MsgBad comes with the error. A certificate that is whole, but not valid now, is in use
+	// all the same: pemfile asks for no dates.
+	MsgBad = "the certificate files are bad; a pair that is not whole is not taken into use"
 )
 
 // source follows the files of one side.

@@ -82,7 +82,7 @@ func TestIngestFiles(t *testing.T) {
 		`{"time":"2026-08-01T10:00:01Z","level":"INFO","msg":"certificate in use","serial":"a1"}`,
 		`{"time":"2026-08-01T10:00:02Z","level":"INFO","msg":"certificate in use","serial":"b2"}`,
 		`{"time":"2026-08-01T10:00:03Z","level":"INFO","msg":"certificate in use","serial":"a1"}`,
-		`{"time":"2026-08-01T10:00:04Z","level":"ERROR","msg":"the certificate files are bad; the last pair that was whole stays in use","error":"half of it"}`,
+		`{"time":"2026-08-01T10:00:04Z","level":"ERROR","msg":"the certificate files are bad; a pair that is not whole is not taken into use","error":"half of it"}`,
 		`{"time":"2026-08-01T10:00:05Z","level":"INFO","msg":"the certificate files are whole and valid again"}`,
 	} {
 		observe.IngestClient(c, []byte(raw))
