@@ -256,6 +256,9 @@ func startAnew(ctx context.Context, env *runner.Environment) error {
 			return err
 		}
 	}
+	if env.Strategy.ByName { // then no experiment that follows has to restart them once more
+		return env.FreshClients(ctx)
+	}
 	return env.RestartClients(ctx)
 }
 
