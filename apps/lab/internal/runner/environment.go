@@ -44,6 +44,8 @@ type Environment struct {
 	Certificates *Certificates
 	// Policies are the NetworkPolicies of the overlay's folder network-policy.
 	Policies []*unstructured.Unstructured
+	// Settling is for how long clients that were restarted are left alone.
+	Settling time.Duration
 
 	experiments []*report.Experiment
 	journal     *[]report.Entry // where note writes: the strategy's or the running experiment's

@@ -240,14 +240,14 @@ func (env *Environment) FreshClients(ctx context.Context) error {
 }
 
 // RestartClients deletes the clients' pods, and waits until those that follow have got
-// answers.
+// answers, and have settled.
 func (env *Environment) RestartClients(ctx context.Context) error {
 	env.Note("restart the clients: delete their pods")
 	restarted := time.Now()
 	if err := env.Kube.Typed.CoreV1().Pods(env.Namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: observe.NameLabel + "=" + env.Client}); err != nil {
 		return fmt.Errorf("restarting the clients: %w", err)
 	}
-	return env.Await(ctx, SteadyTimeout, "the restarted clients", func(f *observe.Facts) string {
+	if err := env.Await(ctx, SteadyTimeout, "the restarted clients", func(f *observe.Facts) string {
 		answered := 0
 		for _, name := range f.Running() {
 			c, p := f.Clients[name], f.Pods[name]
@@ -259,7 +259,10 @@ func (env *Environment) RestartClients(ctx context.Context) error {
 			return fmt.Sprintf("%d of %d have got an answer", answered, want)
 		}
 		return ""
-	})
+	}); err != nil {
+		return err
+	}
+	return poll.Sleep(ctx, env.Settling)
 }
 
 // reasonOf turns an error into a reason. One that was an error is kept.

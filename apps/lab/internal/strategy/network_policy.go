@@ -256,8 +256,10 @@ func startAnew(ctx context.Context, env *runner.Environment) error {
 			return err
 		}
 	}
-	if env.Strategy.ByName { // then no experiment that follows has to restart them once more
-		return env.FreshClients(ctx)
+	if env.Strategy.ByName {
+		// A client that starts before the rules for its pod are in force is refused once, and
+		// resolves the name again in that time: later it would see a scale-out by that.
+		env.Settling = relearning.In(env.DNS)
 	}
 	return env.RestartClients(ctx)
 }
@@ -272,13 +274,7 @@ func watchClosed(ctx context.Context, env *runner.Environment, p *observe.Phase)
 		p.Begin, p.Clients, p.Servers = time.Now(), f.Running(), f.ReadyNow()
 		p.Change = p.Begin
 	})
-	lasts := underPolicies
-	if env.Strategy.ByName {
-		// A client that started before the rules for its pod were in force was refused once, and
-		// resolves the name again in that time: later it would see a scale-out by that.
-		lasts = relearning.In(env.DNS)
-	}
-	if err := poll.Sleep(ctx, lasts); err != nil {
+	if err := poll.Sleep(ctx, underPolicies); err != nil {
 		return err
 	}
 	if !asksAPI(env.Strategy) || env.Strategy.Proxy != "" {
