@@ -257,9 +257,10 @@ func startAnew(ctx context.Context, env *runner.Environment) error {
 		}
 	}
 	if env.Strategy.ByName {
-		// A client that starts before the rules for its pod are in force is refused once, and
-		// resolves the name again in that time: later it would see a scale-out by that.
-		env.Settling = relearning.In(env.DNS)
+		// A client that starts before the rules for its pod are in force is refused, and resolves
+		// the name again in that time, and once more: gRPC's resolver remembers one refusal
+		// that comes while it waits. Later it would see a scale-out by that.
+		env.Settling = 2 * relearning.In(env.DNS)
 	}
 	return env.RestartClients(ctx)
 }
