@@ -152,9 +152,10 @@ func targetPort(p corev1.ServicePort) intstr.IntOrString {
 	return p.TargetPort
 }
 
-// speaksGRPC says whether a Service's port names gRPC or HTTP/2 as its protocol.
+// speaksGRPC says whether a Service's port names gRPC or HTTP/2 as its protocol. That
+// appProtocol is https says no more than that it is within TLS.
 func speaksGRPC(p corev1.ServicePort) bool {
-	if p.AppProtocol != nil {
+	if p.AppProtocol != nil && !strings.EqualFold(*p.AppProtocol, "https") {
 		return isGRPC(*p.AppProtocol)
 	}
 	return named(p.Name, "grpc", "h2c", "http2")

@@ -8,18 +8,26 @@ import (
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
-var servicePortRule = Rule{Name: "service-port", Remedy: "name the port grpc, with appProtocol kubernetes.io/h2c", objects: checkServicePorts}
+var servicePortRule = Rule{Name: "service-port", Remedy: "name the port grpc, with appProtocol kubernetes.io/h2c, or https where the pods have a certificate", objects: checkServicePorts}
 
 // checkServicePorts wants the one port name and protocol that every strategy understands.
 func checkServicePorts(r manifest.Rendering, wrong reportObject) {
+	server, _ := manifest.Component(r.Objects, manifest.Server)
+	want := "kubernetes.io/h2c"
+	if endsTLS(manifest.MainContainer(server.Spec.Template)) {
+		want = "https"
+	}
 	for _, service := range manifest.All[*corev1.Service](r.Objects) {
 		for _, port := range service.Spec.Ports {
-			if port.Name != "grpc" || port.AppProtocol == nil || *port.AppProtocol != "kubernetes.io/h2c" {
-				wrong(service, "", "port %d, expected name grpc and appProtocol kubernetes.io/h2c", port.Port)
+			if port.Name != "grpc" || port.AppProtocol == nil || *port.AppProtocol != want {
+				wrong(service, "", "port %d, expected name grpc and appProtocol %s", port.Port, want)
 			}
 		}
 	}
 }
+
+// endsTLS says whether a program has a certificate, so that its port for calls takes TLS alone.
+func endsTLS(c corev1.Container) bool { return manifest.Setting(c, "tls-cert") != "" }
 
 var serviceTargetPortRule = Rule{Name: "service-target-port", Remedy: "name a port of the pods that the Service selects", objects: checkTargetPorts}
 
@@ -59,9 +67,10 @@ func checkProbes(r manifest.Rendering, wrong reportObject) {
 	}
 }
 
-var probePortRule = Rule{Name: "probe-port", Remedy: "probe a port of the container's pod", objects: checkProbePorts}
+var probePortRule = Rule{Name: "probe-port", Remedy: "probe a port of the container's pod, and under TLS the one of --health-port", objects: checkProbePorts}
 
-// checkProbePorts wants probes to ask at ports that the pod has.
+// checkProbePorts wants probes to ask at ports that the pod has, and that take what the
+// kubelet sends: it shows no certificate, and speaks gRPC without TLS (KEP-4939).
 func checkProbePorts(r manifest.Rendering, wrong reportObject) {
 	for _, w := range manifest.Workloads(r.Objects) {
 		for _, c := range w.Containers() {
@@ -82,6 +91,9 @@ func checkProbePorts(r manifest.Rendering, wrong reportObject) {
 				}
 				if !w.HasPort(port) && declared(r, port) {
 					wrong(w.Object, "port: "+port.String(), "container %s: the %s probe's port %s is not a port of the pod", c.Name, kind, port.String())
+				}
+				if probe.GRPC != nil && endsTLS(c) && port.String() == manifest.Setting(c, "port") {
+					wrong(w.Object, "port: "+port.String(), "container %s: the %s probe asks port %s, which takes TLS alone", c.Name, kind, port.String())
 				}
 			}
 		}

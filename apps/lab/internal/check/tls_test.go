@@ -72,6 +72,38 @@ func TestTLS(t *testing.T) {
 	}
 }
 
+// What a change of the component forgets is found: a Secret that nobody makes, probes that ask
+// the port with TLS, a Service that names its protocol as if there was none.
+func TestTLS_Wrong(t *testing.T) {
+	for _, test := range []struct{ rule, file, old, new string }{
+		{"reference", "echo-server.patch.yaml", "secretName: echo-tls", "secretName: echo-tsl"},
+		{"probe-port", "probes.patch.yaml", "readinessProbe: {grpc: {port: 8081}}", "readinessProbe: {grpc: {port: 8080}}"},
+		{"service-port", "service.patch.yaml", "appProtocol: https", "appProtocol: http2"},
+	} {
+		t.Run(test.rule, func(t *testing.T) {
+			const component = "base/components/tls/"
+			files := manifesttest.ByHand(t, manifest.Variant{Overlay: "l4", Components: []string{component}})
+			before, err := manifesttest.Checkout(t).Read(component + test.file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			files[component+test.file] = string(manifesttest.Mutate(t, before, test.old, test.new))
+			violations, err := check.Checkout(manifesttest.Clone(t, files), "l4")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(violations) == 0 {
+				t.Fatal("nothing is found")
+			}
+			for _, v := range violations {
+				if v.Rule != test.rule {
+					t.Errorf("%v, want only rule %s", v, test.rule)
+				}
+			}
+		})
+	}
+}
+
 // cert-manager's certificate has the names that clients of each strategy verify. They hold
 // the namespace of the overlay that the component is put around; within the overlay, where
 // it is not set yet, Kustomize refuses the component.

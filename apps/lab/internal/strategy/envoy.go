@@ -43,7 +43,7 @@ var _ = add(runner.Strategy{
 			Text: "after a scale-out every client's calls reach every new pod",
 			// The proxy looks a headless name up each second and checks health; both and a
 			// margin are 5 s.
-			Criterion: ofAdded(within{Delay: Delay{Fixed: 5 * time.Second, TTL: true, Cache: true}, Of: "of Ready (TTL, cache, refresh, health check)"}, called),
+			Criterion: ofAdded(within{Delay: Delay{Fixed: 5 * time.Second, Cache: true}, Of: "of Ready (CoreDNS's cache, refresh, health check)"}, called),
 		},
 		{
 			ID:        33,
