@@ -273,7 +273,11 @@ func (c checkout) choose(o *runOptions) error {
 			return err
 		}
 		if other := runner.Without(o.only, concerned); !all && len(other) > 0 {
-			return fmt.Errorf("--experiment %s does not concern %s: `lab experiments` says which overlays it concerns", strings.Join(o.experiments, ","), strings.Join(other, " and "))
+			all, err := c.concerned(known, o.experiments)
+			if err != nil {
+				return err
+			}
+			return fmt.Errorf("--experiment %s does not concern %s: expected one or more of %s; see `lab experiments`", strings.Join(o.experiments, ","), strings.Join(other, " and "), strings.Join(all, ", "))
 		}
 		o.only = concerned
 	}
