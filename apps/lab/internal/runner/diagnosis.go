@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/observe"
 )
@@ -40,7 +41,10 @@ func (env *Environment) diagnosis(ctx context.Context) string {
 	})
 	if events, err := env.Kube.Typed.CoreV1().Events(env.Namespace).List(ctx, metav1.ListOptions{}); err == nil {
 		warnings := slices.DeleteFunc(events.Items, func(e corev1.Event) bool { return e.Type != corev1.EventTypeWarning })
-		slices.SortStableFunc(warnings, func(x, y corev1.Event) int { return cmp.Compare(x.ResourceVersion, y.ResourceVersion) })
+		slices.SortStableFunc(warnings, func(x, y corev1.Event) int {
+			order, _ := resourceversion.CompareResourceVersion(x.ResourceVersion, y.ResourceVersion) // both are the API server's
+			return order
+		})
 		for _, e := range warnings[max(0, len(warnings)-5):] {
 			say("event of "+e.InvolvedObject.Kind+" "+e.InvolvedObject.Name, "%s %s", e.Reason, e.Message)
 		}

@@ -275,6 +275,25 @@ func TestAwaitSecret(t *testing.T) {
 	})
 }
 
+// Of many events the newest are told. Resource versions are numbers, not texts.
+func TestAwaitNewestEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		env, api := environment(runner.Strategy{Name: "l4"})
+		for version := 9995; version <= 10000; version++ {
+			if err := api.Tracker().Add(&corev1.Event{
+				ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint("e", version), Namespace: "x", ResourceVersion: fmt.Sprint(version)},
+				Type:       corev1.EventTypeWarning, Reason: fmt.Sprint("Reason", version), InvolvedObject: corev1.ObjectReference{Kind: "Pod", Name: "s1"},
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		err := env.Await(t.Context(), time.Second, "it", func(*observe.Facts) string { return "none" })
+		if err == nil || !strings.Contains(err.Error(), "Reason10000") || strings.Contains(err.Error(), "Reason9995") {
+			t.Errorf("error %v, want the newest event, and not the oldest", err)
+		}
+	})
+}
+
 // An experiment that fails is written down and undone, unless nothing was changed
 // yet, and the run goes on. The end of the run is what ends it.
 func TestMeasure(t *testing.T) {

@@ -227,6 +227,13 @@ func TestClaims(t *testing.T) {
 		}},
 		{name: "15_server_counted_fewer", claim: 15, scene: watching, want: report.Refuted, change: func(f *observe.Facts) { *f.Servers["s2"].Calls-- }},
 		{name: "15_server_counted_more", claim: 15, scene: watching, want: report.Refuted, change: func(f *observe.Facts) { *f.Servers["s2"].Calls++ }},
+		{name: "15_new_version_of_a_route", claim: 15, scene: watching, want: report.Proven, change: func(f *observe.Facts) {
+			f.Phases[strategy.Routes] = &observe.Phase{}
+			renameServer(f, "s2", f.Server+"-next-1")
+		}},
+		{name: "15_new_version_without_a_route", claim: 15, scene: watching, want: report.Refuted, change: func(f *observe.Facts) {
+			renameServer(f, "s2", f.Server+"-next-1")
+		}},
 		{name: "15_unknown_server", claim: 15, scene: watching, want: report.Refuted, change: func(f *observe.Facts) { delete(f.Servers, "s2") }},
 		{name: "15_no_summary", claim: 15, scene: watching, want: report.NotRun, change: func(f *observe.Facts) { f.Clients["c1"].Summary = nil }},
 		{name: "15_log_not_whole", claim: 15, scene: watching, want: report.NotRun, change: func(f *observe.Facts) { f.Servers["s1"].Trouble = "gone" }},

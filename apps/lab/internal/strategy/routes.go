@@ -129,7 +129,7 @@ func tryRoutes(ctx context.Context, env *runner.Environment, p *observe.Phase) e
 		return err
 	}
 	seen.route = &route
-	next := nextOf(env)
+	next := nextOf(env.Server)
 	if _, err := apply(ctx, env, route.with(rule{to: weights{env.Server: 90, next: 10}})); err != nil {
 		return err
 	}
@@ -148,7 +148,7 @@ func tryRoutes(ctx context.Context, env *runner.Environment, p *observe.Phase) e
 }
 
 func tryHeader(ctx context.Context, env *runner.Environment, seen *Routed, route grpcRoute) (err error) {
-	if _, err := apply(ctx, env, route.with(rule{header: routeValue, to: weights{nextOf(env): 1}}, rule{to: weights{env.Server: 1}})); err != nil {
+	if _, err := apply(ctx, env, route.with(rule{header: routeValue, to: weights{nextOf(env.Server): 1}}, rule{to: weights{env.Server: 1}})); err != nil {
 		return err
 	}
 	return alongside(ctx,
@@ -163,7 +163,7 @@ func tryHeader(ctx context.Context, env *runner.Environment, seen *Routed, route
 }
 
 func tryMissing(ctx context.Context, env *runner.Environment, seen *Routed, route grpcRoute) (err error) {
-	if seen.Missing, err = apply(ctx, env, route.with(rule{to: weights{nextOf(env) + "-missing": 1}})); err != nil {
+	if seen.Missing, err = apply(ctx, env, route.with(rule{to: weights{nextOf(env.Server) + "-missing": 1}})); err != nil {
 		return err
 	}
 	var ran runner.ClientResult
@@ -179,7 +179,7 @@ func tryRival(ctx context.Context, env *runner.Environment, seen *Routed, route 
 		return err
 	}
 	rival := route.rival()
-	if _, err := apply(ctx, env, rival.with(rule{to: weights{nextOf(env): 1}})); err != nil {
+	if _, err := apply(ctx, env, rival.with(rule{to: weights{nextOf(env.Server): 1}})); err != nil {
 		return err
 	}
 	if seen.Older, _, err = callRouted(ctx, env, seen, "two-routes", routeCalls, routeRate); err != nil {

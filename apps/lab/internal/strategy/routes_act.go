@@ -21,12 +21,17 @@ import (
 )
 
 // nextOf names the new version of the servers.
-func nextOf(env *runner.Environment) string { return env.Server + "-next" }
+func nextOf(server string) string { return server + "-next" }
+
+// isNext tells whether a pod is of the new version, which only the experiment starts.
+func isNext(f *observe.Facts, pod string) bool {
+	return f.Phases[Routes] != nil && strings.HasPrefix(pod, nextOf(f.Server)+"-")
+}
 
 // startNext starts one server of a new version with a Service of its own, and returns when
 // it is ready.
 func startNext(ctx context.Context, env *runner.Environment) error {
-	name, one := nextOf(env), int32(1)
+	name, one := nextOf(env.Server), int32(1)
 	d := env.Servers.DeepCopy()
 	d.Name, d.ResourceVersion, d.UID = name, "", ""
 	delete(d.Labels, manifest.ComponentLabel)
@@ -223,7 +228,7 @@ func callRouted(ctx context.Context, env *runner.Environment, seen *Routed, name
 	}
 	s := Share{Failed: distribution.Counts(ran.Summary.Failures).Total()}
 	for server, n := range ran.Summary.Servers {
-		if strings.HasPrefix(server, nextOf(env)+"-") {
+		if strings.HasPrefix(server, nextOf(env.Server)+"-") {
 			s.New += n
 		} else {
 			s.Old += n
@@ -260,7 +265,7 @@ func undoRoutes(ctx context.Context, env *runner.Environment) error {
 		o.SetAPIVersion(version)
 		o.SetKind(kind)
 		o.SetNamespace(env.Namespace)
-		o.SetName(nextOf(env))
+		o.SetName(nextOf(env.Server))
 		gone = append(gone, o)
 	}
 	return errors.Join(err, env.Kube.Delete(ctx, gone...))

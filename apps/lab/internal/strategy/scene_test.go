@@ -292,3 +292,20 @@ func listed(f *observe.Facts) *strategy.Listed {
 func turns(f *observe.Facts) *strategy.TurnsTaken {
 	return observe.EvidenceOf[*strategy.TurnsTaken](f, strategy.Turns)
 }
+
+// renameServer lets another pod, whose log nobody reads, have answered a server's calls.
+func renameServer(f *observe.Facts, server, pod string) {
+	rename := func(counts map[string]int64) {
+		if n, ok := counts[server]; ok {
+			counts[pod] = n
+			delete(counts, server)
+		}
+	}
+	for _, c := range f.Clients {
+		rename(c.Summary.Servers)
+		for _, w := range c.Windows {
+			rename(w.Servers)
+		}
+	}
+	delete(f.Servers, server)
+}
