@@ -287,7 +287,7 @@ func printInspectRBAC(w io.Writer, measure bool) error {
 			{APIGroups: []string{"discovery.k8s.io"}, Resources: []string{"endpointslices"}, Verbs: []string{"list"}},
 			{APIGroups: []string{"policy"}, Resources: []string{"poddisruptionbudgets"}, Verbs: []string{"list"}},
 			{APIGroups: []string{"networking.k8s.io"}, Resources: []string{"networkpolicies"}, Verbs: []string{"list"}},
-			{APIGroups: []string{"gateway.networking.k8s.io"}, Resources: []string{"gateways", "grpcroutes", "referencegrants"}, Verbs: []string{"list"}},
+			{APIGroups: []string{"gateway.networking.k8s.io"}, Resources: []string{"gateways", "grpcroutes", "httproutes", "referencegrants"}, Verbs: []string{"list"}},
 			{APIGroups: []string{"networking.istio.io"}, Resources: []string{"destinationrules"}, Verbs: []string{"list"}},
 			{APIGroups: []string{"autoscaling"}, Resources: []string{"horizontalpodautoscalers"}, Verbs: []string{"list"}},
 		},

@@ -95,10 +95,11 @@ var none = custom()
 
 func custom(objects ...runtime.Object) *dynamicfake.FakeDynamicClient {
 	return dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), map[schema.GroupVersionResource]string{
-		{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "gateways"}:        "GatewayList",
-		{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "grpcroutes"}:      "GRPCRouteList",
-		{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "referencegrants"}: "ReferenceGrantList",
-		{Group: "networking.istio.io", Version: "v1", Resource: "destinationrules"}:      "DestinationRuleList",
+		{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "gateways"}:             "GatewayList",
+		{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "grpcroutes"}:           "GRPCRouteList",
+		{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "httproutes"}:           "HTTPRouteList",
+		{Group: "gateway.networking.k8s.io", Version: "v1beta1", Resource: "referencegrants"}: "ReferenceGrantList",
+		{Group: "networking.istio.io", Version: "v1", Resource: "destinationrules"}:           "DestinationRuleList",
 	}, objects...)
 }
 

@@ -69,7 +69,8 @@ type group struct {
 var customs = []schema.GroupVersionResource{
 	{Group: gatewayv1.GroupName, Version: "v1", Resource: "gateways"},
 	{Group: gatewayv1.GroupName, Version: "v1", Resource: "grpcroutes"},
-	{Group: gatewayv1.GroupName, Version: "v1", Resource: "referencegrants"},
+	{Group: gatewayv1.GroupName, Version: "v1", Resource: "httproutes"},
+	{Group: gatewayv1.GroupName, Version: "v1beta1", Resource: "referencegrants"}, // which every release of the Gateway API serves
 	{Group: "networking.istio.io", Version: "v1", Resource: "destinationrules"},
 }
 

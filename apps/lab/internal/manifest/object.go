@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -86,12 +87,12 @@ func DecodeAll(rendered []byte) (objects []Object, wrong []ObjectError, err erro
 	strict := serializer.NewCodecFactory(known, serializer.EnableStrict).UniversalDeserializer()
 	for _, u := range raw {
 		var typed runtime.Object
-		var kind *schema.GroupVersionKind
-		content, err := u.MarshalJSON()
+		content, err := stable(u).MarshalJSON()
 		if err == nil {
-			typed, kind, err = strict.Decode(content, nil, nil)
+			typed, _, err = strict.Decode(content, nil, nil)
 		}
-		if group := u.GroupVersionKind().Group; runtime.IsNotRegisteredError(err) && strings.Contains(group, ".") && !scheme.Scheme.IsGroupRegistered(group) {
+		version := u.GroupVersionKind().GroupVersion()
+		if runtime.IsNotRegisteredError(err) && strings.Contains(version.Group, ".") && !scheme.Scheme.IsGroupRegistered(version.Group) && !known.IsVersionRegistered(version) {
 			objects = append(objects, u) // a custom resource
 			continue
 		}
@@ -102,17 +103,32 @@ func DecodeAll(rendered []byte) (objects []Object, wrong []ObjectError, err erro
 		if err != nil {
 			wrong = append(wrong, ObjectError{Describe(u), err})
 		}
-		if ok && kind != nil {
-			object.GetObjectKind().SetGroupVersionKind(*kind)
+		if ok {
+			object.GetObjectKind().SetGroupVersionKind(u.GroupVersionKind())
 			objects = append(objects, object)
 		}
 	}
 	return objects, wrong, nil
 }
 
+// stableKinds are kinds of the Gateway API whose fields were those of v1 before v1.
+var stableKinds = []string{"Gateway", "GatewayClass", "GRPCRoute", "HTTPRoute", "ReferenceGrant"}
+
+// stable returns an object of an older version of the Gateway API as one of v1.
+func stable(u *unstructured.Unstructured) *unstructured.Unstructured {
+	kind := u.GroupVersionKind()
+	if kind.Group != gatewayv1.GroupName || kind.Version == gatewayv1.GroupVersion.Version || !slices.Contains(stableKinds, kind.Kind) {
+		return u
+	}
+	u = u.DeepCopy()
+	u.SetAPIVersion(gatewayv1.GroupVersion.String())
+	return u
+}
+
 // Typed returns a live object as one of its own type, or as it is if the type is not known
 // or has no such field.
 func Typed(o *unstructured.Unstructured) Object {
+	o = stable(o)
 	typed, err := known.New(o.GroupVersionKind())
 	if err != nil {
 		return o

@@ -1,7 +1,10 @@
 package manifest_test
 
 import (
+	"strings"
 	"testing"
+
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest/manifesttest"
@@ -19,4 +22,22 @@ func TestDecodeRejects(t *testing.T) {
 			manifesttest.Rejected(t, err, test.want)
 		})
 	}
+}
+
+// Objects of the Gateway API are read in the versions before v1 too, and keep their version.
+// A kind that v1 does not have is refused.
+func TestDecodeGatewayAPI(t *testing.T) {
+	const grant = "apiVersion: gateway.networking.k8s.io/v1beta1\nkind: ReferenceGrant\nmetadata: {name: a}\nspec: {from: [{group: gateway.networking.k8s.io, kind: GRPCRoute, namespace: b}], to: [{group: '', kind: Service}]}\n"
+	objects, err := manifest.Decode([]byte(grant))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, ok := manifest.Get[*gatewayv1.ReferenceGrant](objects, "a")
+	if !ok || found.APIVersion != "gateway.networking.k8s.io/v1beta1" || len(found.Spec.From) != 1 {
+		t.Errorf("got %+v, want a ReferenceGrant of v1beta1 with one reference", objects)
+	}
+	_, err = manifest.Decode([]byte(strings.NewReplacer("v1beta1", "v1", "kind: ReferenceGrant", "kind: ReferenceGrants").Replace(grant)))
+	manifesttest.Rejected(t, err, `no kind "ReferenceGrants"`)
+	_, err = manifest.Decode([]byte(strings.Replace(grant, "namespace: b", "nameSpace: b", 1)))
+	manifesttest.Rejected(t, err, `unknown field "spec.from[0].nameSpace"`)
 }
