@@ -74,6 +74,17 @@ func (c *Cluster) settings(w manifest.Workload, container corev1.Container) []se
 	return all
 }
 
+// SettingLike says where the first setting stands whose name matches, such as "the argument
+// --tls-cert", or is "".
+func (c *Cluster) SettingLike(w manifest.Workload, container corev1.Container, name *regexp.Regexp) string {
+	for _, s := range c.settings(w, container) {
+		if s.value != "" && name.MatchString(s.name) {
+			return s.from
+		}
+	}
+	return ""
+}
+
 // Clients returns the containers that have a target: those that the label of the
 // lab's contract marks as clients, and those whose settings hold a target that leads
 // to a gRPC Service.

@@ -132,6 +132,13 @@ func (c *Cluster) serviceAt(ip string) *corev1.Service {
 // Selected returns the workloads whose pods the Service selects.
 func (c *Cluster) Selected(s *corev1.Service) []manifest.Workload { return c.selected[s] }
 
+// ServicesOf returns the Services that select the workload's pods.
+func (c *Cluster) ServicesOf(w manifest.Workload) []*corev1.Service {
+	return slices.DeleteFunc(manifest.All[*corev1.Service](c.objects), func(s *corev1.Service) bool {
+		return !slices.ContainsFunc(c.selected[s], func(selected manifest.Workload) bool { return selected.Object == w.Object })
+	})
+}
+
 // namespace returns the Namespace of an object, or nil if it is not among the
 // objects.
 func (c *Cluster) namespace(o manifest.Object) *corev1.Namespace {

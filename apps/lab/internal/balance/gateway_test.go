@@ -68,6 +68,18 @@ metadata: {name: web, namespace: edge}
 spec: {parentRefs: [{name: front}]}
 `
 
+// What tests change, and what they see.
+const (
+	route  = "parentRefs: [{name: front, sectionName: grpc}]\n  "
+	secret = "---\napiVersion: v1\nkind: Secret\nmetadata: {name: front, namespace: shop}\n"
+
+	weightless = "rule 1 has backends of weight 0 alone, expected a weight above 0: its calls fail with UNAVAILABLE"
+	sameHost   = "HTTPRoute/web has a hostname of it at listener grpc of Gateway/front: the listener takes one of the two routes, the older one; expected one kind of route for a hostname"
+)
+
+// allKinds lets the listener take HTTPRoutes too.
+var allKinds = []string{"kinds: [{kind: GRPCRoute}], ", ""}
+
 const closedServers = `---
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
@@ -92,15 +104,36 @@ func TestGateways(t *testing.T) {
 		{name: "the scheme names what gRPC resolves", edits: []string{"front-istio:8080", "dns:///front-istio.edge.svc:8080"}, verdict: balance.Balanced},
 		{name: "no listener at the port", edits: []string{"'--cart=front-istio:8080'", "'--cart=dns:///front-istio:80'"}, verdict: balance.Unreachable, seen: []string{"Gateway/front has no listener at port 80, expected 8080 (grpc)"}},
 		{name: "another class makes another name", edits: []string{"gatewayClassName: istio", "gatewayClassName: nginx", "--cart=front-istio", "--cart=dns:///front-istio"}, verdict: balance.Undecided, because: `no Service has the short name "front-istio"`},
-		{name: "the route's parent is no listener", edits: []string{"sectionName: grpc", "sectionName: http", "--cart=front-istio", "--cart=dns:///front-istio"}, verdict: balance.Unreachable, seen: []string{"no GRPCRoute leads from its port 8080 to a Service", "parent front: the Gateway has no listener that the reference means"}},
+		{name: "the route's parent is no listener", edits: []string{"sectionName: grpc", "sectionName: http", "--cart=front-istio", "--cart=dns:///front-istio"}, verdict: balance.Unreachable, seen: []string{"no GRPCRoute leads from its port 8080 to a Service", "parent front: the Gateway has no listener http, expected grpc (port 8080)"}},
 		{name: "a listener of TCP", edits: []string{"protocol: HTTP", "protocol: TCP", "--cart=front-istio", "--cart=dns:///front-istio"}, verdict: balance.Unreachable, seen: []string{"no GRPCRoute leads from its port 8080 to a Service", "parent front: listener grpc has protocol TCP, expected HTTP or HTTPS"}},
 		{name: "a listener for HTTPRoutes", edits: []string{"kind: GRPCRoute}]", "kind: HTTPRoute}]", "--cart=front-istio", "--cart=dns:///front-istio"}, verdict: balance.Unreachable, seen: []string{"no GRPCRoute leads from its port 8080 to a Service", "parent front: listener grpc allows no GRPCRoute"}},
 		{name: "no such port", edits: []string{"port: 9000, weight", "port: 90, weight"}, verdict: balance.Unreachable, seen: []string{"no GRPCRoute leads from its port 8080 to a Service", "backend cart: Service/cart has no port 90, expected 9000 (grpc)"}},
 		{name: "no grant", edits: []string{`kind: Service}]`, `kind: Service, name: till}]`}, verdict: balance.Unreachable, seen: []string{"no GRPCRoute leads from its port 8080 to a Service", `backend cart: no ReferenceGrant of namespace "shop" lets a GRPCRoute of namespace "edge" name its Service "cart"`}},
-		{name: "a weight of 0", edits: []string{"weight: 9", "weight: 0"}, verdict: balance.Unreachable, seen: []string{"no GRPCRoute leads from its port 8080 to a Service"}},
-		{name: "a route of another kind", edits: []string{"weight: 9", "weight: 0"}, more: others, verdict: balance.Undecided, because: "HTTPRoute/web leads on from Gateway/front, which is not judged"},
-		{name: "servers that admit the client alone", more: closedServers, verdict: balance.Balanced, seen: []string{"no rule of ingress admits Gateway/front at port 9000 of Deployment/cart"}},
+		{name: "a weight of 0", edits: []string{"weight: 9", "weight: 0"}, verdict: balance.Unreachable, seen: []string{"no GRPCRoute leads from its port 8080 to a Service", weightless}},
+		{name: "a route of another kind", edits: append([]string{"weight: 9", "weight: 0"}, allKinds...), more: others, verdict: balance.Undecided, seen: []string{sameHost, weightless}, because: "HTTPRoute/web leads on from Gateway/front, which is not judged"},
+		{name: "servers that admit the client alone", more: closedServers, verdict: balance.Balanced, seen: []string{"no rule of ingress admits Gateway/front at port 9000 of Deployment/cart: its rule for the port admits pods with app=web of all namespaces alone"}},
 		{name: "servers that admit the proxy", more: strings.Replace(closedServers, "app: web", "app: front", 1), verdict: balance.Balanced},
+		{name: "servers that admit proxies of the class", more: strings.Replace(closedServers, "app: web", "gateway.networking.k8s.io/gateway-class-name: istio", 1), verdict: balance.Balanced},
+		{name: "a hostname of both, and the client's", edits: []string{route, route + "hostnames: [front-istio, b.example.com]\n  "}, verdict: balance.Balanced},
+		{name: "a hostname of both by a wildcard, and a setting names it", edits: []string{route, route + "hostnames: [cart.example.com]\n  ", "protocol: HTTP", "protocol: HTTP, hostname: '*.example.com'", "args: ['", "args: ['--authority=cart.example.com', '"}, verdict: balance.Balanced},
+		{name: "a hostname that the client does not name", edits: []string{route, route + "hostnames: [cart.example.com]\n  "}, verdict: balance.Undecided, because: "take calls to cart.example.com: the client calls front-istio"},
+		{name: "a hostname that the listener does not have", edits: []string{route, route + "hostnames: [example.com]\n  ", "protocol: HTTP", "protocol: HTTP, hostname: '*.example.com'", "--cart=", "--cart=dns:///"}, verdict: balance.Unreachable, seen: []string{"no GRPCRoute leads from its port 8080 to a Service", "parent front: listener grpc has hostname *.example.com, which matches none of the route's: example.com"}},
+		{name: "a namespace by its name, which every namespace has as a label", edits: []string{"namespaces: {from: Same}", "namespaces: {from: Selector, selector: {matchLabels: {kubernetes.io/metadata.name: edge}}}"}, verdict: balance.Balanced},
+		{name: "a grant of the version before", edits: []string{"gateway.networking.k8s.io/v1\nkind: ReferenceGrant", "gateway.networking.k8s.io/v1beta1\nkind: ReferenceGrant"}, verdict: balance.Balanced},
+		{name: "a backend without a port", edits: []string{"port: 9000, weight", "weight"}, verdict: balance.Unreachable, seen: []string{"no GRPCRoute leads from its port 8080 to a Service", "backend cart: it names no port of the Service, expected 9000 (grpc)"}},
+		{name: "a rule without a backend", edits: []string{"rules: [{", "rules: [{matches: [{method: {service: a.B}}]}, {"}, verdict: balance.Balanced, seen: []string{"rule 1 has no backend, expected backendRefs: its calls fail with UNAVAILABLE"}},
+		{name: "an HTTPRoute for the same hostname", more: others, edits: allKinds, verdict: balance.Balanced, seen: []string{sameHost}},
+		{name: "an HTTPRoute for another hostname", more: strings.Replace(others, "spec: {", "spec: {hostnames: [web.example.com], ", 1), edits: append([]string{route, route + "hostnames: [front-istio]\n  "}, allKinds...), verdict: balance.Balanced},
+		{name: "an HTTPRoute of another listener", more: others, verdict: balance.Balanced},
+		{name: "a route of TCP", edits: []string{"kind: GRPCRoute\nmetadata", "kind: HTTPRoute\nmetadata", "--cart=", "--cart=dns:///"}, more: strings.NewReplacer("v1\n", "v1alpha2\n", "HTTPRoute", "TCPRoute").Replace(others), verdict: balance.Undecided, because: "leads on from Gateway/front, which is not judged"},
+		{name: "routes that are elsewhere", edits: []string{"parentRefs: [{name: front", "parentRefs: [{name: outer", "--cart=", "--cart=dns:///"}, verdict: balance.Undecided, because: "no GRPCRoute of Gateway/front is among the objects"},
+		{name: "a parent of the wrong group", more: strings.Replace(mesh, `group: "", `, "", 1), verdict: balance.Balanced, seen: []string{`parent cart: kind Service is of group gateway.networking.k8s.io if no group is named, expected group: ""`}},
+		{name: "a parent of another kind", more: strings.Replace(mesh, `group: "", kind: Service`, "kind: ListenerSet", 1), verdict: balance.Balanced},
+		{name: "a port that is taken", edits: []string{"listeners: [", "listeners: [{name: tcp, port: 8080, protocol: TCP}, "}, verdict: balance.Balanced, seen: []string{"listeners tcp and grpc have port 8080 with the protocols TCP and HTTP, expected one of them: neither serves calls"}},
+		{name: "TLS without a certificate", edits: []string{"protocol: HTTP", "protocol: HTTPS"}, verdict: balance.Balanced, seen: []string{"listener grpc has protocol HTTPS and no certificate, expected tls.certificateRefs"}},
+		{name: "a certificate of another namespace", edits: []string{"protocol: HTTP", "protocol: HTTPS, tls: {certificateRefs: [{name: front, namespace: shop}]}"}, more: secret, verdict: balance.Balanced, seen: []string{`listener grpc: no ReferenceGrant of namespace "shop" lets a Gateway of namespace "edge" name its Secret "front"`}},
+		{name: "a certificate of another namespace, and a grant", edits: []string{"protocol: HTTP", "protocol: HTTPS, tls: {certificateRefs: [{name: front, namespace: shop}]}", "kind: Service}]}", "kind: Service}, {group: '', kind: Secret}]}", "from: [{", "from: [{group: gateway.networking.k8s.io, kind: Gateway, namespace: edge}, {"}, more: secret, verdict: balance.Balanced},
+		{name: "a controller that refuses the route", edits: []string{"weight: 9}]}]", "weight: 9}]}]\nstatus: {parents: [{parentRef: {name: front}, controllerName: istio.io/gateway-controller, conditions: [{type: Accepted, status: 'False', reason: NotAllowedByListeners, message: hostnames differ}]}]}"}, verdict: balance.Balanced, seen: []string{"parent front: istio.io/gateway-controller says that Accepted is False, NotAllowedByListeners: hostnames differ"}},
 		{name: "a mesh's route for a Service that has no such port", more: mesh, verdict: balance.Balanced, seen: []string{"parent cart: Service/cart has no port 90, expected 9000 (grpc)"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

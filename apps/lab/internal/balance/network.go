@@ -1,11 +1,17 @@
 package balance
 
 import (
+	"fmt"
+	"net/netip"
 	"slices"
+	"strings"
 
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
@@ -16,38 +22,132 @@ import (
 // servers' port. Whether they are enforced is not known, so no verdict changes.
 // Source: the API reference of NetworkPolicy, networking.k8s.io/v1.
 func (c *Cluster) networkPolicies(p *Path, from manifest.Workload, servers []manifest.Workload, port intstr.IntOrString) {
-	if from.Template.Spec.HostNetwork {
-		return // what holds for the node's network is not defined
-	}
 	for _, to := range servers {
+		if from.Template.Spec.HostNetwork || to.Template.Spec.HostNetwork {
+			continue // what holds for the node's network is not defined
+		}
+		client, server := manifest.Describe(from.Object), manifest.Describe(to.Object)
 		for _, number := range podNumbers([]manifest.Workload{to}, port) {
-			if closed := c.closed(networkingv1.PolicyTypeIngress, to, from, to, number); closed != nil {
-				p.find("network-policy", closed, "", "no rule of ingress admits %s at port %d of %s", manifest.Describe(from.Object), number, manifest.Describe(to.Object))
+			if closed := c.closed(networkingv1.PolicyTypeIngress, to, from, to, number); closed.by != nil {
+				p.find("network-policy", closed.by, "", "no rule of ingress admits %s at port %d of %s%s", client, number, server, closed.instead)
 			}
-			if closed := c.closed(networkingv1.PolicyTypeEgress, from, to, to, number); closed != nil {
-				p.find("network-policy", closed, "", "no rule of egress lets %s call port %d of %s", manifest.Describe(from.Object), number, manifest.Describe(to.Object))
+			if closed := c.closed(networkingv1.PolicyTypeEgress, from, to, to, number); closed.by != nil {
+				p.find("network-policy", closed.by, "", "no rule of egress lets %s call port %d of %s%s", client, number, server, closed.instead)
 			}
 		}
 	}
 }
 
-// closed returns a policy of the direction that selects the pods of a workload, if none
-// of these policies admits the peer at the server's port. It returns nil if they do, or
-// if no policy selects the pods.
-func (c *Cluster) closed(direction networkingv1.PolicyType, of, peer, server manifest.Workload, port int32) manifest.Object {
-	var selecting manifest.Object
-	for _, policy := range manifest.All[*networkingv1.NetworkPolicy](c.objects) {
-		if !sameNamespace(policy.Namespace, of.GetNamespace()) || !applies(policy, direction) || !selects(&policy.Spec.PodSelector, of.Template.Labels) {
-			continue
+// closing is a policy that closes a way, or none, and what it admits instead.
+type closing struct {
+	by      manifest.Object
+	instead string
+}
+
+// closed returns the policy of the direction that comes closest to admitting the peer at
+// the server's port, if none does. It returns none if one does, or if no policy selects the
+// pods of the workload.
+func (c *Cluster) closed(direction networkingv1.PolicyType, of, peer, server manifest.Workload, port int32) closing {
+	var found closing
+	selected, nearest := false, 0
+	nearer := func(how int, policy manifest.Object, instead string) {
+		if how >= nearest {
+			found, nearest = closing{policy, instead}, how
 		}
-		selecting = policy
+	}
+	for _, policy := range c.policiesOf(of) {
+		applied := applies(policy, direction)
+		selected = selected || applied
+		if applied {
+			nearer(0, policy, "")
+		}
 		for _, r := range rules(policy, direction) {
-			if r.admitsPort(server, port) && c.admitsPeer(policy, r.peers, peer) {
-				return nil
+			atPort, ofPeer := r.admitsPort(server, port), c.admitsPeer(policy, r.peers, peer)
+			switch {
+			case applied && atPort && ofPeer:
+				return closing{}
+			case applied && ofPeer && len(r.peers) > 0:
+				nearer(3, policy, fmt.Sprintf(": its rule for these pods admits %s alone, and a policy sees the port of the pods", portsText(r.ports)))
+			case applied && atPort:
+				nearer(2, policy, fmt.Sprintf(": its rule for the port admits %s alone", peersText(r.peers)))
+			case applied:
+				nearer(1, policy, "")
+			case atPort && ofPeer:
+				nearer(4, policy, fmt.Sprintf(": its policyTypes, %v, leave its rule of %s out", policy.Spec.PolicyTypes, strings.ToLower(string(direction))))
 			}
 		}
 	}
-	return selecting
+	if !selected {
+		return closing{}
+	}
+	return found
+}
+
+// policiesOf returns the policies that select the pods of a workload. It returns none where
+// policies of another API, which come before these or admit more, are among the objects too.
+func (c *Cluster) policiesOf(w manifest.Workload) []*networkingv1.NetworkPolicy {
+	for _, o := range manifest.All[*unstructured.Unstructured](c.objects) {
+		if strings.HasSuffix(o.GetKind(), "NetworkPolicy") && sameNamespace(o.GetNamespace(), w.GetNamespace()) {
+			return nil
+		}
+	}
+	return slices.DeleteFunc(manifest.All[*networkingv1.NetworkPolicy](c.objects), func(policy *networkingv1.NetworkPolicy) bool {
+		return !sameNamespace(policy.Namespace, w.GetNamespace()) || !selects(&policy.Spec.PodSelector, podLabels(w))
+	})
+}
+
+// podLabels returns the labels of a pod of the workload, with those that its controller adds.
+// Source: Kubernetes, "Well-Known Labels, Annotations and Taints".
+func podLabels(w manifest.Workload) labels.Set {
+	added := labels.Set{}
+	switch o := w.Object.(type) {
+	case *appsv1.StatefulSet:
+		added[appsv1.StatefulSetPodNameLabel], added[appsv1.PodIndexLabel] = o.Name+"-0", "0"
+	case *batchv1.Job:
+		added["job-name"], added[batchv1.JobNameLabel] = o.Name, o.Name
+	}
+	return labels.Merge(added, w.Template.Labels)
+}
+
+func portsText(ports []networkingv1.NetworkPolicyPort) string {
+	var all []string
+	for _, p := range ports {
+		text := "any port"
+		switch {
+		case p.Port != nil && p.EndPort != nil:
+			text = fmt.Sprintf("ports %s to %d", p.Port, *p.EndPort)
+		case p.Port != nil:
+			text = "port " + p.Port.String()
+		}
+		if p.Protocol != nil && *p.Protocol != corev1.ProtocolTCP {
+			text += " of " + string(*p.Protocol)
+		}
+		all = append(all, text)
+	}
+	return strings.Join(all, " and ")
+}
+
+func peersText(peers []networkingv1.NetworkPolicyPeer) string {
+	selector := func(what string, s *metav1.LabelSelector) string {
+		if s == nil || len(s.MatchLabels)+len(s.MatchExpressions) == 0 {
+			return "all " + what
+		}
+		return what + " with " + metav1.FormatLabelSelector(s)
+	}
+	var all []string
+	for _, p := range peers {
+		switch {
+		case p.IPBlock != nil && len(p.IPBlock.Except) > 0:
+			all = append(all, fmt.Sprintf("%s except %s", p.IPBlock.CIDR, strings.Join(p.IPBlock.Except, ", ")))
+		case p.IPBlock != nil:
+			all = append(all, p.IPBlock.CIDR)
+		case p.NamespaceSelector != nil:
+			all = append(all, selector("pods", p.PodSelector)+" of "+selector("namespaces", p.NamespaceSelector))
+		default:
+			all = append(all, selector("pods", p.PodSelector)+" of its own namespace")
+		}
+	}
+	return strings.Join(all, " or ")
 }
 
 // applies follows the default of policyTypes: Ingress, and Egress if there are rules
@@ -95,23 +195,61 @@ func (r networkRule) admitsPort(server manifest.Workload, number int32) bool {
 }
 
 // admitsPeer gives a peer that cannot be decided the benefit of the doubt: a block of
-// addresses, or a namespace whose labels are not known.
+// private addresses, or a namespace whose labels are not known.
 func (c *Cluster) admitsPeer(policy *networkingv1.NetworkPolicy, peers []networkingv1.NetworkPolicyPeer, pods manifest.Workload) bool {
 	return len(peers) == 0 || slices.ContainsFunc(peers, func(p networkingv1.NetworkPolicyPeer) bool {
 		if p.IPBlock != nil {
-			return true
+			return mayHold(p.IPBlock, pods)
 		}
-		if p.PodSelector != nil && !selects(p.PodSelector, pods.Template.Labels) {
+		if p.PodSelector != nil && !selects(p.PodSelector, podLabels(pods)) {
 			return false
 		}
 		if p.NamespaceSelector == nil {
 			return sameNamespace(policy.Namespace, pods.GetNamespace())
 		}
-		namespace := c.namespace(pods)
-		if namespace == nil {
-			return pods.GetNamespace() == "" || mayName(p.NamespaceSelector, pods.GetNamespace())
+		return pods.GetNamespace() == "" || c.mayMean(p.NamespaceSelector, pods.GetNamespace())
+	})
+}
+
+// mayMean says whether a selector can mean a namespace.
+func (c *Cluster) mayMean(selector *metav1.LabelSelector, namespace string) bool {
+	known := c.namespaces[namespace]
+	if len(known) == 0 {
+		return mayName(selector, namespace)
+	}
+	return selects(selector, labels.Merge(known[0].Labels, labels.Set{corev1.LabelMetadataName: namespace}))
+}
+
+// privateNetworks are those from which clusters give addresses to pods, which no other
+// setting shows. Source: RFC 1918.
+var privateNetworks = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16")}
+
+// sharedNetwork has the addresses of pods in some clouds. Source: RFC 6598.
+var sharedNetwork = netip.MustParsePrefix("100.64.0.0/10")
+
+// mayHold says whether a block can have the addresses of pods: those that they have, or
+// private ones. A block of IPv6 can have any.
+func mayHold(block *networkingv1.IPBlock, pods manifest.Workload) bool {
+	network, err := netip.ParsePrefix(block.CIDR)
+	if err != nil || network.Addr().Is6() {
+		return true // the API server refuses what is no block
+	}
+	excepted := func(n netip.Prefix) bool {
+		return slices.ContainsFunc(block.Except, func(text string) bool {
+			e, err := netip.ParsePrefix(text)
+			return err == nil && e.Bits() <= n.Bits() && e.Contains(n.Addr())
+		})
+	}
+	if pod, ok := pods.Object.(*corev1.Pod); ok {
+		if ip, err := netip.ParseAddr(pod.Status.PodIP); err == nil && ip.Is4() {
+			return network.Contains(ip) && !excepted(netip.PrefixFrom(ip, ip.BitLen()))
 		}
-		return selects(p.NamespaceSelector, labels.Merge(namespace.Labels, labels.Set{corev1.LabelMetadataName: namespace.Name}))
+	}
+	return sharedNetwork.Overlaps(network) && network.Bits() >= sharedNetwork.Bits() || slices.ContainsFunc(privateNetworks, func(n netip.Prefix) bool {
+		if network.Bits() > n.Bits() {
+			return n.Contains(network.Addr())
+		}
+		return network.Contains(n.Addr()) && !excepted(n)
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver"
@@ -19,21 +20,29 @@ type need struct {
 	what     string // "ask DNS at port 53"
 	protocol corev1.Protocol
 	ports    []int32 // one of them is enough: which one a policy sees is not the same everywhere
-	peer     func(*networkingv1.NetworkPolicy, networkingv1.NetworkPolicyPeer) bool
+	peer     func(*Cluster, *networkingv1.NetworkPolicy, networkingv1.NetworkPolicyPeer) bool
 }
 
-// dnsNeed may be met by any peer: DNS answers from pods or from an address of the node.
-var dnsNeed = need{"ask DNS at port 53", corev1.ProtocolUDP, []int32{53, 5353}, func(*networkingv1.NetworkPolicy, networkingv1.NetworkPolicyPeer) bool { return true }}
+// dnsNeed may be met by any address, since a node can answer too, and by pods of the
+// namespaces in which DNS runs: Kubernetes' and OpenShift's.
+var dnsNeed = need{"ask DNS at port 53 of UDP", corev1.ProtocolUDP, []int32{53, 5353}, func(c *Cluster, policy *networkingv1.NetworkPolicy, p networkingv1.NetworkPolicyPeer) bool {
+	return p.IPBlock != nil || slices.ContainsFunc([]string{metav1.NamespaceSystem, "openshift-dns"}, func(namespace string) bool {
+		if p.NamespaceSelector == nil {
+			return policy.Namespace == namespace
+		}
+		return c.mayMean(p.NamespaceSelector, namespace)
+	})
+}}
 
 // apiNeed is not met by a selector of pods of the namespace: the API server is none. Some
 // implementations see the port of the Service kubernetes, others the one behind it.
-var apiNeed = need{"call the API server at port 443 or 6443", corev1.ProtocolTCP, []int32{443, 6443}, func(_ *networkingv1.NetworkPolicy, p networkingv1.NetworkPolicyPeer) bool {
+var apiNeed = need{"call the API server at port 443 or 6443", corev1.ProtocolTCP, []int32{443, 6443}, func(_ *Cluster, _ *networkingv1.NetworkPolicy, p networkingv1.NetworkPolicyPeer) bool {
 	return p.IPBlock != nil || p.NamespaceSelector != nil
 }}
 
 // istiodNeed is the port of istiod for agents.
 // Source: Istio, "Application Requirements", ports used by Istio.
-var istiodNeed = need{"call istiod at port 15012", corev1.ProtocolTCP, []int32{15012}, func(policy *networkingv1.NetworkPolicy, p networkingv1.NetworkPolicyPeer) bool {
+var istiodNeed = need{"call istiod at port 15012", corev1.ProtocolTCP, []int32{15012}, func(_ *Cluster, policy *networkingv1.NetworkPolicy, p networkingv1.NetworkPolicyPeer) bool {
 	return p.IPBlock != nil || p.NamespaceSelector != nil && (p.PodSelector == nil || selects(p.PodSelector, istiodLabels)) || policy.Namespace == "istio-system"
 }}
 
@@ -82,29 +91,36 @@ func (c *Cluster) unmet(p *Path, from manifest.Workload, needs []need) {
 		return // what holds for the node's network is not defined
 	}
 	for _, n := range needs {
-		if closed := c.withoutEgress(from, n); closed != nil {
-			p.find("network-policy", closed, "", "no rule of egress lets %s %s", manifest.Describe(from.Object), n.what)
+		if closed := c.withoutEgress(from, n); closed.by != nil {
+			p.find("network-policy", closed.by, "", "no rule of egress lets %s %s%s", manifest.Describe(from.Object), n.what, closed.instead)
 		}
 	}
 }
 
-// withoutEgress returns a policy that selects the pods, if no policy's rule of egress meets
-// the need. It returns nil if one does, or if no policy selects the pods.
-func (c *Cluster) withoutEgress(from manifest.Workload, n need) manifest.Object {
-	var selecting manifest.Object
-	for _, policy := range manifest.All[*networkingv1.NetworkPolicy](c.objects) {
-		if !sameNamespace(policy.Namespace, from.GetNamespace()) || !applies(policy, networkingv1.PolicyTypeEgress) || !selects(&policy.Spec.PodSelector, from.Template.Labels) {
+// withoutEgress returns the policy that comes closest to meeting the need, if no policy's
+// rule of egress meets it. It returns none if one does, or if no policy selects the pods.
+func (c *Cluster) withoutEgress(from manifest.Workload, n need) closing {
+	var found closing
+	nearest := 0
+	for _, policy := range c.policiesOf(from) {
+		if !applies(policy, networkingv1.PolicyTypeEgress) {
 			continue
 		}
-		selecting = policy
+		if how := min(len(policy.Spec.Egress), 1); how >= nearest {
+			found, nearest = closing{by: policy}, how
+		}
 		for _, r := range policy.Spec.Egress {
-			peers := len(r.To) == 0 || slices.ContainsFunc(r.To, func(p networkingv1.NetworkPolicyPeer) bool { return n.peer(policy, p) })
-			if peers && (len(r.Ports) == 0 || slices.ContainsFunc(r.Ports, n.admittedBy)) {
-				return nil
+			peers := len(r.To) == 0 || slices.ContainsFunc(r.To, func(p networkingv1.NetworkPolicyPeer) bool { return n.peer(c, policy, p) })
+			ports := len(r.Ports) == 0 || slices.ContainsFunc(r.Ports, n.admittedBy)
+			switch {
+			case peers && ports:
+				return closing{}
+			case ports && len(r.Ports) > 0:
+				found, nearest = closing{policy, fmt.Sprintf(": its rule for the port admits %s alone", peersText(r.To))}, 2
 			}
 		}
 	}
-	return selecting
+	return found
 }
 
 // admittedBy gives a port that has a name the benefit of the doubt.
@@ -127,12 +143,12 @@ func (c *Cluster) nodePolicies(p *Path, proxy manifest.Workload) {
 	client, port := p.Client.Pods, containerPort(proxy, int32(hostPort))
 	c.unmet(p, client, []need{{
 		fmt.Sprintf("call hostPort %d of %s", hostPort, manifest.Describe(proxy.Object)), corev1.ProtocolTCP, []int32{int32(hostPort), port},
-		func(policy *networkingv1.NetworkPolicy, peer networkingv1.NetworkPolicyPeer) bool {
+		func(c *Cluster, policy *networkingv1.NetworkPolicy, peer networkingv1.NetworkPolicyPeer) bool {
 			return c.admitsPeer(policy, []networkingv1.NetworkPolicyPeer{peer}, proxy)
 		},
 	}})
-	if closed := c.closed(networkingv1.PolicyTypeIngress, proxy, client, proxy, port); closed != nil {
-		p.find("network-policy", closed, "", "no rule of ingress admits %s at port %d of %s", manifest.Describe(client.Object), port, manifest.Describe(proxy.Object))
+	if closed := c.closed(networkingv1.PolicyTypeIngress, proxy, client, proxy, port); closed.by != nil {
+		p.find("network-policy", closed.by, "", "no rule of ingress admits %s at port %d of %s%s", manifest.Describe(client.Object), port, manifest.Describe(proxy.Object), closed.instead)
 	}
 	configMap, content := c.mountedWith(proxy, "io.l5d.k8s")
 	if configMap == nil {

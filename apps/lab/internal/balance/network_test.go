@@ -27,11 +27,28 @@ func TestNetworkPolicies(t *testing.T) {
 		{"other clients", ofServer + ", ingress: [{from: [{podSelector: {matchLabels: {app: till}}}]}]", "no rule of ingress"},
 		{"a block of addresses", ofServer + ", ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8}}]}]", ""},
 		{"the client's namespace by its name", ofServer + ", ingress: [{from: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: shop}}}]}]", ""},
+		{"public addresses", ofServer + ", ingress: [{from: [{ipBlock: {cidr: 203.0.113.0/24}}]}]", "no rule of ingress admits Deployment/web at port 9000 of StatefulSet/cart: its rule for the port admits 203.0.113.0/24 alone"},
+		{"all addresses but the private ones", ofServer + ", ingress: [{from: [{ipBlock: {cidr: 0.0.0.0/0, except: [10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16]}}]}]", "no rule of ingress"},
+		{"all addresses but some private ones", ofServer + ", ingress: [{from: [{ipBlock: {cidr: 0.0.0.0/0, except: [10.0.0.0/8, 169.254.169.254/32]}}]}]", ""},
+		{"a private network but its half", ofServer + ", ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8, except: [10.0.0.0/9]}}]}]", ""},
+		{"a block of IPv6", ofServer + ", ingress: [{from: [{ipBlock: {cidr: 2001:db8::/32}}]}]", ""},
+		{"the namespace or the pods", ofServer + ", ingress: [{from: [{namespaceSelector: {matchLabels: {team: b}}}, {podSelector: {matchLabels: {app: web}}}]}]", ""},
+		{"expressions", ofServer + ", ingress: [{from: [{podSelector: {matchExpressions: [{key: app, operator: In, values: [web, till]}]}}]}]", ""},
+		{"expressions that leave the client out", ofServer + ", ingress: [{from: [{podSelector: {matchExpressions: [{key: app, operator: NotIn, values: [web]}]}}]}]", "no rule of ingress admits Deployment/web at port 9000 of StatefulSet/cart: its rule for the port admits pods with app notin (web) of its own namespace alone"},
+		{"the port of the Service", ofServer + ", ingress: [{from: [{" + web + "}], ports: [{port: 80}]}]", "no rule of ingress admits Deployment/web at port 9000 of StatefulSet/cart: its rule for these pods admits port 80 alone, and a policy sees the port of the pods"},
+		{"policyTypes that leave the rule out", "podSelector: {}, policyTypes: [Ingress]}\n---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: q, namespace: shop}\nspec: {" + ofServer + ", policyTypes: [Egress], egress: [{}], ingress: [{}]", "no rule of ingress admits Deployment/web at port 9000 of StatefulSet/cart: its policyTypes, [Egress], leave its rule of ingress out"},
+		{"a pod of a StatefulSet", "podSelector: {matchLabels: {statefulset.kubernetes.io/pod-name: cart-0}}", "no rule of ingress"},
+		{"policies of another API too", ofServer + "}\n---\napiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: q, namespace: shop}\nspec: {a: b", ""},
 		{"another namespace", ofServer + ", ingress: [{from: [{namespaceSelector: {matchLabels: {team: b}}, " + web + "}]}]", "no rule of ingress"},
 		{"egress alone of the servers", ofServer + ", policyTypes: [Egress]", ""},
 		{"no egress of the client", ofClient + ", policyTypes: [Egress]", "no rule of egress lets Deployment/web call port 9000 of StatefulSet/cart; no rule of egress lets Deployment/web ask DNS at port 53"},
 		{"egress of the client to the servers", ofClient + ", egress: [{to: [{podSelector: {matchLabels: {app: cart}}}], ports: [{port: 9000}]}]", "no rule of egress lets Deployment/web ask DNS"},
 		{"egress of the client to the servers and DNS", ofClient + ", egress: [{to: [{podSelector: {matchLabels: {app: cart}}}], ports: [{port: 9000}]}, {ports: [{port: 53, protocol: UDP}]}]", ""},
+		{"DNS among the pods of the client's namespace", ofClient + ", egress: [{to: [{podSelector: {matchLabels: {app: cart}}}]}, {to: [{podSelector: {matchLabels: {k8s-app: kube-dns}}}], ports: [{port: 53, protocol: UDP}]}]", "no rule of egress lets Deployment/web ask DNS at port 53 of UDP: its rule for the port admits pods with k8s-app=kube-dns of its own namespace alone"},
+		{"DNS by TCP, which is the default", ofClient + ", egress: [{to: [{podSelector: {matchLabels: {app: cart}}}]}, {ports: [{port: 53}]}]", "no rule of egress lets Deployment/web ask DNS at port 53 of UDP"},
+		{"DNS in its namespace", ofClient + ", egress: [{to: [{podSelector: {matchLabels: {app: cart}}}]}, {to: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: kube-system}}, podSelector: {matchLabels: {k8s-app: kube-dns}}}], ports: [{port: 53, protocol: UDP}]}]", ""},
+		{"DNS in another namespace", ofClient + ", egress: [{to: [{podSelector: {matchLabels: {app: cart}}}]}, {to: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: default}}}], ports: [{port: 53, protocol: UDP}]}]", "no rule of egress lets Deployment/web ask DNS"},
+		{"DNS at an address of the node", ofClient + ", egress: [{to: [{podSelector: {matchLabels: {app: cart}}}]}, {to: [{ipBlock: {cidr: 169.254.20.10/32}}], ports: [{port: 53, protocol: UDP}]}]", ""},
 		{"egress of the client to DNS alone", ofClient + ", egress: [{ports: [{port: 53, protocol: UDP}]}]", "no rule of egress"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -60,6 +77,13 @@ func checkClosed(t *testing.T, scene, want string) {
 	if found[0].Verdict != balance.Balanced || !equal {
 		t.Errorf("verdict %s, findings %q: want balanced, since not every cluster enforces policies, and %q", found[0].Verdict, seen, wanted)
 	}
+}
+
+// What holds for pods of the node's network is not defined.
+func TestNetworkPoliciesOfNodes(t *testing.T) {
+	const policy = "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p, namespace: shop}\nspec: {podSelector: {}, policyTypes: [Ingress]}\n"
+	checkClosed(t, edit(headlessScene, `"TARGET"`, `"dns:///cart:9000", `+roundRobin)+policy, "no rule of ingress")
+	checkClosed(t, edit(headlessScene, `"TARGET"`, `"dns:///cart:9000", `+roundRobin, "      containers:\n        - {name: cart", "      hostNetwork: true\n      containers:\n        - {name: cart")+policy, "")
 }
 
 // Two policies of the same pods admit what either admits.

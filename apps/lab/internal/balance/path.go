@@ -6,6 +6,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
@@ -35,6 +36,7 @@ type Path struct {
 	Proxy      manifest.Workload
 	ProxyAdmin int
 	upstream   corev1.ServicePort // that the proxy calls
+	gateway    *gatewayv1.Gateway // whose proxy the client calls; nil if it is none
 	Servers    []manifest.Workload
 	// Elsewhere is where the target leads if it leads out of the objects, or "".
 	Elsewhere string

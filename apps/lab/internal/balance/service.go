@@ -56,7 +56,8 @@ func (c *Cluster) ServiceFindings() []Finding {
 	c.subsets(find)
 	c.pinnedAutoscalers(before, find)
 	c.grpcRoutes(find)
-	return all
+	c.listeners(find)
+	return append(all, c.gatewayPolicies()...)
 }
 
 // affinityTime is how long sessionAffinity lasts after a client's last connection.

@@ -1,10 +1,16 @@
 package check
 
 import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/balance"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
@@ -67,11 +73,12 @@ func checkProbes(r manifest.Rendering, wrong reportObject) {
 	}
 }
 
-var probePortRule = Rule{Name: "probe-port", Remedy: "probe a port of the container's pod, and under TLS the one of --health-port", objects: checkProbePorts}
+var probePortRule = Rule{Name: "probe-port", Remedy: "probe a port of the container's pod, and under TLS one that serves health without it, such as that of --health-port, or use an exec probe", objects: checkProbePorts}
 
 // checkProbePorts wants probes to ask at ports that the pod has, and that take what the
 // kubelet sends: it shows no certificate, and speaks gRPC without TLS (KEP-4939).
 func checkProbePorts(r manifest.Rendering, wrong reportObject) {
+	where := cluster(r)
 	for _, w := range manifest.Workloads(r.Objects) {
 		for _, c := range w.Containers() {
 			for kind, probe := range probes(c) {
@@ -92,12 +99,47 @@ func checkProbePorts(r manifest.Rendering, wrong reportObject) {
 				if !w.HasPort(port) && declared(r, port) {
 					wrong(w.Object, "port: "+port.String(), "container %s: the %s probe's port %s is not a port of the pod", c.Name, kind, port.String())
 				}
-				if probe.GRPC != nil && endsTLS(c) && port.String() == manifest.Setting(c, "port") {
-					wrong(w.Object, "port: "+port.String(), "container %s: the %s probe asks port %s, which takes TLS alone", c.Name, kind, port.String())
+				plaintext := probe.GRPC != nil || probe.HTTPGet != nil && probe.HTTPGet.Scheme != corev1.URISchemeHTTPS
+				if why := takesTLS(where, w, c, port); plaintext && why != "" {
+					wrong(w.Object, "port: "+port.String(), "container %s: the %s probe asks port %s, which takes TLS alone: %s", c.Name, kind, port.String(), why)
 				}
 			}
 		}
 	}
+}
+
+// certificate matches the name of a setting that gives a server its certificate.
+var certificate = regexp.MustCompile(`^(server-?)?(tls|ssl)-?(server-?)?(cert|certificate|crt)(-?(file|path))?$`)
+
+// takesTLS says why a port of a pod takes TLS alone, or is "": a Service says so, or its
+// container has a certificate and no other port.
+func takesTLS(where *balance.Cluster, w manifest.Workload, c corev1.Container, port intstr.IntOrString) string {
+	if endsTLS(c) && port.String() == manifest.Setting(c, "port") {
+		return "the container has a certificate"
+	}
+	named := func(p corev1.ContainerPort) bool {
+		return port.Type == intstr.Int && p.ContainerPort == port.IntVal || port.Type == intstr.String && p.Name == port.StrVal
+	}
+	i := slices.IndexFunc(c.Ports, named)
+	if i < 0 {
+		return ""
+	}
+	for _, s := range where.ServicesOf(w) {
+		for _, p := range s.Spec.Ports {
+			target := p.TargetPort
+			if target == (intstr.IntOrString{}) {
+				target = intstr.FromInt32(p.Port)
+			}
+			leads := target.Type == intstr.Int && target.IntVal == c.Ports[i].ContainerPort || target.Type == intstr.String && target.StrVal == c.Ports[i].Name
+			if leads && p.AppProtocol != nil && strings.EqualFold(*p.AppProtocol, "https") {
+				return fmt.Sprintf("Service/%s has appProtocol %s", s.Name, *p.AppProtocol)
+			}
+		}
+	}
+	if setting := where.SettingLike(w, c, certificate); setting != "" && len(c.Ports) == 1 {
+		return "the container has a certificate by " + setting
+	}
+	return ""
 }
 
 // declared says whether a port has to be among the containers' ports: one by name, and in

@@ -104,6 +104,49 @@ func TestTLS_Wrong(t *testing.T) {
 	}
 }
 
+// A probe in plaintext of a port that takes TLS alone is found in manifests of any origin,
+// whose programs have settings of their own.
+func TestTLS_ProbesOfOthers(t *testing.T) {
+	const manifests = `
+apiVersion: v1
+kind: Service
+metadata: {name: pay}
+spec: {selector: {app: pay}, ports: [{name: grpc, port: 443, targetPort: grpc, appProtocol: PROTOCOL}]}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: pay}
+spec:
+  selector: {matchLabels: {app: pay}}
+  template:
+    metadata: {labels: {app: pay}}
+    spec:
+      containers: [{name: pay, args: [ARGS], ports: [{name: grpc, containerPort: 8443}MORE], readinessProbe: {PROBE}}]
+`
+	for _, test := range []struct{ name, protocol, args, more, probe, want string }{
+		{"a Service names TLS", "https", "", "", "grpc: {port: 8443}", "container pay: the readiness probe asks port 8443, which takes TLS alone: Service/pay has appProtocol https"},
+		{"and the probe is HTTP", "https", "", "", "httpGet: {port: grpc}", "asks port grpc, which takes TLS alone"},
+		{"and the probe is HTTPS", "https", "", "", "httpGet: {port: grpc, scheme: HTTPS}", ""},
+		{"and the probe opens a connection", "https", "", "", "tcpSocket: {port: 8443}", ""},
+		{"and the probe is a program", "https", "", "", "exec: {command: [grpc_health_probe, -tls]}", ""},
+		{"and the probe asks another port", "https", "", ", {containerPort: 8081}", "grpc: {port: 8081}", ""},
+		{"no TLS", "kubernetes.io/h2c", "--port=8443", "", "grpc: {port: 8443}", ""},
+		{"a certificate by a flag", "kubernetes.io/h2c", "--tls-cert-file=/tls/tls.crt", "", "grpc: {port: 8443}", "which takes TLS alone: the container has a certificate by the argument --tls-cert-file"},
+		{"a certificate, and a second port", "kubernetes.io/h2c", "--tls-cert-file=/tls/tls.crt", ", {containerPort: 8081}", "grpc: {port: 8443}", ""},
+		{"a certificate for calls to others", "kubernetes.io/h2c", "--client-tls-cert=/tls/tls.crt", "", "grpc: {port: 8443}", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			found, _, err := check.Manifests([]byte(strings.NewReplacer("PROTOCOL", test.protocol, "ARGS", test.args, "MORE", test.more, "PROBE", test.probe).Replace(manifests)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if seen := lines(found, "probe-port"); !strings.Contains(seen, test.want) || test.want == "" && seen != "" {
+				t.Errorf("got %q, want %q", seen, test.want)
+			}
+		})
+	}
+}
+
 // cert-manager's certificate has the names that clients of each strategy verify. They hold
 // the namespace of the overlay that the component is put around; within the overlay, where
 // it is not set yet, Kustomize refuses the component.

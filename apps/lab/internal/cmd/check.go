@@ -54,7 +54,7 @@ House rules are the conventions of this repository; --no-house leaves them out.
 
 With -f it judges manifests of yours by the balancing rules alone: a file, a directory
 with a kustomization, or - for standard input. It prints for each client who chooses a
-server, among which, and when a new pod gets calls.
+server, among which, and when a new pod gets calls, and for each GRPCRoute where it leads.
 
 ` + exitHelp(exit{exitOK, "no violation"}, exit{exitFindings, "violations"}, exit{exitUsage, "wrong usage"},
 			exit{exitNoCluster, "--live reached no cluster"}, exit{exitUndecided, "--live could not judge everything, or -f could not decide"}),

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 // judged is the outcome of check -f.
 type judged struct {
 	Clients    []callPath        `json:"clients"`
+	Routes     []routeWay        `json:"routes,omitempty"`
 	Violations []check.Violation `json:"violations"`
 	// EnvoyNotRun says why Envoy did not validate its configuration.
 	EnvoyNotRun string `json:"envoyNotRun,omitempty"`
@@ -38,6 +40,15 @@ type callPath struct {
 	NewPods   string          `json:"newPods,omitempty"` // when a new pod gets calls
 	Because   string          `json:"because,omitempty"` // why it cannot be decided
 	Advice    []string        `json:"advice,omitempty"`
+}
+
+// routeWay is where a GRPCRoute leads from and to, whoever its clients are.
+type routeWay struct {
+	Route     string   `json:"route"`
+	Namespace string   `json:"namespace,omitempty"`
+	From      []string `json:"from"`
+	To        []string `json:"to"`
+	Unknown   []string `json:"unknown,omitempty"` // what is not among the objects
 }
 
 func pathOf(p balance.Path) callPath {
@@ -89,15 +100,21 @@ func checkFile(ctx context.Context, files []string, output string, in io.Reader,
 	for _, p := range paths {
 		found.Clients = append(found.Clients, pathOf(p))
 	}
+	for _, r := range balance.Foreign(objects).Routes() {
+		found.Routes = append(found.Routes, routeWay{manifest.Describe(r.Object), r.Object.Namespace, r.From, r.To, r.Unknown})
+	}
 	if err := found.write(out, output); err != nil {
 		return err
 	}
 	switch {
 	case len(violations) > 0:
 		return exitError{exitFindings, fmt.Errorf("%d violations", len(violations))}
-	case len(found.Clients) == 0:
+	case len(found.Clients)+len(found.Routes) == 0:
 		return exitError{exitUndecided, errors.New("no client was found whose target leads to a gRPC Service here: looked for targets in arguments, variables and mounted ConfigMaps, " +
 			"and for gRPC in port names, appProtocol and probes")}
+	}
+	if i := slices.IndexFunc(found.Routes, func(r routeWay) bool { return len(r.Unknown) > 0 }); i >= 0 {
+		return exitError{exitUndecided, fmt.Errorf("`lab check -f` cannot decide about %s: %s", found.Routes[i].Route, strings.Join(found.Routes[i].Unknown, "; "))}
 	}
 	if i := slices.IndexFunc(found.Clients, func(c callPath) bool { return c.Verdict == balance.Undecided }); i >= 0 {
 		return exitError{exitUndecided, fmt.Errorf("`lab check -f` cannot decide about %s: %s", found.Clients[i].Client, found.Clients[i].Because)}
@@ -105,7 +122,7 @@ func checkFile(ctx context.Context, files []string, output string, in io.Reader,
 	return nil
 }
 
-// write shows each client in two lines, then each violation in two.
+// write shows each client in two lines, then each route and each violation.
 func (j judged) write(w io.Writer, output string) error {
 	if output == "json" {
 		if j.Violations == nil {
@@ -122,6 +139,12 @@ func (j judged) write(w io.Writer, output string) error {
 		}
 		for _, a := range c.Advice {
 			fmt.Fprintf(&b, "    note: %s\n", a)
+		}
+	}
+	for _, r := range j.Routes {
+		fmt.Fprintf(&b, "%s\n    from %s to %s\n", r.Route, strings.Join(r.From, " and "), cmp.Or(strings.Join(r.To, " and "), "no Service that is known"))
+		for _, u := range r.Unknown {
+			fmt.Fprintf(&b, "    undecided: %s\n", u)
 		}
 	}
 	for _, v := range j.Violations {

@@ -74,6 +74,34 @@ func TestCheckFile(t *testing.T) {
 	}
 }
 
+// Routes are judged without a client among the manifests, which is outside of many: exit code
+// 4 says that something they name may be elsewhere.
+func TestCheckFileOfRoutes(t *testing.T) {
+	const route = `---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GRPCRoute
+metadata: {name: cart}
+spec: {parentRefs: [{name: public, namespace: infra}], rules: [{backendRefs: [{name: NAME, port: 80}]}]}
+`
+	manifests := strings.Replace(cartManifests, "GOAL", "none", 1)
+	for name, want := range map[string]struct {
+		code int
+		text string
+	}{
+		"cart":   {0, "GRPCRoute/cart\n    from Gateway/public to Service/cart\n"},
+		"basket": {4, `undecided: no Service "basket" is among the objects`},
+	} {
+		file := filepath.Join(t.TempDir(), "all.yaml")
+		if err := os.WriteFile(file, []byte(manifests+strings.Replace(route, "NAME", name, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		code, stdout, stderr := call{args: []string{"check", "-f", file}}.run(t)
+		if code != want.code || !strings.Contains(stdout, want.text) {
+			t.Errorf("%s: exit code %d, want %d and %q:\n%s%s", name, code, want.code, want.text, stdout, stderr)
+		}
+	}
+}
+
 // The overlays of this repository are judged as their strategies show, outside of a
 // checkout too, by each of the names that kustomize reads.
 func TestCheckFileOfOverlays(t *testing.T) {
