@@ -62,6 +62,7 @@ var Kinds = []Kind{
 	{"envoy-discovery", "Envoy uses one address of several.", "use the cluster type envoy.clusters.dns, or STRICT_DNS, with one server for each address", ""},
 	{"envoy-protocol", "Every call fails: gRPC needs HTTP/2.", "set http2_protocol_options in the cluster's typed_extension_protocol_options", ""},
 	{"grpc-route", "No call gets through the route, or some fail.", "let the route name a listener of a Gateway, or a Service, and the ports of Services; a ReferenceGrant admits those of another namespace", ""},
+	{"certificate-name", "The client refuses the server's certificate, so every call fails.", "add the name to dnsNames of the Certificate, or let the client verify a name that is there, as --tls-server-name does", ""},
 	{"session-affinity", "A new connection of a client goes to the same pod again.", "remove sessionAffinity", whyOnePod},
 	{"traffic-policy", "Pods on other nodes get no calls.", "remove the field, or run a server on each node that has a client", whyOnePod},
 	{"not-ready-addresses", "Pods that cannot answer get calls.", "remove publishNotReadyAddresses, or give peers that need it a Service of their own", whyUnavailable},

@@ -115,7 +115,11 @@ func (c *Cluster) throughGateway(p *Path, e end) {
 	}
 	p.Servers = c.Selected(p.Service)
 	p.Verdict, p.Chooser, p.Among, p.NewPods = Balanced, manifest.Describe(g), "the ready pods", atOnce
-	if !p.Client.shows(hosts) {
+	switch shown := p.Client.shows(hosts); {
+	case !shown && p.Client.Marked:
+		p.Verdict = Unreachable
+		p.find("grpc-route", g, "", "its routes take calls to %s: the client calls %s, and has no --authority", hostList(hosts), p.Client.Target.Host)
+	case !shown:
 		p.Verdict, p.Because = Undecided, fmt.Sprintf("the routes of Gateway/%s take calls to %s: the client calls %s, unless its program sets another authority", g.Name, hostList(hosts), p.Client.Target.Host)
 	}
 	if len(p.Servers) == 0 && len(p.Service.Spec.Selector) > 0 && !c.live {
@@ -198,6 +202,9 @@ func (c Client) shows(hosts []gatewayv1.Hostname) bool {
 // Source: the API reference of Gateway, gateway.networking.k8s.io/v1: conflicted listeners.
 func (c *Cluster) listeners(find findFunc) {
 	for _, g := range c.gateways {
+		for _, refused := range refusals(g.Status.Conditions, g.Generation) {
+			find(nil, "grpc-route", g, "", "its controller says that %s", refused)
+		}
 		for i, l := range g.Spec.Listeners {
 			if l.Protocol == gatewayv1.HTTPSProtocolType && (l.TLS == nil || len(l.TLS.CertificateRefs) == 0 && len(l.TLS.Options) == 0) {
 				find(nil, "grpc-route", g, string(l.Name), "listener %s has protocol HTTPS and no certificate, expected tls.certificateRefs", l.Name)
@@ -230,12 +237,9 @@ func (c *Cluster) certificates(g *gatewayv1.Gateway, l gatewayv1.Listener, find 
 // makes says whether a Secret, or a Certificate of cert-manager that makes it, is among the
 // objects.
 func (c *Cluster) makes(secret, namespace string) bool {
-	if in(c.secrets[secret], namespace) != nil {
-		return true
-	}
-	return slices.ContainsFunc(manifest.All[*unstructured.Unstructured](c.objects), func(o *unstructured.Unstructured) bool {
+	return in(c.secrets[secret], namespace) != nil || slices.ContainsFunc(manifest.All[*unstructured.Unstructured](c.objects), func(o *unstructured.Unstructured) bool {
 		name, _, _ := unstructured.NestedString(o.Object, "spec", "secretName")
-		return o.GetKind() == "Certificate" && name == secret && sameNamespace(o.GetNamespace(), namespace)
+		return isCertificate(o) && name == secret && sameNamespace(o.GetNamespace(), namespace)
 	})
 }
 

@@ -121,6 +121,7 @@ func (c *Cluster) Judge(client Client) Path {
 		}
 		c.ways(&p, first, targetPort(e.port))
 	}
+	c.certificateNames(&p)
 	return p
 }
 

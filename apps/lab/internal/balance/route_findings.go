@@ -49,13 +49,26 @@ func (c *Cluster) grpcRoutes(find findFunc) {
 			}
 		}
 		for _, status := range r.Status.Parents {
-			for _, condition := range status.Conditions {
-				if !wrong && condition.Status == metav1.ConditionFalse && condition.ObservedGeneration == r.Generation {
-					find("", "parent %s: %s says that %s is False, %s: %s", status.ParentRef.Name, status.ControllerName, condition.Type, condition.Reason, condition.Message)
+			for _, refused := range refusals(status.Conditions, r.Generation) {
+				if !wrong {
+					find("", "parent %s: %s says that %s", status.ParentRef.Name, status.ControllerName, refused)
 				}
 			}
 		}
 	}
+}
+
+// refusals returns what the conditions of an object say against it, if they are about its
+// present generation.
+func refusals(conditions []metav1.Condition, generation int64) []string {
+	var all []string
+	for _, c := range conditions {
+		present := c.ObservedGeneration == generation || c.ObservedGeneration == 0 || generation == 0
+		if c.Status == metav1.ConditionFalse && present {
+			all = append(all, fmt.Sprintf("%s is False, %s: %s", c.Type, c.Reason, c.Message))
+		}
+	}
+	return all
 }
 
 // noCalls says why a rule leads to no server, or is "". A filter of an implementation can

@@ -17,6 +17,7 @@ var balancingRules = []Rule{
 	envoyDiscoveryRule,
 	envoyProtocolRule,
 	grpcRouteRule,
+	certificateNameRule,
 	sessionAffinityRule,
 	trafficPolicyRule,
 	notReadyAddressesRule,

@@ -22,6 +22,7 @@ var (
 	envoyDiscoveryRule    = callRule("envoy-discovery")
 	envoyProtocolRule     = callRule("envoy-protocol")
 	grpcRouteRule         = callRule("grpc-route")
+	certificateNameRule   = callRule("certificate-name")
 	sessionAffinityRule   = callRule("session-affinity")
 	trafficPolicyRule     = callRule("traffic-policy")
 	notReadyAddressesRule = callRule("not-ready-addresses")

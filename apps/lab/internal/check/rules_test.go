@@ -139,6 +139,10 @@ var mutations = []struct {
 	{rule: "grpc-route", file: "overlays/gateway/grpcroute.yaml", old: "sectionName: grpc", new: "sectionName: http", check: []string{"gateway"}},
 	{rule: "client-target", file: "overlays/gateway/echo-client.patch.yaml", old: "echo-gateway-istio:8080", new: "echo-gateway-nginx:8080", check: []string{"gateway"}},
 	{rule: "strict-fields", file: "overlays/gateway/grpcroute.yaml", old: "backendRefs:", new: "backendRef:", check: []string{"gateway"}},
+	{rule: "grpc-route", file: "overlays/gateway/grpcroute.yaml", old: "weight: 1", new: "weight: 0", check: []string{"gateway"}},
+	{rule: "grpc-route", file: "overlays/gateway/gateway.yaml", old: "protocol: HTTP ", new: "protocol: HTTPS ", check: []string{"gateway"}},
+	{rule: "grpc-route", file: "overlays/gateway/gateway.yaml", old: "    - name: grpc\n", new: "    - name: grpc\n      hostname: echo.example.com\n", check: []string{"gateway"}},
+	{rule: "certificate-name", file: "base/echo-server/poddisruptionbudget.yaml", old: "apiVersion: policy/v1\n", new: payByTLS + "---\napiVersion: policy/v1\n", check: []string{"l4"}},
 	{rule: "client-policy", file: "overlays/dns/echo-client.patch.yaml", old: "            - --lb-policy=round_robin\n", new: "", check: []string{"dns"}, in: "base/echo-client/deployment.yaml"},
 	{rule: "client-policy", file: "overlays/k8s-api/echo-client.patch.yaml", old: "--lb-policy=round_robin", new: "--lb-policy=pick_first", check: []string{"k8s-api"}},
 	{rule: "cluster-ip", file: "base/echo-client/deployment.yaml", old: "app.kubernetes.io/component: client", new: "app.kubernetes.io/component: caller", check: []string{"l4"}, in: "base/echo-server/service.yaml"},
@@ -175,6 +179,42 @@ var mutations = []struct {
 	{rule: "argocd-project", file: "argocd/project.yaml", old: "namespace: grpc-lb-*", new: "namespace: '*'"},
 	{rule: "argocd-kinds", file: "argocd/project.yaml", old: "kind: DaemonSet", new: "kind: StatefulSet"},
 }
+
+// payByTLS is a server whose certificate has another name than the one that its client verifies.
+const payByTLS = `apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata: {name: pay}
+spec: {secretName: pay-tls, dnsNames: [pay.example.com], issuerRef: {name: ca}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: pay}
+spec: {clusterIP: None, selector: {app: pay}, ports: [{name: grpc, port: 8443, appProtocol: https}]}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: pay}
+spec:
+  serviceName: pay
+  selector: {matchLabels: {app: pay}}
+  template:
+    metadata: {labels: {app: pay}}
+    spec:
+      volumes: [{name: tls, secret: {secretName: pay-tls}}]
+      containers:
+        - {name: pay, readinessProbe: {tcpSocket: {port: 8443}}, ports: [{containerPort: 8443}]}
+---
+apiVersion: batch/v1
+kind: Job
+metadata: {name: web}
+spec:
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      restartPolicy: Never
+      containers:
+        - {name: web, args: ["--pay=dns:///pay:8443", "--lb-policy=round_robin", "--ca-file=/ca/ca.crt"]}
+`
 
 // Every rule has a name and a remedy of its own, accepts one fixture, rejects
 // another, and rejects the checkout once it is changed.
