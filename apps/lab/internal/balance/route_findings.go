@@ -58,13 +58,16 @@ func (c *Cluster) grpcRoutes(find findFunc) {
 	}
 }
 
+// goodIfTrue are the Gateway API's conditions that are False if something is wrong.
+var goodIfTrue = []string{string(gatewayv1.RouteConditionAccepted), string(gatewayv1.RouteConditionResolvedRefs), string(gatewayv1.GatewayConditionProgrammed)}
+
 // refusals returns what the conditions of an object say against it, if they are about its
 // present generation.
 func refusals(conditions []metav1.Condition, generation int64) []string {
 	var all []string
 	for _, c := range conditions {
 		present := c.ObservedGeneration == generation || c.ObservedGeneration == 0 || generation == 0
-		if c.Status == metav1.ConditionFalse && present {
+		if c.Status == metav1.ConditionFalse && present && slices.Contains(goodIfTrue, c.Type) {
 			all = append(all, fmt.Sprintf("%s is False, %s: %s", c.Type, c.Reason, c.Message))
 		}
 	}
