@@ -213,6 +213,9 @@ func (c *Cluster) listeners(find findFunc) {
 				c.certificates(g, l, find)
 			}
 			for _, before := range g.Spec.Listeners[:i] {
+				if l.Port == before.Port && l.Protocol == before.Protocol && valueOf(l.Hostname) == valueOf(before.Hostname) {
+					find(nil, "grpc-route", g, string(l.Name), "listeners %s and %s have the same port, protocol and hostname: the API server refuses the Gateway", before.Name, l.Name)
+				}
 				if l.Port == before.Port && !compatible(l.Protocol, before.Protocol) {
 					find(nil, "grpc-route", g, string(l.Name), "listeners %s and %s have port %d with the protocols %s and %s, expected one of them: neither serves calls", before.Name, l.Name, l.Port, before.Protocol, l.Protocol)
 				}

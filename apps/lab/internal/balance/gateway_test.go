@@ -133,6 +133,13 @@ func TestGateways(t *testing.T) {
 		{name: "TLS without a certificate", edits: []string{"protocol: HTTP", "protocol: HTTPS"}, verdict: balance.Balanced, seen: []string{"listener grpc has protocol HTTPS and no certificate, expected tls.certificateRefs"}},
 		{name: "a certificate of another namespace", edits: []string{"protocol: HTTP", "protocol: HTTPS, tls: {certificateRefs: [{name: front, namespace: shop}]}"}, more: secret, verdict: balance.Balanced, seen: []string{`listener grpc: no ReferenceGrant of namespace "shop" lets a Gateway of namespace "edge" name its Secret "front"`}},
 		{name: "a certificate of another namespace, and a grant", edits: []string{"protocol: HTTP", "protocol: HTTPS, tls: {certificateRefs: [{name: front, namespace: shop}]}", "kind: Service}]}", "kind: Service}, {group: '', kind: Secret}]}", "from: [{", "from: [{group: gateway.networking.k8s.io, kind: Gateway, namespace: edge}, {"}, more: secret, verdict: balance.Balanced},
+		{name: "a port of which Istio takes the protocol for HTTP/1.1", edits: []string{"ports: [{name: grpc, port: 9000}]", "ports: [{name: http, port: 9000}]"}, verdict: balance.Balanced, seen: []string{"backend cart: Istio's gateway calls port 9000 of Service/cart by HTTP/1.1, which gRPC does not use; expected appProtocol: kubernetes.io/h2c, or the port's name grpc"}},
+		{name: "a port whose appProtocol says HTTP/2", edits: []string{"ports: [{name: grpc, port: 9000}]", "ports: [{name: http, port: 9000, appProtocol: kubernetes.io/h2c}]"}, verdict: balance.Balanced},
+		{name: "two listeners of one name and port", edits: []string{"listeners: [", "listeners: [{name: a, port: 8080, protocol: HTTP}, "}, verdict: balance.Balanced, seen: []string{"listeners a and grpc have the same port, protocol and hostname: the API server refuses the Gateway"}},
+		{name: "two listeners of two hostnames", edits: []string{"listeners: [", "listeners: [{name: a, port: 8080, protocol: HTTP, hostname: a.example.com}, "}, verdict: balance.Balanced},
+		{name: "copies of calls", edits: []string{"rules: [{", "rules: [{filters: [{type: RequestMirror, requestMirror: {backendRef: {name: cart, namespace: shop, port: 9000}}}], "}, verdict: balance.Balanced},
+		{name: "copies of calls for no such port", edits: []string{"rules: [{", "rules: [{filters: [{type: RequestMirror, requestMirror: {backendRef: {name: cart, namespace: shop, port: 90}}}], "}, verdict: balance.Balanced, seen: []string{"mirror cart: Service/cart has no port 90, expected 9000 (grpc)"}},
+		{name: "a Gateway of another namespace", more: strings.NewReplacer(`{group: "", kind: Service, name: cart, port: 90}`, "{name: front}").Replace(mesh), verdict: balance.Balanced, seen: []string{`parent front: namespace "shop" has no Gateway of the name; namespace "edge" has one: name that namespace`}},
 		{name: "a controller that refuses the route", edits: []string{"weight: 9}]}]", "weight: 9}]}]\nstatus: {parents: [{parentRef: {name: front}, controllerName: istio.io/gateway-controller, conditions: [{type: Accepted, status: 'False', reason: NotAllowedByListeners, message: hostnames differ}]}]}"}, verdict: balance.Balanced, seen: []string{"parent front: istio.io/gateway-controller says that Accepted is False, NotAllowedByListeners: hostnames differ"}},
 		{name: "a controller that refused the route's generation before", edits: []string{"metadata: {name: cart, namespace: edge}", "metadata: {name: cart, namespace: edge, generation: 2}", "weight: 9}]}]", "weight: 9}]}]\nstatus: {parents: [{parentRef: {name: front}, controllerName: c, conditions: [{type: Accepted, status: 'False', observedGeneration: 1}]}]}"}, verdict: balance.Balanced},
 		{name: "a Gateway that its controller cannot serve", edits: []string{"namespaces: {from: Same}}}]", "namespaces: {from: Same}}}]\nstatus: {conditions: [{type: Accepted, status: 'True'}, {type: Programmed, status: 'False', reason: AddressNotAssigned, message: no address}]}"}, verdict: balance.Balanced, seen: []string{"its controller says that Programmed is False, AddressNotAssigned: no address"}},
@@ -163,6 +170,54 @@ func TestGateways(t *testing.T) {
 				t.Errorf("%s %q because %q, expected %s %q because %q", p.Verdict, seen, p.Because, tt.verdict, tt.seen, tt.because)
 			}
 		})
+	}
+}
+
+// A route for a Service leads the calls of a mesh's clients to other Services too, whose
+// policies have to admit them. The policies of a Gateway's servers are judged without clients.
+func TestRoutePolicies(t *testing.T) {
+	const (
+		second = `---
+apiVersion: v1
+kind: Service
+metadata: {name: till, namespace: shop}
+spec: {selector: {app: till}, ports: [{name: grpc, port: 9000}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: till, namespace: shop}
+spec:
+  selector: {matchLabels: {app: till}}
+  template:
+    metadata: {labels: {app: till}}
+    spec: {containers: [{name: till, ports: [{containerPort: 9000}], readinessProbe: {grpc: {port: 9000}}}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GRPCRoute
+metadata: {name: mesh, namespace: shop}
+spec: {parentRefs: [{group: "", kind: Service, name: cart}], rules: [{backendRefs: [{name: cart, port: 80}, {name: till, port: 9000, weight: WEIGHT}]}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: till, namespace: shop}
+spec: {podSelector: {matchLabels: {app: till}}}
+`
+		closed = "no rule of ingress admits Deployment/web at port 9000 of Deployment/till"
+	)
+	injected := edit(scene, "labels: {}", "labels: {istio-injection: enabled}", "TARGET", "cart:80")
+	checkClosed(t, injected+strings.Replace(second, "WEIGHT", "1", 1), closed)
+	checkClosed(t, injected+strings.Replace(second, "WEIGHT", "0", 1), "")
+
+	outside := gatewayScene[:strings.LastIndex(gatewayScene, "---\n")]
+	for policy, want := range map[string]int{closedServers: 1, strings.Replace(closedServers, "app: web", "app: front", 1): 0} {
+		objects, err := manifest.Decode([]byte(outside + policy))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := balance.Foreign(objects).ServiceFindings()
+		if len(found) != want || want == 1 && !strings.HasPrefix(found[0].Seen, "no rule of ingress admits Gateway/front at port 9000 of Deployment/cart") {
+			t.Errorf("found %+v, want %d about the way from the Gateway's proxy", found, want)
+		}
 	}
 }
 

@@ -66,7 +66,7 @@ func (c *Cluster) closed(direction networkingv1.PolicyType, of, peer, server man
 			switch {
 			case applied && atPort && ofPeer:
 				return closing{}
-			case applied && ofPeer && len(r.peers) > 0:
+			case applied && ofPeer && len(r.peers) > 0 && !r.isForDNS():
 				nearer(3, policy, fmt.Sprintf(": its rule for these pods admits %s alone, and a policy sees the port of the pods", portsText(r.ports)))
 			case applied && atPort:
 				nearer(2, policy, fmt.Sprintf(": its rule for the port admits %s alone", peersText(r.peers)))
@@ -148,6 +148,11 @@ func peersText(peers []networkingv1.NetworkPolicyPeer) string {
 		}
 	}
 	return strings.Join(all, " or ")
+}
+
+// isForDNS says whether a rule admits what asks for names, and so no calls.
+func (r networkRule) isForDNS() bool {
+	return slices.ContainsFunc(r.ports, func(p networkingv1.NetworkPolicyPort) bool { return p.Port != nil && p.Port.IntVal == 53 })
 }
 
 // applies follows the default of policyTypes: Ingress, and Egress if there are rules

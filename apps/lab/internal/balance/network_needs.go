@@ -83,6 +83,24 @@ func (c *Cluster) ways(p *Path, first []manifest.Workload, port intstr.IntOrStri
 	for _, server := range p.Servers {
 		c.unmet(p, server, agentNeeds(c.meshOf(server)))
 	}
+	if p.Client.Mesh != NoMesh && p.Service != nil {
+		for _, to := range c.besideInMesh(p.Service) {
+			c.networkPolicies(p, p.Client.Pods, c.Selected(to.service), targetPort(to.port))
+		}
+	}
+}
+
+// proxyPolicies finds policies that close the ways of proxies that no client here calls.
+func (c *Cluster) proxyPolicies() []Finding {
+	var p Path
+	for _, w := range c.Proxies() {
+		called := slices.ContainsFunc(c.Paths(), func(p Path) bool { return p.Proxy.Object == w.Object })
+		if up, ok := c.Upstream(w); ok && !called && up.Service != nil && len(up.Findings) == 0 {
+			c.networkPolicies(&p, w, c.Selected(up.Service), targetPort(up.port))
+			c.unmet(&p, w, []need{dnsNeed})
+		}
+	}
+	return p.Findings
 }
 
 // unmet finds policies that keep pods from what they need.

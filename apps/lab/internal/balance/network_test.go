@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/balance"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
 
 // A NetworkPolicy closes the servers, or the client, if none of its rules admits the
@@ -84,6 +85,33 @@ func TestNetworkPoliciesOfNodes(t *testing.T) {
 	const policy = "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p, namespace: shop}\nspec: {podSelector: {}, policyTypes: [Ingress]}\n"
 	checkClosed(t, edit(headlessScene, `"TARGET"`, `"dns:///cart:9000", `+roundRobin)+policy, "no rule of ingress")
 	checkClosed(t, edit(headlessScene, `"TARGET"`, `"dns:///cart:9000", `+roundRobin, "      containers:\n        - {name: cart", "      hostNetwork: true\n      containers:\n        - {name: cart")+policy, "")
+}
+
+// A policy that the API server refuses is found, whomever it is about.
+func TestNetworkPoliciesRefused(t *testing.T) {
+	for _, tt := range []struct{ spec, seen string }{
+		{"podSelector: {}, policyTypes: [Engress]", `policyTypes has "Engress", expected Ingress or Egress`},
+		{"podSelector: {matchExpressions: [{key: app, operator: In}]}", "values"},
+		{"podSelector: {}, ingress: [{ports: [{port: '9000'}]}]", `port "9000" is a text, expected a number, or the name of a port`},
+		{"podSelector: {}, ingress: [{ports: [{port: 0}]}]", "port 0, expected a number from 1 to 65535"},
+		{"podSelector: {}, ingress: [{ports: [{port: rpc, endPort: 9000}]}]", `endPort 9000 is with port "rpc", expected a number as port`},
+		{"podSelector: {}, ingress: [{ports: [{endPort: 9000}]}]", "endPort 9000 has no port"},
+		{"podSelector: {}, ingress: [{ports: [{port: 9001, endPort: 9000}]}]", "endPort 9000 is below port 9001"},
+		{"podSelector: {}, ingress: [{from: [{}]}]", "a peer is empty, expected podSelector, namespaceSelector or ipBlock"},
+		{"podSelector: {}, egress: [{to: [{ipBlock: {cidr: 10.0.0.0/8}, podSelector: {}}]}]", "a peer has ipBlock 10.0.0.0/8 and a selector, expected two peers"},
+		{"podSelector: {}, ingress: [{from: [{ipBlock: {cidr: 10.0.0.1}}]}]", `cidr "10.0.0.1" is no block of addresses`},
+		{"podSelector: {}, ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8, except: [192.168.0.0/16]}}]}]", "except 192.168.0.0/16 is not within cidr 10.0.0.0/8"},
+		{"podSelector: {}, ingress: [{from: [{ipBlock: {cidr: '::/0', except: ['fd00::/8']}}], ports: [{port: rpc}, {port: 1, endPort: 2}]}]", ""},
+	} {
+		objects, err := manifest.Decode([]byte("apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p}\nspec: {" + tt.spec + "}\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := balance.Foreign(objects).ServiceFindings()
+		if tt.seen == "" && len(found) > 0 || tt.seen != "" && (len(found) != 1 || !strings.HasPrefix(found[0].Seen, "the API server refuses it: ") || !strings.Contains(found[0].Seen, tt.seen)) {
+			t.Errorf("%s: found %+v, want %q", tt.spec, found, tt.seen)
+		}
+	}
 }
 
 // Two policies of the same pods admit what either admits.

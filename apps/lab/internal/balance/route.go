@@ -201,9 +201,12 @@ func (c *Cluster) backend(r *gatewayv1.GRPCRoute, to gatewayv1.GRPCBackendRef) (
 	}
 	namespace := within(to.Namespace, r)
 	s = c.service(string(to.Name), namespace)
+	other := c.inOtherNamespace(string(to.Name)) // if the namespace has none
 	switch {
 	case !sameNamespace(namespace, r.Namespace) && (s != nil || c.complete()) && !c.grants("GRPCRoute", r.Namespace, "Service", string(to.Name), namespace):
 		return s, port, fmt.Sprintf("no ReferenceGrant of namespace %q lets a GRPCRoute of namespace %q name its Service %q", namespace, r.Namespace, to.Name)
+	case s == nil && other != nil && c.knows(namespace):
+		return nil, port, fmt.Sprintf("namespace %q has no Service %q; namespace %q has one: name that namespace, and let a ReferenceGrant there admit it", namespace, to.Name, other.Namespace)
 	case s == nil && c.complete() && c.knows(namespace):
 		return nil, port, fmt.Sprintf("namespace %q has no Service %q", namespace, to.Name)
 	case s == nil:
@@ -284,6 +287,25 @@ func missing(kind string, name gatewayv1.ObjectName, namespace string) string {
 		namespace = fmt.Sprintf(" in namespace %q", namespace)
 	}
 	return fmt.Sprintf("no %s %q%s is among the objects", kind, name, namespace)
+}
+
+// besideInMesh returns where routes of a mesh lead calls to a Service beside itself.
+// Source: GEP-1426, xRoutes for mesh.
+func (c *Cluster) besideInMesh(s *corev1.Service) []end {
+	var all []end
+	for _, r := range c.routes {
+		if !slices.ContainsFunc(r.Spec.ParentRefs, func(parent gatewayv1.ParentReference) bool {
+			return isService(parent) && c.service(string(parent.Name), within(parent.Namespace, r)) == s
+		}) {
+			continue
+		}
+		for _, to := range backends(r) {
+			if other, port, problem := c.backend(r, to); problem == "" && other != nil && other != s && weightOf(to) > 0 {
+				all = append(all, end{service: other, port: port})
+			}
+		}
+	}
+	return all
 }
 
 // isCore says whether a backend is a Service, which is the default.

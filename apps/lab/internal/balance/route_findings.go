@@ -19,9 +19,13 @@ func (c *Cluster) grpcRoutes(find findFunc) {
 		find := func(value, format string, args ...any) { find(about, "grpc-route", r, value, format, args...) }
 		wrong := false
 		for _, to := range backends(r) {
-			s, _, problem := c.backend(r, to)
+			s, port, problem := c.backend(r, to)
 			if s != nil {
 				about = append(about, s)
+			}
+			if s != nil && problem == "" && c.ofIstio(r) && !speaksGRPC(port) && valueOf(port.AppProtocol) != "https" && !c.upgrades(s) {
+				wrong = true
+				find(string(to.Name), "backend %s: Istio's gateway calls port %d of Service/%s by HTTP/1.1, which gRPC does not use; expected appProtocol: kubernetes.io/h2c, or the port's name grpc", to.Name, port.Port, s.Name)
 			}
 			if problem != "" {
 				wrong = true
@@ -43,6 +47,12 @@ func (c *Cluster) grpcRoutes(find findFunc) {
 				find("", "%s has a hostname of it at listener %s of Gateway/%s: the listener takes one of the two routes, the older one; expected one kind of route for a hostname", manifest.Describe(h), listener, g.Name)
 			}
 		}
+		for _, mirror := range mirrors(r) {
+			if _, _, problem := c.backend(r, mirror); problem != "" {
+				wrong = true
+				find(string(mirror.Name), "mirror %s: %s", mirror.Name, problem)
+			}
+		}
 		for i, rule := range r.Spec.Rules {
 			if problem := noCalls(rule); problem != "" {
 				find("", "rule %d %s: its calls fail with UNAVAILABLE", i+1, problem)
@@ -61,6 +71,19 @@ func (c *Cluster) grpcRoutes(find findFunc) {
 // goodIfTrue are the Gateway API's conditions that are False if something is wrong.
 var goodIfTrue = []string{string(gatewayv1.RouteConditionAccepted), string(gatewayv1.RouteConditionResolvedRefs), string(gatewayv1.GatewayConditionProgrammed)}
 
+// mirrors returns the backends that get copies of calls.
+func mirrors(r *gatewayv1.GRPCRoute) []gatewayv1.GRPCBackendRef {
+	var all []gatewayv1.GRPCBackendRef
+	for _, rule := range r.Spec.Rules {
+		for _, f := range rule.Filters {
+			if f.RequestMirror != nil {
+				all = append(all, gatewayv1.GRPCBackendRef{BackendRef: gatewayv1.BackendRef{BackendObjectReference: f.RequestMirror.BackendRef}})
+			}
+		}
+	}
+	return all
+}
+
 // refusals returns what the conditions of an object say against it, if they are about its
 // present generation.
 func refusals(conditions []metav1.Condition, generation int64) []string {
@@ -72,6 +95,15 @@ func refusals(conditions []metav1.Condition, generation int64) []string {
 		}
 	}
 	return all
+}
+
+// ofIstio says whether a Gateway of Istio is a parent of the route. Its proxies call servers
+// by HTTP/2 if their Service says so.
+// Source: Istio, "Protocol Selection": gateways do not detect protocols.
+func (c *Cluster) ofIstio(r *gatewayv1.GRPCRoute) bool {
+	return slices.ContainsFunc(c.gateways, func(g *gatewayv1.Gateway) bool {
+		return g.Spec.GatewayClassName == istioClass && slices.ContainsFunc(r.Spec.ParentRefs, func(parent gatewayv1.ParentReference) bool { return names(parent, r, g) })
+	})
 }
 
 // noCalls says why a rule leads to no server, or is "". A filter of an implementation can
@@ -113,6 +145,11 @@ func (c *Cluster) parent(r *gatewayv1.GRPCRoute, parent gatewayv1.ParentReferenc
 	}
 	i := slices.IndexFunc(c.gateways, func(g *gatewayv1.Gateway) bool { return names(parent, r, g) })
 	if i < 0 {
+		for _, g := range c.gateways {
+			if g.Name == string(parent.Name) {
+				return fmt.Sprintf("namespace %q has no Gateway of the name; namespace %q has one: name that namespace", namespace, g.Namespace)
+			}
+		}
 		if c.contract {
 			return fmt.Sprintf("namespace %q has no Gateway of the name", namespace)
 		}

@@ -57,7 +57,8 @@ func (c *Cluster) ServiceFindings() []Finding {
 	c.pinnedAutoscalers(before, find)
 	c.grpcRoutes(find)
 	c.listeners(find)
-	return append(all, c.gatewayPolicies()...)
+	c.refusedPolicies(find)
+	return slices.Concat(all, c.gatewayPolicies(), c.proxyPolicies())
 }
 
 // affinityTime is how long sessionAffinity lasts after a client's last connection.

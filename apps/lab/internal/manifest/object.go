@@ -100,6 +100,9 @@ func DecodeAll(rendered []byte) (objects []Object, wrong []ObjectError, err erro
 		if err == nil && !ok {
 			err = errors.New("it has no metadata")
 		}
+		if runtime.IsNotRegisteredError(err) {
+			err = fmt.Errorf("no kind %q in %s", u.GetKind(), u.GetAPIVersion())
+		}
 		if err != nil {
 			wrong = append(wrong, ObjectError{Describe(u), err})
 		}
