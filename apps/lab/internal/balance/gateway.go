@@ -160,12 +160,12 @@ const istioClass = "istio"
 
 // gatewayPolicies finds policies that close the way from a Gateway's proxy to the servers of
 // its routes: its clients can be outside of the objects. Where the proxies of other classes
-// run is not known.
+// run is not known, nor where those are that an address of the Gateway names.
 func (c *Cluster) gatewayPolicies() []Finding {
 	var p Path
 	for _, g := range c.gateways {
 		called := slices.ContainsFunc(c.Paths(), func(p Path) bool { return p.gateway == g })
-		if g.Spec.GatewayClassName != istioClass || called || c.live {
+		if g.Spec.GatewayClassName != istioClass || len(g.Spec.Addresses) > 0 || called || c.live {
 			continue
 		}
 		for _, r := range c.routes {
@@ -228,7 +228,7 @@ func (c *Cluster) listeners(find findFunc) {
 func (c *Cluster) certificates(g *gatewayv1.Gateway, l gatewayv1.Listener, find findFunc) {
 	for _, ref := range l.TLS.CertificateRefs {
 		namespace := within(ref.Namespace, g)
-		if valueOf(ref.Group) != "" || cmp.Or(valueOf(ref.Kind), "Secret") != "Secret" || sameNamespace(namespace, g.Namespace) || !c.makes(string(ref.Name), namespace) {
+		if valueOf(ref.Group) != "" || cmp.Or(valueOf(ref.Kind), "Secret") != "Secret" || sameNamespace(namespace, g.Namespace) || !c.contract && !c.makes(string(ref.Name), namespace) {
 			continue
 		}
 		if !c.grants("Gateway", g.Namespace, "Secret", string(ref.Name), namespace) {

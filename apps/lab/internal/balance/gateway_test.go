@@ -209,6 +209,14 @@ spec: {podSelector: {matchLabels: {app: till}}}
 	checkClosed(t, injected+strings.Replace(second, "WEIGHT", "0", 1), "")
 
 	outside := gatewayScene[:strings.LastIndex(gatewayScene, "---\n")]
+	elsewhere := edit(outside, "gatewayClassName: istio", "gatewayClassName: istio\n  addresses: [{type: Hostname, value: ingress.istio-ingress.svc.cluster.local}]")
+	objects, err := manifest.Decode([]byte(elsewhere + closedServers))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found := balance.Foreign(objects).ServiceFindings(); len(found) > 0 {
+		t.Errorf("found %+v, want nothing about proxies that are elsewhere", found)
+	}
 	for policy, want := range map[string]int{closedServers: 1, strings.Replace(closedServers, "app: web", "app: front", 1): 0} {
 		objects, err := manifest.Decode([]byte(outside + policy))
 		if err != nil {

@@ -203,7 +203,7 @@ func (c *Cluster) backend(r *gatewayv1.GRPCRoute, to gatewayv1.GRPCBackendRef) (
 	s = c.service(string(to.Name), namespace)
 	other := c.inOtherNamespace(string(to.Name)) // if the namespace has none
 	switch {
-	case !sameNamespace(namespace, r.Namespace) && (s != nil || c.complete()) && !c.grants("GRPCRoute", r.Namespace, "Service", string(to.Name), namespace):
+	case !sameNamespace(namespace, r.Namespace) && (s != nil || c.contract) && !c.grants("GRPCRoute", r.Namespace, "Service", string(to.Name), namespace):
 		return s, port, fmt.Sprintf("no ReferenceGrant of namespace %q lets a GRPCRoute of namespace %q name its Service %q", namespace, r.Namespace, to.Name)
 	case s == nil && other != nil && c.knows(namespace):
 		return nil, port, fmt.Sprintf("namespace %q has no Service %q; namespace %q has one: name that namespace, and let a ReferenceGrant there admit it", namespace, to.Name, other.Namespace)

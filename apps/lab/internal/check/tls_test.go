@@ -147,6 +147,36 @@ spec:
 	}
 }
 
+// A Secret that an operator makes of an object is there.
+func TestTLS_SecretsOfOperators(t *testing.T) {
+	const web = `apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {volumes: [{name: tls, secret: {secretName: web-tls}}], containers: [{name: web, image: "web:1"}]}
+---
+`
+	for _, test := range []struct {
+		object string
+		found  bool
+	}{
+		{"{apiVersion: cert-manager.io/v1, kind: Certificate, metadata: {name: web}, spec: {secretName: web-tls}}", false},
+		{"{apiVersion: cert-manager.io/v1, kind: Certificate, metadata: {name: web-tls}, spec: {secretName: web}}", true},
+		{"{apiVersion: external-secrets.io/v1, kind: ExternalSecret, metadata: {name: web}, spec: {target: {name: web-tls}}}", false},
+		{"{apiVersion: external-secrets.io/v1, kind: ExternalSecret, metadata: {name: web-tls}, spec: {}}", false},
+		{"{apiVersion: bitnami.com/v1alpha1, kind: SealedSecret, metadata: {name: web-tls}}", false},
+		{"{apiVersion: example.com/v1, kind: Secret, metadata: {name: web}}", true},
+	} {
+		err := check.Objects("x", manifesttest.Decode(t, []byte(web+test.object)))
+		if found := err != nil && strings.Contains(err.Error(), `no Secret "web-tls" is rendered`); found != test.found {
+			t.Errorf("%s: found %t, want %t: %v", test.object, found, test.found, err)
+		}
+	}
+}
+
 // cert-manager's certificate has the names that clients of each strategy verify. They hold
 // the namespace of the overlay that the component is put around; within the overlay, where
 // it is not set yet, Kustomize refuses the component.

@@ -11,7 +11,7 @@ import (
 )
 
 // security says how a change opens or closes what guards the cluster: the pod
-// security of a Namespace, an AppProject's bounds, NetworkPolicies and Secrets. An
+// security of a Namespace, an AppProject's bounds, NetworkPolicies, ReferenceGrants and Secrets. An
 // object is nil on the side that does not have it.
 func security(kind schema.GroupKind, before, after map[string]any) []string {
 	switch kind {
@@ -21,6 +21,8 @@ func security(kind schema.GroupKind, before, after map[string]any) []string {
 		return bounds(before, after)
 	case schema.GroupKind{Group: "networking.k8s.io", Kind: "NetworkPolicy"}:
 		return changedAt(before, after, "spec", "which connections the pods accept and make changes")
+	case schema.GroupKind{Group: "gateway.networking.k8s.io", Kind: "ReferenceGrant"}:
+		return changedAt(before, after, "spec", "which namespaces may name objects of this one changes")
 	case schema.GroupKind{Kind: "Secret"}:
 		return changedAt(before, after, "", "a Secret is in the manifests: everybody who reads the repository can read it")
 	}

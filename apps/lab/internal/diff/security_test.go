@@ -17,8 +17,11 @@ func TestSecurity(t *testing.T) {
 			"  destinations: [{namespace: ns, server: s}]\n  clusterResourceBlacklist: [{group: '', kind: Node}]\n"
 		policy = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: np, namespace: ns}\nspec: {podSelector: {}}\n"
 		hidden = "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: ns}\ndata: {a: b}\n"
-		opens  = "security: which connections the pods accept and make changes"
-		reads  = "security: a Secret is in the manifests: everybody who reads the repository can read it"
+		grant  = "apiVersion: gateway.networking.k8s.io/v1beta1\nkind: ReferenceGrant\nmetadata: {name: g, namespace: ns}\n" +
+			"spec: {from: [{group: gateway.networking.k8s.io, kind: GRPCRoute, namespace: edge}], to: [{group: '', kind: Service}]}\n"
+		lends = "security: which namespaces may name objects of this one changes"
+		opens = "security: which connections the pods accept and make changes"
+		reads = "security: a Secret is in the manifests: everybody who reads the repository can read it"
 	)
 	for _, test := range []struct {
 		name          string
@@ -45,6 +48,9 @@ func TestSecurity(t *testing.T) {
 		{name: "policy_changed", before: []string{policy}, after: []string{edit(t, policy, "podSelector: {}", "podSelector: {}, ingress: [{}]")}, want: []string{"changed NetworkPolicy ns/np", opens}},
 		{name: "policy_relabelled", before: []string{policy}, after: []string{edit(t, policy, "name: np,", "name: np, labels: {a: b},")}, want: []string{"changed NetworkPolicy ns/np"}},
 		{name: "policy_gone", before: []string{policy, ns}, after: []string{ns}, want: []string{"removed NetworkPolicy ns/np", "pruned: it is no longer rendered: Argo CD deletes it, kubectl apply leaves it behind", opens}},
+		{name: "grant", before: []string{ns}, after: []string{ns, grant}, want: []string{"added ReferenceGrant ns/g", lends}},
+		{name: "grant_changed", before: []string{grant}, after: []string{edit(t, grant, "namespace: edge", "namespace: web")}, want: []string{"changed ReferenceGrant ns/g", lends}},
+		{name: "grant_relabelled", before: []string{grant}, after: []string{edit(t, grant, "name: g,", "name: g, labels: {a: b},")}, want: []string{"changed ReferenceGrant ns/g"}},
 		{name: "secret", before: []string{ns}, after: []string{ns, hidden}, want: []string{"added Secret ns/s", reads}},
 		{name: "kind_outside_the_project", before: []string{ns}, after: []string{ns, policy}, admitted: []schema.GroupKind{{Kind: "Namespace"}},
 			want: []string{"added NetworkPolicy ns/np", opens, "security: the AppProject does not admit NetworkPolicy.networking.k8s.io: Argo CD refuses the sync"}},

@@ -2,11 +2,13 @@ package manifest
 
 import (
 	"bytes"
+	gojson "encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
+	"unicode"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -103,6 +105,9 @@ func DecodeAll(rendered []byte) (objects []Object, wrong []ObjectError, err erro
 		if runtime.IsNotRegisteredError(err) {
 			err = fmt.Errorf("no kind %q in %s", u.GetKind(), u.GetAPIVersion())
 		}
+		if wrong, ok := errors.AsType[*gojson.UnmarshalTypeError](err); ok {
+			err = fmt.Errorf("field %s is a %s, expected %s", fieldPath(wrong.Field), wrong.Value, wrong.Type)
+		}
 		if err != nil {
 			wrong = append(wrong, ObjectError{Describe(u), err})
 		}
@@ -112,6 +117,12 @@ func DecodeAll(rendered []byte) (objects []Object, wrong []ObjectError, err erro
 		}
 	}
 	return objects, wrong, nil
+}
+
+// fieldPath leaves the names of Go's embedded structs out of a path.
+func fieldPath(path string) string {
+	fields := slices.DeleteFunc(strings.Split(path, "."), func(name string) bool { return name != "" && unicode.IsUpper(rune(name[0])) })
+	return strings.Join(fields, ".")
 }
 
 // stableKinds are kinds of the Gateway API whose fields were those of v1 before v1.

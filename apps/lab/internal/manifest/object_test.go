@@ -38,6 +38,9 @@ func TestDecodeGatewayAPI(t *testing.T) {
 	}
 	_, err = manifest.Decode([]byte(strings.NewReplacer("v1beta1", "v1", "kind: ReferenceGrant", "kind: ReferenceGrants").Replace(grant)))
 	manifesttest.Rejected(t, err, `no kind "ReferenceGrants"`)
+	const route = "apiVersion: gateway.networking.k8s.io/v1\nkind: GRPCRoute\nmetadata: {name: a}\nspec: {rules: [{backendRefs: [{name: a, port: grpc}]}]}\n"
+	_, err = manifest.Decode([]byte(route))
+	manifesttest.Rejected(t, err, "field spec.rules.backendRefs.port is a string, expected int32")
 	_, err = manifest.Decode([]byte(strings.Replace(grant, "namespace: b", "nameSpace: b", 1)))
 	manifesttest.Rejected(t, err, `unknown field "spec.from[0].nameSpace"`)
 }
