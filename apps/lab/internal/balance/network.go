@@ -232,11 +232,14 @@ var privateNetworks = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.
 // sharedNetwork has the addresses of pods in some clouds. Source: RFC 6598.
 var sharedNetwork = netip.MustParsePrefix("100.64.0.0/10")
 
+// localNetworks are those of IPv6. Source: RFC 4193.
+var localNetworks = netip.MustParsePrefix("fd00::/8")
+
 // mayHold says whether a block can have the addresses of pods: those that they have, or
-// private ones. A block of IPv6 can have any.
+// private ones. A block of IPv6 can have any, unless it leaves local ones out.
 func mayHold(block *networkingv1.IPBlock, pods manifest.Workload) bool {
 	network, err := netip.ParsePrefix(block.CIDR)
-	if err != nil || network.Addr().Is6() {
+	if err != nil {
 		return true // the API server refuses what is no block
 	}
 	excepted := func(n netip.Prefix) bool {
@@ -249,6 +252,9 @@ func mayHold(block *networkingv1.IPBlock, pods manifest.Workload) bool {
 		if ip, err := netip.ParseAddr(pod.Status.PodIP); err == nil && ip.Is4() {
 			return network.Contains(ip) && !excepted(netip.PrefixFrom(ip, ip.BitLen()))
 		}
+	}
+	if network.Addr().Is6() {
+		return !excepted(localNetworks)
 	}
 	return sharedNetwork.Overlaps(network) && network.Bits() >= sharedNetwork.Bits() || slices.ContainsFunc(privateNetworks, func(n netip.Prefix) bool {
 		if network.Bits() > n.Bits() {

@@ -135,6 +135,8 @@ func (c *Cluster) withoutEgress(from manifest.Workload, n need) closing {
 				return closing{}
 			case ports && len(r.Ports) > 0:
 				found, nearest = closing{policy, fmt.Sprintf(": its rule for the port admits %s alone", peersText(r.To))}, 2
+			case peers && slices.ContainsFunc(r.Ports, n.hasNumber):
+				found, nearest = closing{policy, ": its rule for the port has another protocol, and without one it is TCP"}, 2
 			}
 		}
 	}
@@ -146,7 +148,11 @@ func (n need) admittedBy(p networkingv1.NetworkPolicyPort) bool {
 	if p.Protocol == nil && n.protocol != corev1.ProtocolTCP || p.Protocol != nil && *p.Protocol != n.protocol {
 		return false
 	}
-	return p.Port == nil || p.Port.Type == intstr.String || slices.ContainsFunc(n.ports, func(number int32) bool {
+	return p.Port == nil || p.Port.Type == intstr.String || n.hasNumber(p)
+}
+
+func (n need) hasNumber(p networkingv1.NetworkPolicyPort) bool {
+	return p.Port != nil && slices.ContainsFunc(n.ports, func(number int32) bool {
 		return p.Port.IntVal == number || p.EndPort != nil && p.Port.IntVal <= number && number <= *p.EndPort
 	})
 }

@@ -112,9 +112,6 @@ func (c *Cluster) refuses(l gatewayv1.Listener, g *gatewayv1.Gateway, r route) s
 	if len(r.hosts) > 0 && len(common(r.hosts, l.Hostname)) == 0 {
 		return fmt.Sprintf("listener %s has hostname %s, which matches none of the route's: %s", l.Name, valueOf(l.Hostname), hostList(r.hosts))
 	}
-	if sameNamespace(g.Namespace, r.GetNamespace()) {
-		return ""
-	}
 	from, selector := gatewayv1.NamespacesFromSame, (*metav1.LabelSelector)(nil)
 	if n := allowed.Namespaces; n != nil {
 		selector = n.Selector
@@ -122,10 +119,20 @@ func (c *Cluster) refuses(l gatewayv1.Listener, g *gatewayv1.Gateway, r route) s
 			from = *n.From
 		}
 	}
-	if from == gatewayv1.NamespacesFromAll || from == gatewayv1.NamespacesFromSelector && selector != nil && c.mayMean(selector, r.GetNamespace()) {
+	namespace := r.GetNamespace()
+	switch {
+	case from == gatewayv1.NamespacesFromAll:
+		return ""
+	case from == gatewayv1.NamespacesFromSame && sameNamespace(g.Namespace, namespace):
+		return ""
+	case from == gatewayv1.NamespacesFromSelector && selector != nil && (namespace == "" || c.mayMean(selector, namespace)):
 		return ""
 	}
-	return fmt.Sprintf("listener %s allows routes from: %s, and the route is of namespace %q", l.Name, from, r.GetNamespace())
+	whose := string(from)
+	if from == gatewayv1.NamespacesFromSelector && selector != nil {
+		whose = "namespaces with " + metav1.FormatLabelSelector(selector)
+	}
+	return fmt.Sprintf("listener %s allows routes from %s, and the route is of namespace %q", l.Name, whose, namespace)
 }
 
 // common returns the hostnames that a listener and a route have in common. Without any of
@@ -272,7 +279,9 @@ func (c *Cluster) Routes() []Route {
 			s, _, problem := c.backend(r, to)
 			switch {
 			case s != nil:
-				found.To = append(found.To, manifest.Describe(s))
+				if name := manifest.Describe(s); !slices.Contains(found.To, name) {
+					found.To = append(found.To, name)
+				}
 			case problem == "" && isCore(to):
 				found.Unknown = append(found.Unknown, missing("Service", to.Name, within(to.Namespace, r)))
 			}
