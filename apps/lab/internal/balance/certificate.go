@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/grpc-lb/grpc-lb/apps/k8sresolver"
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
@@ -27,20 +28,68 @@ func (c *Cluster) certificateNames(p *Path) {
 		return
 	}
 	certificates := c.shown(p)
+	names := dnsNames(certificates)
+	name := p.Client.verifies(p)
+	if len(certificates) == 0 || name == "" || slices.ContainsFunc(names, func(n string) bool { return isFor(n, name) }) {
+		return
+	}
+	p.find("certificate-name", certificates[0], "dnsNames", "it has %s, and %s verifies %s", namesText(names), manifest.Describe(p.Client.Pods.Object), name)
+}
+
+// hostnames finds Certificates of a listener that lack a hostname which it serves: its
+// clients verify that name. It does not judge where one of the Certificates is not among the
+// objects.
+func (c *Cluster) hostnames(g *gatewayv1.Gateway, l gatewayv1.Listener, find findFunc) {
+	secrets := secretsOf(g, l)
+	certificates := c.certificatesIn(g, secrets)
+	if len(certificates) == 0 || len(certificates) < len(l.TLS.CertificateRefs) {
+		return
+	}
+	names := dnsNames(certificates)
+	var hosts []gatewayv1.Hostname
+	for _, r := range c.routes {
+		if c.takes(l, g, routeOf(r)) {
+			hosts = append(hosts, common(r.Spec.Hostnames, l.Hostname)...)
+		}
+	}
+	if len(hosts) == 0 && valueOf(l.Hostname) != "" {
+		hosts = append(hosts, *l.Hostname)
+	}
+	for _, host := range hosts {
+		if !slices.ContainsFunc(names, func(n string) bool { return isFor(n, string(host)) }) {
+			find(nil, "certificate-name", certificates[0], "dnsNames", "it has %s, and listener %s of Gateway/%s serves %s", namesText(names), l.Name, g.Name, host)
+		}
+	}
+}
+
+func dnsNames(certificates []*unstructured.Unstructured) []string {
 	var names []string
 	for _, o := range certificates {
 		list, _, _ := unstructured.NestedStringSlice(o.Object, "spec", "dnsNames")
 		names = append(names, list...)
 	}
-	name := p.Client.verifies(p)
-	if len(certificates) == 0 || name == "" || slices.ContainsFunc(names, func(n string) bool { return isFor(n, name) }) {
-		return
+	return names
+}
+
+func namesText(names []string) string {
+	if len(names) == 0 {
+		return "no DNS name"
 	}
-	seen := "no DNS name"
-	if len(names) > 0 {
-		seen = "the DNS names " + strings.Join(names, ", ")
+	return "the DNS names " + strings.Join(names, ", ")
+}
+
+// secretsOf returns the Secrets of the Gateway's namespace that a listener shows.
+func secretsOf(g *gatewayv1.Gateway, l gatewayv1.Listener) []string {
+	var secrets []string
+	if l.TLS == nil {
+		return nil
 	}
-	p.find("certificate-name", certificates[0], "dnsNames", "it has %s, and %s verifies %s", seen, manifest.Describe(p.Client.Pods.Object), name)
+	for _, ref := range l.TLS.CertificateRefs {
+		if sameNamespace(within(ref.Namespace, g), g.Namespace) {
+			secrets = append(secrets, string(ref.Name))
+		}
+	}
+	return secrets
 }
 
 // verifies returns the name that a client verifies, or "" if that is not known.
@@ -74,14 +123,7 @@ func (c *Cluster) shown(p *Path) []*unstructured.Unstructured {
 	if p.gateway != nil {
 		var secrets []string
 		for _, l := range p.gateway.Spec.Listeners {
-			if l.TLS == nil {
-				continue
-			}
-			for _, ref := range l.TLS.CertificateRefs {
-				if sameNamespace(within(ref.Namespace, p.gateway), p.gateway.Namespace) {
-					secrets = append(secrets, string(ref.Name))
-				}
-			}
+			secrets = append(secrets, secretsOf(p.gateway, l)...)
 		}
 		return c.certificatesIn(p.gateway, secrets)
 	}

@@ -3,7 +3,40 @@ package balance_test
 import (
 	"strings"
 	"testing"
+
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/balance"
+	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
+
+// The Certificate of a Gateway's listener has the hostnames that it serves.
+func TestCertificateHostnames(t *testing.T) {
+	const certificate = `---
+apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata: {name: front, namespace: edge}
+spec: {secretName: front-tls, dnsNames: [NAMES]}
+`
+	for _, tt := range []struct{ name, hostnames, listener, names, want string }{
+		{"the hostname", "cart.example.com", "'*.example.com'", "cart.example.com", ""},
+		{"a wildcard", "cart.example.com", "'*.example.com'", "'*.example.com'", ""},
+		{"another name", "cart.example.com", "'*.example.com'", "example.com", "it has the DNS names example.com, and listener grpc of Gateway/front serves cart.example.com"},
+		{"a wildcard that is served", "", "'*.example.com'", "cart.example.com", "serves *.example.com"},
+		{"a hostname that the listener does not serve", "cart.example.com, cart.example.net", "'*.example.com'", "cart.example.com", ""},
+		{"any hostname", "", "''", "cart.example.com", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			objects, err := manifest.Decode([]byte(edit(gatewayScene, "protocol: HTTP", "protocol: HTTPS, hostname: "+tt.listener+", tls: {certificateRefs: [{name: front-tls}]}", route, route+"hostnames: ["+tt.hostnames+"]\n  ") +
+				strings.Replace(certificate, "NAMES", tt.names, 1)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			found := balance.Foreign(objects).ServiceFindings()
+			if tt.want == "" && len(found) > 0 || tt.want != "" && (len(found) != 1 || !strings.Contains(found[0].Seen, tt.want)) {
+				t.Errorf("found %+v, want %q", found, tt.want)
+			}
+		})
+	}
+}
 
 // A client with authorities verifies its target's host, a name of a setting, or with the
 // scheme k8s the Service's name; one of the Certificate's names has to be that.

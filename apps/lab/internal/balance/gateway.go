@@ -211,6 +211,7 @@ func (c *Cluster) listeners(find findFunc) {
 			}
 			if l.TLS != nil {
 				c.certificates(g, l, find)
+				c.hostnames(g, l, find)
 			}
 			for _, before := range g.Spec.Listeners[:i] {
 				if l.Port == before.Port && l.Protocol == before.Protocol && valueOf(l.Hostname) == valueOf(before.Hostname) {

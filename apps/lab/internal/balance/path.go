@@ -248,7 +248,11 @@ func (c *Cluster) byMesh(p *Path, s *corev1.Service, port corev1.ServicePort) {
 		return
 	}
 	if opaque := c.opaqueTo(p.Client.Mesh, s, port); opaque != "" {
-		p.find("mesh-protocol", s, opaque, "port %d: %s treats %s as TCP and chooses a pod once a connection; expected appProtocol: kubernetes.io/h2c", port.Port, mesh, opaque)
+		instead := ""
+		if text := strings.ToLower(opaque); strings.HasSuffix(text, "https") || strings.Contains(text, " tls") {
+			instead = ", and servers without TLS of their own: the mesh can encrypt"
+		}
+		p.find("mesh-protocol", s, opaque, "port %d: %s treats %s as TCP and chooses a pod once a connection; expected appProtocol: kubernetes.io/h2c%s", port.Port, mesh, opaque, instead)
 		return
 	}
 	if http1 := http1To(p.Client.Mesh, port); http1 != "" && !c.upgrades(s) {
