@@ -182,22 +182,30 @@ func hostList(hosts []gatewayv1.Hostname) string {
 	return strings.Join(all, " or ")
 }
 
-// rival returns an HTTPRoute that a listener of the Gateway takes for a hostname of the
-// route, and the listener, or nil.
-func (c *Cluster) rival(r *gatewayv1.GRPCRoute, g *gatewayv1.Gateway) (*gatewayv1.HTTPRoute, gatewayv1.SectionName) {
-	for _, h := range manifest.All[*gatewayv1.HTTPRoute](c.objects) {
-		other := route{h, "HTTPRoute", h.Spec.ParentRefs, h.Spec.Hostnames}
-		for _, l := range g.Spec.Listeners {
-			if !c.takes(l, g, routeOf(r)) || !c.takes(l, g, other) {
-				continue
-			}
-			own, its := common(r.Spec.Hostnames, l.Hostname), common(h.Spec.Hostnames, l.Hostname)
-			if len(own) == 0 || len(its) == 0 || slices.ContainsFunc(own, func(h gatewayv1.Hostname) bool { return len(common(its, &h)) > 0 }) {
-				return h, l.Name
-			}
+// rival returns an HTTPRoute that is for a hostname of the route at each listener of the
+// Gateway that takes the route, and one of these listeners, or nil.
+func (c *Cluster) rival(r *gatewayv1.GRPCRoute, g *gatewayv1.Gateway) (found *gatewayv1.HTTPRoute, at gatewayv1.SectionName) {
+	for _, l := range g.Spec.Listeners {
+		if !c.takes(l, g, routeOf(r)) {
+			continue
+		}
+		if found, at = c.rivalAt(l, g, r), l.Name; found == nil {
+			return nil, ""
 		}
 	}
-	return nil, ""
+	return found, at
+}
+
+func (c *Cluster) rivalAt(l gatewayv1.Listener, g *gatewayv1.Gateway, r *gatewayv1.GRPCRoute) *gatewayv1.HTTPRoute {
+	own := common(r.Spec.Hostnames, l.Hostname)
+	for _, h := range manifest.All[*gatewayv1.HTTPRoute](c.objects) {
+		its := common(h.Spec.Hostnames, l.Hostname)
+		same := len(own) == 0 || len(its) == 0 || slices.ContainsFunc(own, func(h gatewayv1.Hostname) bool { return len(common(its, &h)) > 0 })
+		if same && c.takes(l, g, route{h, "HTTPRoute", h.Spec.ParentRefs, h.Spec.Hostnames}) {
+			return h
+		}
+	}
+	return nil
 }
 
 // backend follows a backend of a route to a Service's port. The problem says why no call
