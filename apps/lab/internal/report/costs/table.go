@@ -297,7 +297,10 @@ func (r Row) extra() string {
 	if r.Beside > 0 {
 		parts = append(parts, strconv.FormatFloat(math.Round(100*r.Beside)/100, 'f', -1, 64)+" a pod")
 	}
-	if r.Pods > 0 {
+	switch {
+	case r.Pods == 1:
+		parts = append(parts, "1 pod")
+	case r.Pods > 1:
 		parts = append(parts, fmt.Sprintf("%d pods", r.Pods))
 	}
 	if len(parts) == 0 {

@@ -136,14 +136,14 @@ func (t Table) Legend() string {
 	}
 	var notes []string
 	for _, r := range t.Rows {
-		if r.Note != "" && r.NotRun == "" && !slices.Contains(notes, r.Note) {
-			notes = append(notes, r.Note)
+		if note := r.note(); note != "" && !slices.Contains(notes, note) {
+			notes = append(notes, note)
 		}
 	}
 	for _, note := range notes {
 		var of []string
 		for _, r := range t.Rows {
-			if r.Note == note && r.NotRun == "" {
+			if r.note() == note {
 				of = append(of, r.Strategy)
 			}
 		}
@@ -187,6 +187,16 @@ func results(t Table) string {
 		out.AppendRow(table.Row{link(r), r.Balancer, shares, idle, r.newPods(), r.failed(Experiments[0])})
 	}
 	return out.RenderMarkdown() + "\n"
+}
+
+// note says what is beside the overlay's own, or is "". What a variant with certificates
+// follows is in its name.
+func (r Row) note() string {
+	if r.NotRun != "" {
+		return ""
+	}
+	overlay, _ := strings.CutSuffix(r.Strategy, "-tls")
+	return strings.TrimPrefix(strings.TrimPrefix(r.Note, "it follows "+overlay), "; ")
 }
 
 // overTLS says that the row is of a strategy's variant with certificates. It balances as the
