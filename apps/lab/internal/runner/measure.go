@@ -126,7 +126,7 @@ func (env *Environment) undo(ctx context.Context, e Experiment) {
 		env.Note("undone with the namespace: %v", context.Cause(ctx))
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout+env.Settling)
 	defer cancel()
 	env.Note("undo %s", e.Name)
 	if err := e.Undo(ctx, env); err != nil {
