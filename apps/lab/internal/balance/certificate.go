@@ -154,9 +154,8 @@ func (c *Cluster) shown(p *Path) []*unstructured.Unstructured {
 // certificatesIn returns the Certificates of the object's namespace that make the Secrets.
 func (c *Cluster) certificatesIn(of manifest.Object, secrets []string) []*unstructured.Unstructured {
 	return slices.DeleteFunc(manifest.All[*unstructured.Unstructured](c.objects), func(o *unstructured.Unstructured) bool {
-		secret, _, _ := unstructured.NestedString(o.Object, "spec", "secretName")
 		authority, _, _ := unstructured.NestedBool(o.Object, "spec", "isCA")
-		return !isCertificate(o) || authority || !slices.Contains(secrets, secret) || !sameNamespace(o.GetNamespace(), of.GetNamespace())
+		return !isCertificate(o) || authority || !slices.Contains(secrets, manifest.SecretOf(o)) || !sameNamespace(o.GetNamespace(), of.GetNamespace())
 	})
 }
 

@@ -151,14 +151,6 @@ func (c *Cluster) namespace(o manifest.Object) *corev1.Namespace {
 // Headless says whether the Service's name gives the addresses of its pods.
 func Headless(s *corev1.Service) bool { return s.Spec.ClusterIP == corev1.ClusterIPNone }
 
-// targetPort returns the port of the pods to which a port of the Service leads.
-func targetPort(p corev1.ServicePort) intstr.IntOrString {
-	if p.TargetPort == (intstr.IntOrString{}) {
-		return intstr.FromInt32(p.Port)
-	}
-	return p.TargetPort
-}
-
 // speaksGRPC says whether a Service's port names gRPC or HTTP/2 as its protocol. That
 // appProtocol is https says no more than that it is within TLS.
 func speaksGRPC(p corev1.ServicePort) bool {
@@ -184,7 +176,7 @@ func named(port string, protocols ...string) bool {
 func servesGRPC(w manifest.Workload, port intstr.IntOrString) bool {
 	for _, container := range w.Containers() {
 		for _, p := range container.Ports {
-			if (port.Type == intstr.Int && p.ContainerPort == port.IntVal || port.Type == intstr.String && p.Name == port.StrVal) &&
+			if manifest.IsPort(p, port) &&
 				(named(p.Name, "grpc") || probesGRPC(container, p.ContainerPort)) {
 				return true
 			}
@@ -205,7 +197,7 @@ func probesGRPC(c corev1.Container, port int32) bool {
 // IsGRPC says whether a port of the Service leads to gRPC servers: its name, its
 // appProtocol, a GRPCRoute of the Gateway API, or the pods' ports and probes say so.
 func (c *Cluster) IsGRPC(s *corev1.Service, p corev1.ServicePort) bool {
-	return speaksGRPC(p) || c.routed[Backend{s.Namespace, s.Name, int64(p.Port)}] || slices.ContainsFunc(c.Selected(s), func(w manifest.Workload) bool { return servesGRPC(w, targetPort(p)) })
+	return speaksGRPC(p) || c.routed[Backend{s.Namespace, s.Name, int64(p.Port)}] || slices.ContainsFunc(c.Selected(s), func(w manifest.Workload) bool { return servesGRPC(w, manifest.TargetPort(p)) })
 }
 
 // DialPort returns the port at which a client of the Service's name reaches its gRPC
@@ -218,7 +210,7 @@ func (c *Cluster) DialPort(s *corev1.Service) int {
 	if p := s.Spec.Ports[i]; !Headless(s) {
 		return int(p.Port)
 	}
-	for _, n := range podNumbers(c.Selected(s), targetPort(s.Spec.Ports[i])) {
+	for _, n := range podNumbers(c.Selected(s), manifest.TargetPort(s.Spec.Ports[i])) {
 		return int(n)
 	}
 	return 0
@@ -238,7 +230,7 @@ func (c *Cluster) Unmarked() []Unmarked {
 	for _, s := range manifest.All[*corev1.Service](c.objects) {
 		for _, p := range s.Spec.Ports {
 			servers := c.Selected(s)
-			if numbers := podNumbers(servers, targetPort(p)); len(servers) > 0 && len(numbers) > 0 && protocol(p) == string(corev1.ProtocolTCP) && !c.IsGRPC(s, p) {
+			if numbers := podNumbers(servers, manifest.TargetPort(p)); len(servers) > 0 && len(numbers) > 0 && protocol(p) == string(corev1.ProtocolTCP) && !c.IsGRPC(s, p) {
 				all = append(all, Unmarked{Backend{s.Namespace, s.Name, int64(p.Port)}, servers, int(numbers[0])})
 			}
 		}

@@ -9,7 +9,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -148,7 +147,7 @@ func (c *Cluster) hasRoute(g *gatewayv1.Gateway) bool {
 // beyondProxy finds policies that close the ways of a Gateway's proxy: to servers, to DNS
 // and to istiod.
 func (c *Cluster) beyondProxy(p *Path, g *gatewayv1.Gateway, proxy manifest.Workload, servers []manifest.Workload, port corev1.ServicePort) {
-	c.networkPolicies(p, proxy, servers, targetPort(port))
+	c.networkPolicies(p, proxy, servers, manifest.TargetPort(port))
 	c.unmet(p, proxy, []need{dnsNeed})
 	if g.Spec.GatewayClassName == istioClass {
 		c.unmet(p, proxy, []need{istiodNeed})
@@ -238,12 +237,11 @@ func (c *Cluster) certificates(g *gatewayv1.Gateway, l gatewayv1.Listener, find 
 	}
 }
 
-// makes says whether a Secret, or a Certificate of cert-manager that makes it, is among the
+// makes says whether a Secret, or an object of which an operator makes it, is among the
 // objects.
 func (c *Cluster) makes(secret, namespace string) bool {
-	return in(c.secrets[secret], namespace) != nil || slices.ContainsFunc(manifest.All[*unstructured.Unstructured](c.objects), func(o *unstructured.Unstructured) bool {
-		name, _, _ := unstructured.NestedString(o.Object, "spec", "secretName")
-		return isCertificate(o) && name == secret && sameNamespace(o.GetNamespace(), namespace)
+	return in(c.secrets[secret], namespace) != nil || slices.ContainsFunc(c.objects, func(o manifest.Object) bool {
+		return manifest.SecretOf(o) == secret && sameNamespace(o.GetNamespace(), namespace)
 	})
 }
 

@@ -76,7 +76,7 @@ func (c *Cluster) lead(t Target, w manifest.Workload) end {
 	}
 	e.port, e.problem = c.portFor(t, s)
 	if g := c.gatewayBehind(s); g != nil && e.problem == "" {
-		port := targetPort(e.port)
+		port := manifest.TargetPort(e.port)
 		return leadToListener(g, s, port.String())
 	}
 	return e
@@ -218,7 +218,7 @@ func (c *Cluster) podPort(t Target, s *corev1.Service, number int32) (corev1.Ser
 	}
 	var listening []string
 	for _, p := range s.Spec.Ports {
-		for _, n := range podNumbers(pods, targetPort(p)) {
+		for _, n := range podNumbers(pods, manifest.TargetPort(p)) {
 			if n == number {
 				return p, ""
 			}

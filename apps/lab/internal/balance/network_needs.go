@@ -77,7 +77,7 @@ func (c *Cluster) ways(p *Path, first []manifest.Workload, port intstr.IntOrStri
 	c.networkPolicies(p, p.Client.Pods, first, port)
 	c.unmet(p, p.Client.Pods, needsOf(p.Client))
 	if p.Through != nil {
-		c.networkPolicies(p, p.Proxy, p.Servers, targetPort(p.upstream))
+		c.networkPolicies(p, p.Proxy, p.Servers, manifest.TargetPort(p.upstream))
 		c.unmet(p, p.Proxy, []need{dnsNeed})
 	}
 	for _, server := range p.Servers {
@@ -85,7 +85,7 @@ func (c *Cluster) ways(p *Path, first []manifest.Workload, port intstr.IntOrStri
 	}
 	if p.Client.Mesh != NoMesh && p.Service != nil {
 		for _, to := range c.besideInMesh(p.Service) {
-			c.networkPolicies(p, p.Client.Pods, c.Selected(to.service), targetPort(to.port))
+			c.networkPolicies(p, p.Client.Pods, c.Selected(to.service), manifest.TargetPort(to.port))
 		}
 	}
 }
@@ -96,7 +96,7 @@ func (c *Cluster) proxyPolicies() []Finding {
 	for _, w := range c.Proxies() {
 		called := slices.ContainsFunc(c.Paths(), func(p Path) bool { return p.Proxy.Object == w.Object })
 		if up, ok := c.Upstream(w); ok && !called && up.Service != nil && len(up.Findings) == 0 {
-			c.networkPolicies(&p, w, c.Selected(up.Service), targetPort(up.port))
+			c.networkPolicies(&p, w, c.Selected(up.Service), manifest.TargetPort(up.port))
 			c.unmet(&p, w, []need{dnsNeed})
 		}
 	}
@@ -186,7 +186,7 @@ func (c *Cluster) nodePolicies(p *Path, proxy manifest.Workload) {
 		}
 		for _, port := range s.Spec.Ports {
 			if port.Name == named[2] {
-				c.networkPolicies(p, proxy, c.Selected(s), targetPort(port))
+				c.networkPolicies(p, proxy, c.Selected(s), manifest.TargetPort(port))
 			}
 		}
 	}

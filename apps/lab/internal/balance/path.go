@@ -119,7 +119,7 @@ func (c *Cluster) Judge(client Client) Path {
 		if p.Verdict == Balanced && len(p.Servers) == 0 && p.Service != nil && len(p.Service.Spec.Selector) > 0 && !c.live {
 			p.Verdict, p.Because = Undecided, "Service/"+p.Service.Name+" selects the pods of no workload among the objects"
 		}
-		c.ways(&p, first, targetPort(e.port))
+		c.ways(&p, first, manifest.TargetPort(e.port))
 	}
 	c.certificateNames(&p)
 	return p

@@ -111,7 +111,7 @@ func (c *Cluster) forPeers(s *corev1.Service) bool {
 func (c *Cluster) serves(container corev1.Container, w manifest.Workload, services []*corev1.Service) bool {
 	for _, s := range services {
 		for _, p := range s.Spec.Ports {
-			target := targetPort(p)
+			target := manifest.TargetPort(p)
 			if c.IsGRPC(s, p) && len(container.Ports) > 0 && (hasPort(container, target) || !w.HasPort(target)) {
 				return true
 			}
@@ -121,9 +121,7 @@ func (c *Cluster) serves(container corev1.Container, w manifest.Workload, servic
 }
 
 func hasPort(c corev1.Container, port intstr.IntOrString) bool {
-	return slices.ContainsFunc(c.Ports, func(p corev1.ContainerPort) bool {
-		return port.Type == intstr.Int && p.ContainerPort == port.IntVal || port.Type == intstr.String && p.Name == port.StrVal
-	})
+	return slices.ContainsFunc(c.Ports, func(p corev1.ContainerPort) bool { return manifest.IsPort(p, port) })
 }
 
 type findFunc func(about []*corev1.Service, name string, o manifest.Object, value, format string, args ...any)

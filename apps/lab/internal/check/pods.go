@@ -8,8 +8,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/grpc-lb/grpc-lb/apps/lab/internal/manifest"
 )
@@ -52,7 +50,7 @@ func checkReferences(r manifest.Rendering, wrong reportObject) {
 		want := func(kind, name string, optional *bool, where string) {
 			there := optional != nil && *optional || kind == "ConfigMap" && name == "kube-root-ca.crt" || kind == "Secret" && name == manifest.TLSSecret
 			for _, o := range r.Objects {
-				there = there || o.GetName() == name && o.GetObjectKind().GroupVersionKind().Kind == kind || kind == "Secret" && secretOf(o) == name
+				there = there || o.GetName() == name && o.GetObjectKind().GroupVersionKind().Kind == kind || kind == "Secret" && manifest.SecretOf(o) == name
 			}
 			if !there {
 				wrong(w.Object, name, "%s: no %s %q is rendered", where, kind, name)
@@ -86,26 +84,6 @@ func checkReferences(r manifest.Rendering, wrong reportObject) {
 			want("ServiceAccount", account, nil, "serviceAccountName")
 		}
 	}
-}
-
-// secretOf returns the name of the Secret that an operator makes of an object, or "".
-// Sources: the API references of cert-manager, External Secrets and Sealed Secrets.
-func secretOf(o manifest.Object) string {
-	u, ok := o.(*unstructured.Unstructured)
-	if !ok {
-		return ""
-	}
-	name := ""
-	switch u.GroupVersionKind().GroupKind() {
-	case schema.GroupKind{Group: "cert-manager.io", Kind: "Certificate"}:
-		name, _, _ = unstructured.NestedString(u.Object, "spec", "secretName")
-	case schema.GroupKind{Group: "external-secrets.io", Kind: "ExternalSecret"}:
-		name, _, _ = unstructured.NestedString(u.Object, "spec", "target", "name")
-		return cmp.Or(name, u.GetName())
-	case schema.GroupKind{Group: "bitnami.com", Kind: "SealedSecret"}:
-		return u.GetName()
-	}
-	return name
 }
 
 // references calls found for each ConfigMap and Secret of a volume.

@@ -44,10 +44,7 @@ func checkTargetPorts(r manifest.Rendering, wrong reportObject) {
 			continue // it selects no pods: somebody else writes its endpoints, or it is an alias
 		}
 		for _, port := range service.Spec.Ports {
-			target := port.TargetPort
-			if target == (intstr.IntOrString{}) {
-				target = intstr.FromInt32(port.Port) // Kubernetes' default
-			}
+			target := manifest.TargetPort(port)
 			for _, w := range manifest.Workloads(r.Objects) {
 				selected := labels.SelectorFromSet(service.Spec.Selector).Matches(labels.Set(w.Template.Labels)) &&
 					(service.Namespace == w.GetNamespace() || service.Namespace == "" || w.GetNamespace() == "")
@@ -117,21 +114,13 @@ func takesTLS(where *balance.Cluster, w manifest.Workload, c corev1.Container, p
 	if endsTLS(c) && port.String() == manifest.Setting(c, "port") {
 		return "the container has a certificate"
 	}
-	named := func(p corev1.ContainerPort) bool {
-		return port.Type == intstr.Int && p.ContainerPort == port.IntVal || port.Type == intstr.String && p.Name == port.StrVal
-	}
-	i := slices.IndexFunc(c.Ports, named)
+	i := slices.IndexFunc(c.Ports, func(p corev1.ContainerPort) bool { return manifest.IsPort(p, port) })
 	if i < 0 {
 		return ""
 	}
 	for _, s := range where.ServicesOf(w) {
 		for _, p := range s.Spec.Ports {
-			target := p.TargetPort
-			if target == (intstr.IntOrString{}) {
-				target = intstr.FromInt32(p.Port)
-			}
-			leads := target.Type == intstr.Int && target.IntVal == c.Ports[i].ContainerPort || target.Type == intstr.String && target.StrVal == c.Ports[i].Name
-			if leads && p.AppProtocol != nil && strings.EqualFold(*p.AppProtocol, "https") {
+			if manifest.IsPort(c.Ports[i], manifest.TargetPort(p)) && p.AppProtocol != nil && strings.EqualFold(*p.AppProtocol, "https") {
 				return fmt.Sprintf("Service/%s has appProtocol %s", s.Name, *p.AppProtocol)
 			}
 		}

@@ -88,9 +88,21 @@ func (w Workload) HasArgument(argument string) bool {
 
 // HasPort says whether the workload's pods have a port of that number or name.
 func (w Workload) HasPort(port intstr.IntOrString) bool {
-	return w.hasPort(func(p corev1.ContainerPort) bool {
-		return port.Type == intstr.Int && p.ContainerPort == port.IntVal || port.Type == intstr.String && p.Name == port.StrVal
-	})
+	return w.hasPort(func(p corev1.ContainerPort) bool { return IsPort(p, port) })
+}
+
+// IsPort says whether a container's port has that number or name.
+func IsPort(p corev1.ContainerPort, port intstr.IntOrString) bool {
+	return port.Type == intstr.Int && p.ContainerPort == port.IntVal || port.Type == intstr.String && p.Name == port.StrVal
+}
+
+// TargetPort returns the port of the pods to which a port of a Service leads: by default
+// the one of the same number. Source: the API reference of ServicePort.
+func TargetPort(p corev1.ServicePort) intstr.IntOrString {
+	if p.TargetPort == (intstr.IntOrString{}) {
+		return intstr.FromInt32(p.Port)
+	}
+	return p.TargetPort
 }
 
 // HasHostPort says whether the node's port leads to the workload's pod.
